@@ -1,0 +1,1 @@
+"""Reference models with their training scripts and real data."""

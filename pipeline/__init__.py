@@ -1,0 +1,1 @@
+"""The streaming job: Pub/Sub in, RunInference, results and dead letters out."""

@@ -1,0 +1,50 @@
+"""Runs the job on Beam's in-process engine: the model first, then the stream, then a clean end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+
+from pipeline import graph, registry
+from pipeline.errors import ModelError, TransientError
+from pipeline.inference.handler import make_handler
+from pipeline.lifecycle import stop_signal
+from pipeline.options import settings
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def run(options: PipelineOptions) -> int:
+    """Runs until told to stop or failed. Returns the exit code that `main` documents."""
+    job = settings(options)
+    stop = stop_signal()
+    stop.install(job.run_for_s)
+    if options.view_as(StandardOptions).runner != "FnApiRunner":
+        _LOGGER.info("running on Beam's in-process engine (FnApiRunner), one worker, this process")
+    try:
+        # Before anything is read: a model that does not load must not cost a delivery.
+        model = make_handler(job).load_model()
+        pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
+        graph.build(pipeline, options)
+        _LOGGER.info("reading %s, model %s", job.input_subscription, model.model_id)
+        pipeline.run()
+    except ModelError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except Exception as error:
+        # The engine passes a DoFn's exception on as text, the class in it by its full name.
+        transient = f"{TransientError.__module__}.{TransientError.__qualname__}: "
+        if transient in str(error):
+            reason = str(error).split(transient, 1)[1].splitlines()[0]
+            _LOGGER.error("%s. What was not answered is given back and will be delivered again", reason)
+            return 3
+        _LOGGER.exception("the job failed; what was not answered is given back")
+        return 1
+    finally:
+        registry.close_all()
+    _LOGGER.info("stopped cleanly")
+    return 0

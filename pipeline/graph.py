@@ -1,0 +1,38 @@
+"""The whole job on one screen."""
+
+import apache_beam as beam
+from apache_beam.ml.inference.base import RunInference
+
+from pipeline import fusion
+from pipeline.inference.handler import make_handler
+from pipeline.io import pubsub
+from pipeline.options import PipelineOptions, runs_in_process, settings
+from pipeline.steps import DEAD_LETTERS, Decode, Encode
+
+
+def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
+    """Adds the job to `pipeline`.
+
+    Raises:
+        UnfusedGraphError: the in-process engine would not run source to sinks as one stage.
+    """
+    job = settings(options)
+    local = runs_in_process(options)
+
+    requests = (
+        pipeline
+        | "Read" >> pubsub.read(job, local)
+        | "Decode" >> beam.ParDo(Decode(job.input_shape)).with_outputs(DEAD_LETTERS, main="requests")
+    )
+    answers = (
+        requests.requests
+        | "Infer" >> RunInference(make_handler(job))
+        | "Encode" >> beam.ParDo(Encode()).with_outputs(DEAD_LETTERS, main="results")
+    )
+    # Two sinks for dead letters rather than a Flatten, which would end the fused stage.
+    answers.results | "Write results" >> pubsub.write(job, job.output_topic, local)
+    answers[DEAD_LETTERS] | "Write unanswered" >> pubsub.write(job, job.dead_letter_topic, local)
+    requests[DEAD_LETTERS] | "Write undecoded" >> pubsub.write(job, job.dead_letter_topic, local)
+
+    if local:
+        fusion.check(pipeline)

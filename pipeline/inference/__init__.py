@@ -1,0 +1,1 @@
+"""The model handlers; `handler.make_handler` chooses one."""

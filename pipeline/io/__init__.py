@@ -1,0 +1,1 @@
+"""Pub/Sub in and out; `pubsub` chooses by runner."""

@@ -1,0 +1,22 @@
+"""The one place where a source and sinks are chosen, by runner."""
+
+import apache_beam as beam
+from apache_beam.io.gcp.pubsub import ReadFromPubSub, WriteToPubSub
+
+from pipeline.io.sink import WriteToTopic
+from pipeline.io.source import ReadFromSubscription
+from pipeline.options import Settings
+
+
+def read(settings: Settings, in_process: bool) -> beam.PTransform:
+    """PubsubMessages from the input subscription."""
+    if in_process:
+        return ReadFromSubscription(settings.input_subscription)
+    return ReadFromPubSub(subscription=settings.input_subscription, with_attributes=True)
+
+
+def write(settings: Settings, topic: str, in_process: bool) -> beam.PTransform:
+    """PubsubMessages to a topic."""
+    if in_process:
+        return WriteToTopic(topic, settings.publish_deadline_s)
+    return WriteToPubSub(topic, with_attributes=True)

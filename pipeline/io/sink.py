@@ -1,0 +1,125 @@
+"""Publishes to a topic off Dataflow: one Publish call a bundle, awaited, retried to a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import apache_beam as beam
+from apache_beam.io.gcp.pubsub import PubsubMessage
+from google.api_core import exceptions
+from google.api_core.retry import Retry, if_exception_type
+from google.cloud import pubsub_v1
+from google.pubsub_v1.services.publisher import PublisherClient
+from google.pubsub_v1.types import PublishRequest, PublishResponse
+from google.pubsub_v1.types import PubsubMessage as WireMessage
+
+from pipeline import registry
+from pipeline.errors import TransientError
+
+# Pub/Sub's limits for one Publish call: https://cloud.google.com/pubsub/quotas#resource_limits
+MAX_CALL_MESSAGES = 1_000
+MAX_CALL_BYTES = 9_900_000
+# One attempt. Shorter than the deadline, so that a hanging connection is tried anew.
+ATTEMPT_S = 10.0
+
+_RETRIED = (
+    exceptions.Aborted,
+    exceptions.Cancelled,
+    exceptions.DeadlineExceeded,
+    exceptions.InternalServerError,
+    exceptions.ResourceExhausted,
+    exceptions.ServiceUnavailable,
+    exceptions.Unknown,
+)
+
+_Message = type(WireMessage.pb(WireMessage()))
+_Request = type(PublishRequest.pb(PublishRequest()))
+
+
+class Publisher:
+    """One process's connection for publishing; shared by all sinks."""
+
+    def __init__(self) -> None:
+        self._client = pubsub_v1.PublisherClient()
+
+    def publish(self, topic: str, messages: list[PubsubMessage], deadline_s: float) -> None:
+        """Publishes all messages in order, in as few calls as Pub/Sub's limits allow.
+
+        Raises:
+            TransientError: a call still failed after `deadline_s` seconds of retries.
+            GoogleAPICallError: it failed for a reason that retrying does not mend.
+        """
+        for call in _calls(topic, messages):
+            self._call(call, deadline_s)
+
+    def close(self) -> None:
+        self._client.stop()
+
+    def _call(self, request: _Request, deadline_s: float) -> PublishResponse:
+        retry = Retry(
+            predicate=if_exception_type(*_RETRIED),
+            initial=0.05,
+            maximum=2.0,
+            multiplier=2.0,
+            timeout=deadline_s,
+        )
+        try:
+            # The client's own publish() batches in the background; the generated one underneath is one call.
+            return PublisherClient.publish(
+                self._client,
+                request=PublishRequest.wrap(request),
+                retry=retry,
+                timeout=min(ATTEMPT_S, deadline_s),
+            )
+        except exceptions.RetryError as error:
+            raise TransientError(
+                f"publishing to {request.topic} failed for {deadline_s:g} s: {error.cause}"
+            ) from error
+
+
+def _calls(topic: str, messages: list[PubsubMessage]) -> Iterator[_Request]:
+    request, size = _Request(topic=topic), 0
+    for message in messages:
+        wire = _Message(data=message.data, attributes=message.attributes)
+        bytes_ = wire.ByteSize()
+        if request.messages and (
+            len(request.messages) == MAX_CALL_MESSAGES or size + bytes_ > MAX_CALL_BYTES
+        ):
+            yield request
+            request, size = _Request(topic=topic), 0
+        request.messages.append(wire)
+        size += bytes_
+    if request.messages:
+        yield request
+
+
+class _Publish(beam.DoFn):
+    def __init__(self, topic: str, deadline_s: float) -> None:
+        self._topic = topic
+        self._deadline_s = deadline_s
+        self._messages: list[PubsubMessage] = []
+
+    def start_bundle(self) -> None:
+        self._messages = []
+
+    def process(self, element: PubsubMessage) -> None:
+        self._messages.append(element)
+
+    def finish_bundle(self) -> None:
+        if self._messages:
+            publisher = registry.shared("publisher", Publisher)
+            publisher.publish(self._topic, self._messages, self._deadline_s)
+            self._messages = []
+
+
+class WriteToTopic(beam.PTransform):
+    """Publishes PubsubMessages; the bundle fails if they are not accepted within `deadline_s` seconds."""
+
+    def __init__(self, topic: str, deadline_s: float) -> None:
+        super().__init__()
+        self._topic = topic
+        self._deadline_s = deadline_s
+
+    def expand(self, messages: beam.PCollection[PubsubMessage]) -> beam.PCollection[None]:
+        return messages | "Publish" >> beam.ParDo(_Publish(self._topic, self._deadline_s))

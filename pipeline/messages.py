@@ -1,0 +1,279 @@
+"""Request, result, dead letter, their timeline, and the wire format. docs/wire-format.md has it in words.
+
+Imports no Beam: the endpoint container and other tools use it too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from pipeline.errors import DecodeError, EncodeError, RequestError
+from pipeline.input_spec import Inputs, InputSpec
+
+JSON_TYPE = "application/json"
+FLOAT32_TYPE = "application/x-float32"
+
+# Pub/Sub's limits: https://cloud.google.com/pubsub/quotas#resource_limits
+MAX_MESSAGE_BYTES = 10_000_000
+MAX_ATTRIBUTES = 100
+MAX_ATTRIBUTE_VALUE_BYTES = 1024
+MAX_ATTRIBUTE_KEY_BYTES = 256
+# A Publish call carries the topic's name and each field's tag and length besides the message itself.
+_CALL_OVERHEAD_BYTES = 2_000
+
+# Fields of the body that are ours; all others pass through.
+_BODY_FIELDS = frozenset({"features", "inputs", "request_id", "message_id"})
+
+
+@dataclass(slots=True)
+class Timeline:
+    """When a request reached each point: epoch seconds, None where it has not (or nobody knows)."""
+
+    published: float | None = None
+    received: float | None = None
+    batched: float | None = None
+    inference_start: float | None = None
+    inference_end: float | None = None
+
+
+@dataclass(slots=True)
+class Request:
+    """One request: arrays of the model's shapes and dtypes, and all that came with them."""
+
+    request_id: str
+    inputs: Inputs
+    data: bytes
+    attributes: Mapping[str, str]
+    passthrough: dict[str, Any]
+    timeline: Timeline
+
+
+@dataclass(slots=True)
+class Result:
+    """A request's answer. `prediction` is anything JSON can hold, numpy arrays and scalars included."""
+
+    request: Request
+    prediction: Any
+    model_id: str
+    batch_size: int
+
+
+@dataclass(slots=True)
+class DeadLetter:
+    """A request that was refused: its bytes and attributes as they came, the stage and the reason."""
+
+    data: bytes
+    attributes: Mapping[str, str]
+    stage: str
+    error_type: str
+    error_message: str
+    failed_at: float
+    request_id: str | None = None
+
+    @classmethod
+    def of(cls, error: RequestError, data: bytes, attributes: Mapping[str, str], now: float) -> DeadLetter:
+        # The cause is what a person wants to see: the model's own ValueError, not our wrapper of it.
+        cause = error.__cause__ or error
+        name = type(cause).__name__
+        return cls(data, attributes, error.stage, name, str(error), now, error.request_id)
+
+
+@dataclass(slots=True)
+class WireMessage:
+    """A Pub/Sub message that is ready to be published."""
+
+    data: bytes
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+def decode(
+    data: bytes,
+    attributes: Mapping[str, str],
+    spec: InputSpec,
+    *,
+    received: float,
+    published: float | None = None,
+    message_id: str | None = None,
+) -> Request:
+    """The request in a Pub/Sub message.
+
+    Args:
+        data, attributes, message_id: the message's own.
+        spec: the shapes and dtypes that the model takes.
+        received, published: epoch seconds.
+
+    Raises:
+        DecodeError: the message is not a request; says why, and carries the id as far as it is known.
+    """
+    request_id = attributes.get("request_id") or message_id
+    try:
+        content_type = attributes.get("content-type", JSON_TYPE).partition(";")[0].strip().lower()
+        if content_type == FLOAT32_TYPE:
+            inputs: Inputs = spec.from_bytes(data)
+            passthrough: dict[str, Any] = {}
+        elif content_type == JSON_TYPE:
+            body = _json_object(data, spec)
+            request_id = attributes.get("request_id") or _body_id(body) or message_id
+            if "prediction" in body:
+                raise DecodeError(
+                    "the body has a field called prediction, as results do: "
+                    "was a result published to the input topic? Else rename the field"
+                )
+            inputs = spec.from_json(body)
+            passthrough = {key: value for key, value in body.items() if key not in _BODY_FIELDS}
+        else:
+            raise DecodeError(
+                f"content-type {content_type[:100]!r} is not supported: send {JSON_TYPE} or {FLOAT32_TYPE}"
+            )
+    except DecodeError as error:
+        error.request_id = request_id
+        raise
+    return Request(
+        request_id or hashlib.sha256(data).hexdigest()[:32],
+        inputs,
+        data,
+        attributes,
+        passthrough,
+        Timeline(published, received),
+    )
+
+
+def encode(result: Result, now: float) -> WireMessage:
+    """The Pub/Sub message of a result; `now` (epoch seconds) becomes its `emitted`.
+
+    Raises:
+        EncodeError: the result is larger than Pub/Sub takes, or holds what JSON cannot.
+    """
+    request, times = result.request, result.request.timeline
+    body = {
+        "request_id": request.request_id,
+        "prediction": result.prediction,
+        "model_id": result.model_id,
+        "batch_size": result.batch_size,
+        "timing": {
+            "published": times.published,
+            "received": times.received,
+            "batched": times.batched,
+            "inference_start": times.inference_start,
+            "inference_end": times.inference_end,
+            "emitted": now,
+        },
+        "latency_ms": {
+            "queue": _milliseconds(times.published, times.received),
+            "batch_wait": _milliseconds(times.received, times.inference_start),
+            "inference": _milliseconds(times.inference_start, times.inference_end),
+            "total": _milliseconds(times.published, now),
+        },
+        "passthrough": request.passthrough,
+    }
+    try:
+        data = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    except orjson.JSONEncodeError as error:
+        raise EncodeError(f"the result is not JSON: {error}", request.request_id) from error
+    attributes = {"request_id": request.request_id, "model_id": result.model_id}
+    for name in ("intended_time", "sent_time"):
+        if name in request.attributes:
+            attributes[name] = request.attributes[name]
+    if len(data) + _CALL_OVERHEAD_BYTES + _attribute_bytes(attributes) > MAX_MESSAGE_BYTES:
+        raise EncodeError(
+            f"the result has {len(data):,} bytes; Pub/Sub takes {MAX_MESSAGE_BYTES:,} at most",
+            request.request_id,
+        )
+    return WireMessage(data, attributes)
+
+
+def encode_dead_letter(letter: DeadLetter) -> WireMessage:
+    """The Pub/Sub message of a dead letter: the original bytes, and why they were refused.
+
+    What does not fit Pub/Sub's limits is dropped, the sender's attributes first, and `attributes_dropped`
+    says how many were.
+    """
+    # Most needed first: what does not fit is dropped from the end.
+    wanted = {"error_stage": letter.stage}
+    if letter.request_id is not None:
+        wanted["request_id"] = letter.request_id
+    wanted["error_type"] = letter.error_type
+    wanted["error_message"] = letter.error_message or letter.error_type
+    wanted["failed_at"] = f"{letter.failed_at:.6f}"
+    ours = {key: _cut(value, MAX_ATTRIBUTE_VALUE_BYTES) for key, value in wanted.items()}
+    original = {
+        key: value
+        for key, value in letter.attributes.items()
+        if key not in ours and key != "attributes_dropped" and not key.startswith("goog")
+    }
+
+    kept: dict[str, str] = {}
+    room = MAX_MESSAGE_BYTES - len(letter.data) - _CALL_OVERHEAD_BYTES
+    dropped = 0
+    for key, value in (*ours.items(), *original.items()):
+        size = _attribute_bytes({key: value})
+        fits = (
+            size <= room
+            and len(kept) < MAX_ATTRIBUTES - 1
+            and len(key.encode()) <= MAX_ATTRIBUTE_KEY_BYTES
+            and len(value.encode()) <= MAX_ATTRIBUTE_VALUE_BYTES
+        )
+        if fits:
+            kept[key] = value
+            room -= size
+        else:
+            dropped += 1
+    if dropped:
+        kept["attributes_dropped"] = str(dropped)
+    return WireMessage(letter.data, kept)
+
+
+def _json_object(data: bytes, spec: InputSpec) -> dict[str, Any]:
+    if not data:
+        raise DecodeError(f"the message is empty: expected {spec.example()}")
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise DecodeError(_json_problem(data, error)) from None
+    if not isinstance(body, dict):
+        raise DecodeError(f"the JSON is not an object: expected {spec.example()}")
+    return body
+
+
+def _json_problem(data: bytes, error: orjson.JSONDecodeError) -> str:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as utf8:
+        return f"not UTF-8: byte 0x{data[utf8.start]:02x} at position {utf8.start}"
+    if any(word in text[max(0, error.pos - 1) : error.pos + 9] for word in ("NaN", "Infinity")):
+        return f"not valid JSON: it has no NaN and no Infinity (position {error.pos})"
+    return f"not valid JSON: {error}"
+
+
+def _body_id(body: Mapping[str, Any]) -> str | None:
+    for name in ("request_id", "message_id"):
+        value = body.get(name)
+        if value is None or value == "":
+            continue
+        if type(value) not in (str, int):
+            raise DecodeError(f"{name}: expected a string or a whole number")
+        text = str(value)
+        if len(text.encode()) > MAX_ATTRIBUTE_VALUE_BYTES:
+            raise DecodeError(f"{name}: longer than {MAX_ATTRIBUTE_VALUE_BYTES} bytes")
+        return text
+    return None
+
+
+def _milliseconds(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else round((end - start) * 1000, 3)
+
+
+def _attribute_bytes(attributes: Mapping[str, str]) -> int:
+    # 12: the tags and lengths of a map entry and of its two strings, at their largest.
+    return sum(len(key.encode()) + len(value.encode()) + 12 for key, value in attributes.items())
+
+
+def _cut(text: str, limit: int) -> str:
+    """`text` in at most `limit` bytes of UTF-8, never in the middle of a character."""
+    data = text.encode(errors="replace")
+    return text if len(data) <= limit else data[:limit].decode(errors="ignore")

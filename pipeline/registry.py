@@ -1,0 +1,33 @@
+"""What one process shares between its bundle threads: models, Pub/Sub connections, the stop signal.
+
+DoFns and handlers are copied for each bundle thread, so nothing that must exist once can live in them.
+This is the only global state there is.
+"""
+
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+_objects: dict[Hashable, Any] = {}
+_lock = threading.RLock()
+
+
+def shared(key: Hashable, make: Callable[[], _T]) -> _T:
+    """The process's one object under `key`, made at the first call. Whatever `make` raises is raised."""
+    with _lock:
+        if key not in _objects:
+            _objects[key] = make()
+        return _objects[key]
+
+
+def close_all() -> None:
+    """Closes everything that has a `close()`, the youngest first, and forgets it all."""
+    with _lock:
+        objects = list(_objects.values())
+        _objects.clear()
+    for thing in reversed(objects):
+        close = getattr(thing, "close", None)
+        if close is not None:
+            close()
