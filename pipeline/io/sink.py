@@ -9,13 +9,13 @@ import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from google.api_core import exceptions
 from google.api_core.retry import Retry, if_exception_type
-from google.cloud import pubsub_v1
 from google.pubsub_v1.services.publisher import PublisherClient
 from google.pubsub_v1.types import PublishRequest, PublishResponse
 from google.pubsub_v1.types import PubsubMessage as WireMessage
 
 from pipeline import registry
 from pipeline.errors import TransientError
+from pipeline.io.clients import publisher_client
 
 # Pub/Sub's limits for one Publish call: https://cloud.google.com/pubsub/quotas#resource_limits
 MAX_CALL_MESSAGES = 1_000
@@ -41,7 +41,7 @@ class Publisher:
     """One process's connection for publishing; shared by all sinks."""
 
     def __init__(self) -> None:
-        self._client = pubsub_v1.PublisherClient()
+        self._client = publisher_client()
 
     def publish(self, topic: str, messages: list[PubsubMessage], deadline_s: float) -> None:
         """Publishes all messages in order, in as few calls as Pub/Sub's limits allow.

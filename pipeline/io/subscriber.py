@@ -16,6 +16,7 @@ from google.cloud.pubsub_v1.subscriber.message import Message
 from google.cloud.pubsub_v1.subscriber.scheduler import Scheduler
 
 from pipeline.errors import TransientError
+from pipeline.io.clients import subscriber_client
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Subscriber:
         self._held: dict[str, Message] = {}
         self._lock = threading.Lock()
         self._something = threading.Event()
-        self._client = pubsub_v1.SubscriberClient()
+        self._client = subscriber_client()
         self._future = self._client.subscribe(
             subscription,
             callback=self._receive,

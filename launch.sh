@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# The one door. Each command sets up what it needs in .venv first; the work is done by Python modules.
+set -euo pipefail
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+venv=$root/.venv
+
+usage() {
+  cat <<'TEXT'
+usage: ./launch.sh COMMAND [flags]
+
+  local [flags] [-- flags of the job]   run broker, job and load driver on this machine; see local --help
+  test  [pytest arguments]              run linters, type checks and tests
+TEXT
+}
+
+fail() {
+  echo "launch.sh: $1" >&2
+  exit 1
+}
+
+# A Python of at least 3.11: $PYTHON if it is set, else the first that is found.
+find_python() {
+  local candidate
+  for candidate in "${PYTHON:-}" python3.11 python3.12 python3.13 python3 python; do
+    if [[ -n $candidate ]] && command -v "$candidate" >/dev/null &&
+      "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  fail "needs Python 3.11 or newer: install it, or name it as in PYTHON=/path/to/python3.11 ./launch.sh …"
+}
+
+# Installs requirements-$1.txt into .venv, unless this very file has been installed there before.
+set_up() {
+  local requirements=$root/requirements-$1.txt stamp=$venv/.installed-$1 log=$venv/.install.log python
+  if [[ -x $venv/bin/python ]] && cmp -s "$requirements" "$stamp"; then
+    return
+  fi
+  echo "setting up .venv from requirements-$1.txt; the first time takes some minutes" >&2
+  if [[ ! -x $venv/bin/python ]]; then
+    python=$(find_python)
+    if command -v uv >/dev/null; then
+      uv venv --quiet --python "$python" "$venv"
+    else
+      "$python" -m venv "$venv" || fail "cannot make $venv: on Debian and Ubuntu, install python3-venv"
+    fi
+  fi
+  if command -v uv >/dev/null; then
+    VIRTUAL_ENV=$venv uv pip install --requirement "$requirements" >"$log" 2>&1 || install_failed "$log"
+  else
+    "$venv/bin/python" -m pip install --disable-pip-version-check --requirement "$requirements" \
+      >"$log" 2>&1 || install_failed "$log"
+  fi
+  cp "$requirements" "$stamp"
+}
+
+install_failed() {
+  tail -n 20 "$1" >&2
+  fail "installing failed; the whole log is $1"
+}
+
+run_tests() {
+  cd -- "$root"
+  local bin=$venv/bin
+  "$bin/ruff" check .
+  "$bin/ruff" format --check .
+  "$bin/mypy"
+  "$bin/shellcheck" launch.sh .ci/run
+  if [[ $# -gt 0 ]]; then
+    "$bin/python" -m pytest "$@"
+  else
+    "$bin/python" -m pytest --numprocesses 2
+  fi
+}
+
+command=${1:-}
+[[ $# -gt 0 ]] && shift
+# The modules are found in the checkout; paths in flags stay relative to where the user stands.
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+case $command in
+local)
+  set_up cpu
+  exec "$venv/bin/python" -m loadtest local "$@"
+  ;;
+test)
+  set_up dev
+  run_tests "$@"
+  ;;
+-h | --help | help)
+  usage
+  ;;
+*)
+  [[ -z $command ]] || echo "launch.sh: there is no command $command" >&2
+  usage >&2
+  exit 2
+  ;;
+esac

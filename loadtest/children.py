@@ -1,0 +1,124 @@
+"""Processes that a local run starts: the broker, and the job that is started again after transient trouble."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+# The job's exit code for trouble that passed its deadline: nothing was lost, start it again.
+START_AGAIN = 3
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+STOP_WITHIN_S = 15.0
+_BROKER_SAYS = "broker listening on "
+
+
+class ChildError(Exception):
+    """A process did not start or ended by itself; the message says which, how, and shows its last lines."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def start_broker(log: Path) -> tuple[subprocess.Popen[str], str]:
+    """Starts `python -m broker` on a free port. Returns the process and its HOST:PORT.
+
+    Raises:
+        ChildError: it ended before it listened.
+    """
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "broker", "--port=0"],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+    assert process.stdout is not None  # for mypy: it is a pipe
+    line = process.stdout.readline()
+    if not line.startswith(_BROKER_SAYS):
+        raise ChildError(f"the broker did not start\n{tail(log)}", process.wait())
+    return process, line.removeprefix(_BROKER_SAYS).strip()
+
+
+def stop(process: subprocess.Popen[str]) -> int:
+    """Asks a process to end, ends it by force if it has not after 15 s, and returns its exit code."""
+    process.terminate()
+    try:
+        return process.wait(STOP_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def tail(log: Path, lines: int = 12) -> str:
+    """The last lines of a log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Job:
+    """The pipeline as a process of its own session, started again whenever it ends with exit code 3."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        log: Path,
+        *,
+        on_failure: Callable[[], None],
+    ) -> None:
+        """`on_failure` is called from another thread when the job ends otherwise; `failure` then says how."""
+        self._arguments = [sys.executable, "-m", "pipeline", *arguments]
+        self._log = log
+        # One malloc arena: with the default of eight a core, memory that one thread frees the others cannot
+        # use, and the process grows for hours.
+        self._environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+        self._on_failure = on_failure
+        self._stopping = threading.Event()
+        self.failure: ChildError | None = None
+        self.restarts = 0
+        self._process = self._start()
+        self._watcher = threading.Thread(target=self._watch, name="job", daemon=True)
+        self._watcher.start()
+
+    def stop(self) -> int:
+        """Ends the job and returns its exit code: 0 if it ended cleanly."""
+        self._stopping.set()
+        code = stop(self._process)
+        self._watcher.join()
+        return code
+
+    def _start(self) -> subprocess.Popen[str]:
+        with self._log.open("a") as log:
+            return subprocess.Popen(
+                self._arguments,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=self._environment,
+                start_new_session=True,
+            )
+
+    def _watch(self) -> None:
+        pause = FIRST_PAUSE_S
+        while True:
+            code = self._process.wait()
+            if self._stopping.is_set():
+                return
+            if code != START_AGAIN:
+                self.failure = ChildError(
+                    f"the job ended by itself with exit code {code}; the end of {self._log}:\n"
+                    + tail(self._log),
+                    code,
+                )
+                self._on_failure()
+                return
+            if self._stopping.wait(pause):
+                return
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+            self.restarts += 1
+            self._process = self._start()
