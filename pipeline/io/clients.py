@@ -1,4 +1,4 @@
-"""Pub/Sub clients that take the largest messages there are, with an emulator as with the service."""
+"""Connections to Pub/Sub that take the largest messages there are, with an emulator as with the service."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ import os
 import grpc
 from google.cloud import pubsub_v1
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
-from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 
-def subscriber_client() -> pubsub_v1.SubscriberClient:
-    """A client for reading; of the emulator at PUBSUB_EMULATOR_HOST where that is set."""
-    channel = _emulator_channel()
-    if channel is None:
-        return pubsub_v1.SubscriberClient()
-    return pubsub_v1.SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+def subscriber_channel() -> grpc.Channel:
+    """A channel for reading; to the emulator at PUBSUB_EMULATOR_HOST where that is set."""
+    return _emulator_channel() or pubsub_v1.SubscriberClient().transport.grpc_channel
 
 
 def publisher_client() -> pubsub_v1.PublisherClient:

@@ -8,6 +8,7 @@ are fused behind this read, have published what became of it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC
 from functools import partial
 from typing import Any
 
@@ -98,11 +99,13 @@ class _Pull(beam.DoFn):
         messages = subscriber.take(MAX_BUNDLE_MESSAGES, IDLE_WAIT_S)
         if messages:
             finalizer.register(partial(subscriber.acknowledge, messages))
-        for message in messages:
-            published = message.publish_time
+        for received in messages:
+            message = received.message
+            time_ = message.publish_time
+            published = time_.ToDatetime(UTC) if message.HasField("publish_time") else None
             yield TimestampedValue(
                 PubsubMessage(message.data, dict(message.attributes), message.message_id, published),
-                Timestamp.of(published.timestamp()),
+                Timestamp(micros=time_.ToMicroseconds()),
             )
         if stop.requested:
             return

@@ -1,0 +1,160 @@
+"""Acknowledging, extending and giving back messages, off the path that they travel."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import grpc
+from google.pubsub_v1 import types
+
+_LOGGER = logging.getLogger(__name__)
+
+# What the stream asks for, and what an extension grants.
+ACK_DEADLINE_S = 60
+# Leases are looked over this often, and extended when less than half of them is left.
+_ROUND_S = 10.0
+# One call holds 512 KiB at most, an ack id up to about 200 bytes:
+# https://cloud.google.com/pubsub/quotas#resource_limits
+_CALL_ACK_IDS = 2_000
+_CALL_TIMEOUT_S = 10.0
+_RETRY_PAUSE_S = 0.2
+# At the end, so long is tried to hand in what is due. Pub/Sub delivers again what it did not learn of.
+_CLOSE_WITHIN_S = 3.0
+
+_Acknowledge = types.AcknowledgeRequest.pb()
+_ModifyAckDeadline = types.ModifyAckDeadlineRequest.pb()
+
+
+class Leases:
+    """The acknowledgements of one subscription, and the leases of the messages that are held.
+
+    Invariant: an acknowledgement handed in is sent until it is accepted, refused for good, or `close` gives up;
+    a message that is held is extended until it is acknowledged, given back, or was held for `max_lease_s`.
+    """
+
+    def __init__(self, channel: grpc.Channel, subscription: str, max_lease_s: float) -> None:
+        self._subscription = subscription
+        self._max_lease_s = max_lease_s
+        service = "/google.pubsub.v1.Subscriber/"
+        self._acknowledge = channel.unary_unary(
+            service + "Acknowledge", _Acknowledge.SerializeToString, response_deserializer=bytes
+        )
+        self._modify = channel.unary_unary(
+            service + "ModifyAckDeadline", _ModifyAckDeadline.SerializeToString, response_deserializer=bytes
+        )
+        self._condition = threading.Condition()
+        self._due: list[str] = []
+        self._closing = False
+        # Monotonic seconds: when each message came, and when its lease ends.
+        self._held: dict[str, tuple[float, float]] = {}
+        self._threads = [
+            threading.Thread(target=self._send_acknowledgements, name="acknowledge", daemon=True),
+            threading.Thread(target=self._extend_leases, name="extend-leases", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def hold(self, ack_ids: Sequence[str]) -> None:
+        """Keeps the leases of messages that have just arrived."""
+        now = time.monotonic()
+        with self._condition:
+            self._held.update(dict.fromkeys(ack_ids, (now, now + ACK_DEADLINE_S)))
+
+    def acknowledge(self, ack_ids: Sequence[str]) -> None:
+        """Hands in acknowledgements, to be sent at once."""
+        with self._condition:
+            for ack_id in ack_ids:
+                self._held.pop(ack_id, None)
+            self._due.extend(ack_ids)
+            self._condition.notify_all()
+
+    def close(self) -> int:
+        """Sends what acknowledgements are due, gives back all that is held, and returns how many those were."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify_all()
+        for thread in self._threads:
+            thread.join(_CLOSE_WITHIN_S)
+        with self._condition:
+            held = list(self._held)
+            self._held.clear()
+        for ids in _chunks(held):
+            self._call(self._modify, _ModifyAckDeadline(subscription=self._subscription, ack_ids=ids), "nack")
+        return len(held)
+
+    def _send_acknowledgements(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._due or self._closing)
+                ack_ids, self._due = self._due, []
+                closing = self._closing
+            failed = [
+                ack_id
+                for ids in _chunks(ack_ids)
+                if not self._call(
+                    self._acknowledge, _Acknowledge(subscription=self._subscription, ack_ids=ids), "acknowledge"
+                )
+                for ack_id in ids
+            ]
+            with self._condition:
+                self._due[:0] = failed
+                if closing and (failed or not self._due):
+                    return
+                if failed:
+                    self._condition.wait(_RETRY_PAUSE_S)
+
+    def _extend_leases(self) -> None:
+        while True:
+            with self._condition:
+                if self._condition.wait_for(lambda: self._closing, _ROUND_S):
+                    return
+                now = time.monotonic()
+                ending = [
+                    ack_id
+                    for ack_id, (came, ends) in self._held.items()
+                    if ends < now + ACK_DEADLINE_S / 2 and now - came < self._max_lease_s
+                ]
+            for ids in _chunks(ending):
+                request = _ModifyAckDeadline(
+                    subscription=self._subscription, ack_ids=ids, ack_deadline_seconds=ACK_DEADLINE_S
+                )
+                if self._call(self._modify, request, "extend"):
+                    self._extended(ids, now + ACK_DEADLINE_S)
+
+    def _extended(self, ack_ids: Sequence[str], ends: float) -> None:
+        with self._condition:
+            for ack_id in ack_ids:
+                if ack_id in self._held:
+                    self._held[ack_id] = (self._held[ack_id][0], ends)
+
+    def _call(self, call: Callable[..., object], request: object, verb: str) -> bool:
+        """Returns whether the call is done with; False if it may be tried again."""
+        metadata = (("x-goog-request-params", f"subscription={self._subscription}"),)
+        try:
+            call(request, timeout=_CALL_TIMEOUT_S, metadata=metadata)
+        except grpc.RpcError as error:
+            _LOGGER.warning("could not %s messages of %s: %s", verb, self._subscription, error.code().name)
+            return error.code() not in TRANSIENT
+        return True
+
+
+TRANSIENT = frozenset(
+    {
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+"""Status codes after which the same call may succeed."""
+
+
+def _chunks(ack_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ack_ids), _CALL_ACK_IDS):
+        yield ack_ids[start : start + _CALL_ACK_IDS]
