@@ -1,0 +1,14 @@
+"""An embedded Pub/Sub for one machine: the real gRPC API, in memory, with faults that tests can inject.
+
+    with EmbeddedBroker() as broker: …       in a test
+    python -m broker --port 8085             as a process
+
+What it does not do (ordering keys, filters, push, dead-letter policies, exactly-once delivery, …) it refuses
+with an error that names the field.
+"""
+
+from broker.embedded import EmbeddedBroker
+from broker.faults import Faults
+from broker.subscription import SubscriptionStats
+
+__all__ = ["EmbeddedBroker", "Faults", "SubscriptionStats"]

@@ -1,0 +1,61 @@
+"""`python -m broker`: the broker as a process of its own."""
+
+import argparse
+import asyncio
+import signal
+import sys
+
+from broker.server import Server
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT. Exit code 0, or 2 for a wrong flag or an address in use."""
+    parser = argparse.ArgumentParser(
+        prog="python -m broker",
+        description="An embedded Pub/Sub for one machine. State is in memory and gone at exit.",
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to bind (default %(default)s: this machine only)"
+    )
+    parser.add_argument(
+        "--port", type=_port, default=8085, help="port, 0 for any free one (default %(default)s)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        asyncio.run(_serve(options.host, options.port))
+    except OSError as error:
+        print(
+            f"broker: cannot listen on {options.host} port {options.port}: {error.strerror}. "
+            "Choose another with --host or --port (--port 0 takes any free one).",
+            file=sys.stderr,
+        )
+        return 2
+    return 0
+
+
+async def _serve(host: str, port: int) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop.set)
+    server = Server(host, port)
+    await server.start()
+    # One write: a supervisor that reads the first line only may close its end right after it.
+    print(
+        f"broker listening on {server.address}\n"
+        "state is in memory and gone at exit\n"
+        f"to use it: export PUBSUB_EMULATOR_HOST={server.address}",
+        flush=True,
+    )
+    await stop.wait()
+    await server.stop()
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: use a number from 0 to 65535")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

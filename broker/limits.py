@@ -1,0 +1,109 @@
+"""What Pub/Sub refuses in a request, and what this broker refuses because it does not do it."""
+
+from collections.abc import Collection
+
+from broker.errors import InvalidArgumentError, UnsupportedError
+from broker.protos import Proto
+
+MAX_PUBLISH_BYTES = 10_000_000
+MAX_PUBLISH_MESSAGES = 1000
+MAX_ATTRIBUTES = 100
+MAX_ATTRIBUTE_KEY_BYTES = 256
+MAX_ATTRIBUTE_VALUE_BYTES = 1024
+DEFAULT_ACK_DEADLINE_S = 10
+MIN_ACK_DEADLINE_S = 10
+MAX_ACK_DEADLINE_S = 600
+
+# Fields that the service fills in; what a client sends in them is ignored, as the service does.
+_OUTPUT_ONLY = frozenset({"state", "detached", "topic_message_retention_duration"})
+# Sub-messages that, when empty, ask for what this broker does anyway: deliver by pull, and never expire.
+_EMPTY_IS_DEFAULT = frozenset({"push_config", "expiration_policy"})
+
+
+def check_publish(request: Proto) -> None:
+    """Refuse a PublishRequest that the service would refuse.
+
+    Raises:
+        InvalidArgumentError: names the limit, the message's index and what was found.
+        UnsupportedError: the message has an ordering key.
+    """
+    count = len(request.messages)
+    if count == 0:
+        raise InvalidArgumentError("a Publish request needs at least one message; it has none")
+    if count > MAX_PUBLISH_MESSAGES:
+        raise InvalidArgumentError(
+            f"a Publish request holds at most {MAX_PUBLISH_MESSAGES} messages; it has {count}: split it"
+        )
+    size = request.ByteSize()
+    if size > MAX_PUBLISH_BYTES:
+        raise InvalidArgumentError(
+            f"a Publish request holds at most {MAX_PUBLISH_BYTES:,} bytes; it has {size:,}: split it, or "
+            "make its messages smaller"
+        )
+    for index, message in enumerate(request.messages):
+        _check_message(index, message)
+
+
+def check_ack_deadline(seconds: int, field: str) -> None:
+    """Refuse an ack deadline outside 10 to 600 seconds with an InvalidArgumentError that names `field`."""
+    if not MIN_ACK_DEADLINE_S <= seconds <= MAX_ACK_DEADLINE_S:
+        raise InvalidArgumentError(
+            f"{field} must be {MIN_ACK_DEADLINE_S} to {MAX_ACK_DEADLINE_S} seconds; it is {seconds}"
+        )
+
+
+def check_deadline_extension(seconds: int, field: str) -> None:
+    """Refuse a new deadline outside 0 (nack) to 600 seconds (see `check_ack_deadline`)."""
+    if not 0 <= seconds <= MAX_ACK_DEADLINE_S:
+        raise InvalidArgumentError(
+            f"{field} must be 0 (give the message back) to {MAX_ACK_DEADLINE_S} seconds; it is {seconds}"
+        )
+
+
+def check_fields(resource: Proto, honoured: Collection[str]) -> None:
+    """Refuse a Topic or Subscription that asks for something this broker would silently not do.
+
+    Raises:
+        UnsupportedError: names the first field that is set and not in `honoured`.
+    """
+    for field, value in resource.ListFields():
+        if field.name in honoured or field.name in _OUTPUT_ONLY:
+            continue
+        if field.name in _EMPTY_IS_DEFAULT and value.ByteSize() == 0:
+            continue
+        kind = resource.DESCRIPTOR.name
+        raise UnsupportedError(
+            f"{kind}.{field.name} is not supported by the embedded broker: leave it unset, or use the real "
+            f"Pub/Sub. Supported fields of a {kind}: {', '.join(sorted(honoured))}"
+        )
+
+
+def _check_message(index: int, message: Proto) -> None:
+    attributes = message.attributes
+    if not message.data and not attributes:
+        raise InvalidArgumentError(
+            f"messages[{index}] is empty: a message needs data or at least one attribute"
+        )
+    if message.ordering_key:
+        raise UnsupportedError(
+            f"messages[{index}].ordering_key is not supported by the embedded broker: leave it unset, or use "
+            "the real Pub/Sub"
+        )
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise InvalidArgumentError(
+            f"messages[{index}] has {len(attributes)} attributes; at most {MAX_ATTRIBUTES} are allowed"
+        )
+    for key, value in attributes.items():
+        if key.startswith("goog"):
+            raise InvalidArgumentError(f"messages[{index}]: attribute key {key!r} must not start with 'goog'")
+        # No character takes more than four bytes, so short text needs no encoding to know that it fits.
+        if len(key) * 4 > MAX_ATTRIBUTE_KEY_BYTES and len(key.encode()) > MAX_ATTRIBUTE_KEY_BYTES:
+            raise InvalidArgumentError(
+                f"messages[{index}]: attribute key {key[:20]!r}… has {len(key.encode())} bytes; at most "
+                f"{MAX_ATTRIBUTE_KEY_BYTES} are allowed"
+            )
+        if len(value) * 4 > MAX_ATTRIBUTE_VALUE_BYTES and len(value.encode()) > MAX_ATTRIBUTE_VALUE_BYTES:
+            raise InvalidArgumentError(
+                f"messages[{index}]: the value of attribute {key!r} has {len(value.encode())} bytes; at most "
+                f"{MAX_ATTRIBUTE_VALUE_BYTES} are allowed"
+            )

@@ -1,0 +1,118 @@
+"""The methods of google.pubsub.v1.Subscriber with one request and one response."""
+
+import asyncio
+from collections.abc import Sequence
+
+from broker import protos
+from broker.errors import InvalidArgumentError, NotFoundError
+from broker.leases import Consumer, Lease
+from broker.limits import DEFAULT_ACK_DEADLINE_S, check_ack_deadline, check_deadline_extension, check_fields
+from broker.paging import page_of
+from broker.protos import Proto
+from broker.state import BrokerState
+from broker.subscription import Subscription
+
+_SUBSCRIPTION_FIELDS = frozenset({"name", "topic", "ack_deadline_seconds", "labels"})
+
+
+class Subscriber:
+    """Each method takes a request and returns its response; they raise the errors of `broker.errors`.
+
+    `pull_wait_s`: how many seconds a Pull waits for a first message before it answers with none.
+    """
+
+    def __init__(self, state: BrokerState, pull_wait_s: float) -> None:
+        self._state = state
+        self._pull_wait_s = pull_wait_s
+
+    async def create_subscription(self, request: Proto) -> Proto:
+        check_fields(request, _SUBSCRIPTION_FIELDS)
+        ack_deadline_s = request.ack_deadline_seconds or DEFAULT_ACK_DEADLINE_S
+        check_ack_deadline(ack_deadline_s, "Subscription.ack_deadline_seconds")
+        return _subscription_proto(
+            self._state.create_subscription(request.name, request.topic, ack_deadline_s, request.labels)
+        )
+
+    async def get_subscription(self, request: Proto) -> Proto:
+        return _subscription_proto(self._state.subscription(request.subscription))
+
+    async def list_subscriptions(self, request: Proto) -> Proto:
+        found = {
+            subscription.name: subscription for subscription in self._state.subscriptions(request.project)
+        }
+        page, token = page_of(list(found), request.page_size, request.page_token)
+        return protos.ListSubscriptionsResponse(
+            subscriptions=[_subscription_proto(found[name]) for name in page], next_page_token=token
+        )
+
+    async def delete_subscription(self, request: Proto) -> Proto:
+        self._state.delete_subscription(request.subscription)
+        return protos.Empty()
+
+    async def acknowledge(self, request: Proto) -> Proto:
+        subscription = self._state.subscription(request.subscription)
+        _check_has_ack_ids(request.ack_ids)
+        subscription.acknowledge(request.ack_ids)
+        return protos.Empty()
+
+    async def modify_ack_deadline(self, request: Proto) -> Proto:
+        subscription = self._state.subscription(request.subscription)
+        _check_has_ack_ids(request.ack_ids)
+        check_deadline_extension(request.ack_deadline_seconds, "ack_deadline_seconds")
+        subscription.modify_deadline(request.ack_ids, request.ack_deadline_seconds)
+        return protos.Empty()
+
+    async def pull(self, request: Proto) -> Proto:
+        """Answer as soon as there is a message; with none after the wait, or at once if asked to."""
+        subscription = self._state.subscription(request.subscription)
+        if request.max_messages < 1:
+            raise InvalidArgumentError(f"max_messages must be at least 1; it is {request.max_messages}")
+        arrived = asyncio.Event()
+        consumer = Consumer(arrived.set, subscription.ack_deadline_s, max_messages=request.max_messages)
+        leases = subscription.take(consumer)
+        if not leases and not request.return_immediately:
+            leases = await self._wait_and_take(subscription, consumer, arrived)
+        return protos.PullResponse(received_messages=[received_message(lease) for lease in leases])
+
+    async def _wait_and_take(
+        self, subscription: Subscription, consumer: Consumer, arrived: asyncio.Event
+    ) -> list[Lease]:
+        subscription.attach(consumer)
+        try:
+            async with asyncio.timeout(self._pull_wait_s):
+                while not (leases := subscription.take(consumer)):
+                    await arrived.wait()
+                    arrived.clear()
+                    check_not_deleted(subscription)
+                return leases
+        except TimeoutError:
+            return []
+        finally:
+            subscription.detach(consumer)
+
+
+def check_not_deleted(subscription: Subscription) -> None:
+    """Raises NotFoundError, for a call that was under way when the subscription went."""
+    if subscription.deleted:
+        raise NotFoundError(f"subscription {subscription.name!r} was deleted")
+
+
+def received_message(lease: Lease) -> Proto:
+    """The ReceivedMessage of one delivery."""
+    received = protos.ReceivedMessage(ack_id=lease.ack_id)
+    received.message.MergeFromString(lease.message.payload)
+    return received
+
+
+def _check_has_ack_ids(ack_ids: Sequence[str]) -> None:
+    if not ack_ids:
+        raise InvalidArgumentError("ack_ids must name at least one message; it is empty")
+
+
+def _subscription_proto(subscription: Subscription) -> Proto:
+    return protos.Subscription(
+        name=subscription.name,
+        topic=subscription.topic,
+        ack_deadline_seconds=subscription.ack_deadline_s,
+        labels=subscription.labels,
+    )

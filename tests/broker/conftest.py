@@ -1,0 +1,93 @@
+"""A fresh broker for each test, and the client library's own clients pointed at it."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import grpc
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import pubsub_v1
+from google.pubsub_v1 import PublisherClient
+
+from broker import EmbeddedBroker
+
+TOPIC = "projects/test-project/topics/requests"
+SUBSCRIPTION = "projects/test-project/subscriptions/requests-sub"
+
+
+class FakeClock:
+    """Time that passes only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.25
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    """Return as soon as the condition holds; fail the test if it never does."""
+    give_up = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < give_up, "the condition did not come true in time"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def broker(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedBroker]:
+    # The clients below are given a channel, which does not go with this variable.
+    monkeypatch.delenv("PUBSUB_EMULATOR_HOST", raising=False)
+    with EmbeddedBroker(clock=clock, pull_wait_s=1.0) as running:
+        yield running
+
+
+@pytest.fixture
+def channel(broker: EmbeddedBroker) -> Iterator[grpc.Channel]:
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    with grpc.insecure_channel(broker.address, options=options) as open_channel:
+        yield open_channel
+
+
+@pytest.fixture
+def publisher(channel: grpc.Channel) -> PublisherClient:
+    """The generated client: one publish() is one request, where the one on top of it batches in a thread."""
+    transport_class = PublisherClient.get_transport_class("grpc")
+    return PublisherClient(transport=transport_class(channel=channel, credentials=AnonymousCredentials()))
+
+
+@pytest.fixture
+def subscriber(channel: grpc.Channel) -> pubsub_v1.SubscriberClient:
+    transport_class = pubsub_v1.SubscriberClient.get_transport_class("grpc")
+    transport = transport_class(channel=channel, credentials=AnonymousCredentials())
+    return pubsub_v1.SubscriberClient(transport=transport)
+
+
+@pytest.fixture
+def topic(publisher: PublisherClient) -> str:
+    publisher.create_topic(name=TOPIC)
+    return TOPIC
+
+
+@pytest.fixture
+def subscription(topic: str, subscriber: pubsub_v1.SubscriberClient) -> str:
+    subscriber.create_subscription(name=SUBSCRIPTION, topic=topic)
+    return SUBSCRIPTION
+
+
+@pytest.fixture
+def publish(publisher: PublisherClient, topic: str) -> Callable[..., list[str]]:
+    """Publishes each payload in one request; returns the message ids."""
+
+    def send(*payloads: bytes) -> list[str]:
+        response = publisher.publish(topic=topic, messages=[{"data": data} for data in payloads])
+        return list(response.message_ids)
+
+    return send

@@ -1,0 +1,54 @@
+import pytest
+
+from broker.errors import InvalidArgumentError
+from broker.names import check_project, check_subscription, check_topic
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "projects/abcdef/topics/abc",
+        "projects/my-project-1/topics/A-_.~+%9",
+        "projects/example.com:my-project/topics/requests",
+        "projects/123456789/topics/requests",
+        "projects/abcdef/topics/" + "a" * 255,
+    ],
+)
+def test_good_topic_names(name: str) -> None:
+    check_topic(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "write projects/PROJECT/topics/TOPIC"),
+        ("requests", "write projects/PROJECT/topics/TOPIC"),
+        ("projects/abcdef/subscriptions/requests", "write projects/PROJECT/topics/TOPIC"),
+        ("projects/abcdef/topics/requests/more", "write projects/PROJECT/topics/TOPIC"),
+        ("projects/abcde/topics/requests", "project id 'abcde'"),
+        ("projects/Abcdef/topics/requests", "project id 'Abcdef'"),
+        ("projects/1abcdef/topics/requests", "project id '1abcdef'"),
+        ("projects/abcdef-/topics/requests", "project id 'abcdef-'"),
+        ("projects/" + "a" * 31 + "/topics/requests", "6 to 30"),
+        ("projects/abcdef/topics/ab", "topic id 'ab'"),
+        ("projects/abcdef/topics/" + "a" * 256, "3 to 255"),
+        ("projects/abcdef/topics/1abc", "a letter first"),
+        ("projects/abcdef/topics/a b c", "topic id 'a b c'"),
+        ("projects/abcdef/topics/abc\n", "topic id"),
+        ("projects/abcdef/topics/google-topic", "must not start with 'goog'"),
+    ],
+)
+def test_bad_topic_names_are_refused_with_the_reason(name: str, reason: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="(?s)" + reason):
+        check_topic(name)
+
+
+def test_subscription_and_project_names() -> None:
+    check_subscription("projects/abcdef/subscriptions/requests")
+    check_project("projects/abcdef")
+    with pytest.raises(InvalidArgumentError, match="write projects/PROJECT/subscriptions/SUBSCRIPTION"):
+        check_subscription("projects/abcdef/topics/requests")
+    with pytest.raises(InvalidArgumentError, match="write projects/PROJECT"):
+        check_project("abcdef")
+    with pytest.raises(InvalidArgumentError, match="project id"):
+        check_project("projects/abcdef/topics")

@@ -1,0 +1,124 @@
+"""`python -m broker` as a process, and the embedded broker's own life."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from queue import SimpleQueue
+from typing import Any
+
+import grpc
+import pytest
+
+from broker import EmbeddedBroker, protos
+from broker.errors import NotFoundError
+from broker.process import embedded_broker
+
+COMMAND = [sys.executable, "-m", "broker"]
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+def create_topic(address: str) -> None:
+    with grpc.insecure_channel(address) as channel:
+        call = channel.unary_unary(
+            "/google.pubsub.v1.Publisher/CreateTopic",
+            request_serializer=protos.Topic.SerializeToString,
+        )
+        call(protos.Topic(name="projects/test-project/topics/requests"), timeout=10, wait_for_ready=True)
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_listens_and_stops_cleanly(signal_number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    lines = [process.stdout.readline().strip() for _ in range(3)]
+    prefix, _, address = lines[0].rpartition(" ")
+    assert prefix == "broker listening on"
+    create_topic(address)
+    process.send_signal(signal_number)
+    rest, errors = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert "gone at exit" in lines[1]
+    assert lines[2].endswith(f"export PUBSUB_EMULATOR_HOST={address}")
+    assert (rest, errors) == ("", "")
+
+
+def test_it_stops_with_a_stream_open() -> None:
+    with embedded_broker() as process, grpc.insecure_channel(process.address) as channel:
+        create_topic(process.address)
+        topic, name = "projects/test-project/topics/requests", "projects/test-project/subscriptions/requests"
+        channel.unary_unary(
+            "/google.pubsub.v1.Subscriber/CreateSubscription",
+            request_serializer=protos.Subscription.SerializeToString,
+        )(protos.Subscription(name=name, topic=topic))
+        requests: SimpleQueue[Any] = SimpleQueue()
+        requests.put(protos.StreamingPullRequest(subscription=name, stream_ack_deadline_seconds=10))
+        stream = channel.stream_stream(
+            "/google.pubsub.v1.Subscriber/StreamingPull",
+            request_serializer=protos.StreamingPullRequest.SerializeToString,
+        )(iter(requests.get, None))
+        # A message proves that the stream is open.
+        channel.unary_unary(
+            "/google.pubsub.v1.Publisher/Publish", request_serializer=protos.PublishRequest.SerializeToString
+        )(protos.PublishRequest(topic=topic, messages=[{"data": b"x"}]))
+        next(stream)
+        os.kill(process.group, signal.SIGTERM)
+        with pytest.raises(grpc.RpcError):
+            next(stream)
+        requests.put(None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--port", "PORT"], "cannot listen on 127.0.0.1 port PORT: Address already in use"),
+        (["--port", "70000"], "'70000' is not a port"),
+        (["--port", "http"], "'http' is not a port"),
+        (["--host", "192.0.2.1"], "cannot listen on 192.0.2.1"),
+        (["--prot", "1"], "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_flag_is_refused(arguments: list[str], reason: str, taken_port: int) -> None:
+    arguments = [argument.replace("PORT", str(taken_port)) for argument in arguments]
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert reason.replace("PORT", str(taken_port)) in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_an_embedded_broker_does_not_start_on_a_taken_port(taken_port: int) -> None:
+    with pytest.raises(OSError, match="in use"), EmbeddedBroker(port=taken_port):
+        pass
+
+
+def test_two_embedded_brokers_share_nothing() -> None:
+    with EmbeddedBroker() as one, EmbeddedBroker() as two:
+        assert one.address != two.address
+        create_topic(one.address)
+        create_topic(two.address)
+
+
+def test_an_embedded_broker_can_be_started_anew_on_its_port() -> None:
+    with EmbeddedBroker() as broker:
+        address = broker.address
+        create_topic(address)
+    with EmbeddedBroker(port=int(address.rpartition(":")[2])) as broker:
+        assert broker.address == address
+        create_topic(address)
+
+
+def test_stats_of_a_missing_subscription() -> None:
+    with EmbeddedBroker() as broker, pytest.raises(NotFoundError, match="does not exist"):
+        broker.stats("projects/test-project/subscriptions/missing")
