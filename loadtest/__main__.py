@@ -1,0 +1,56 @@
+"""`python -m loadtest COMMAND`: the load driver's commands."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+
+from loadtest.display import print_summary, progress_display
+from loadtest.interrupt import stop_on_signals
+from loadtest.local import local_command
+from loadtest.options import parse
+from loadtest.pubsub import PubsubError
+from loadtest.run import RunError, run
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Runs the driver. Returns 0: nothing lost, the schedule kept; 2: wrong flags; 1: otherwise."""
+    options, problems = parse(arguments)
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
+        return 2
+    console = Console()
+    try:
+        with stop_on_signals() as stop, progress_display(console) as display:
+            summary = run(options, display=display, stop=stop)
+    except (RunError, PubsubError) as error:
+        print(f"loadtest: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("loadtest: ended at once by a second interrupt; no summary was written", file=sys.stderr)
+        return 130
+    print_summary(console, summary)
+    failures = summary.failures()
+    warning = summary.schedule_warning()
+    if warning:
+        failures.append(warning)
+    for failure in failures:
+        print(f"loadtest: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"run": run_command, "local": local_command}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns the exit code of the command named first."""
+    if not arguments or arguments[0] not in COMMANDS:
+        asked_for_help = bool(arguments) and arguments[0] in ("-h", "--help")
+        stream = sys.stdout if asked_for_help else sys.stderr
+        print(f"give a command: python -m loadtest {'|'.join(COMMANDS)} --help", file=stream)
+        return 0 if asked_for_help else 2
+    return COMMANDS[arguments[0]](arguments[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

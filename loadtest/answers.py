@@ -1,0 +1,160 @@
+"""What came back: one slot for each request, and a line on disk for each delivery."""
+
+import base64
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from loadtest.auc import Scores
+
+Kind = Literal["result", "dead_letter"]
+
+STAGES = ("queue", "batch_wait", "inference")
+"""Fields of a result's `latency_ms` that are kept, in milliseconds."""
+
+_FILE_BUFFER_BYTES = 1 << 18
+
+
+class Answers:
+    """Accounts for every delivery of this run. One thread calls `add`; any thread may read the counts.
+
+    Args:
+      run: prefix of this run's request ids (RUN-sequence).
+      intended: epoch seconds at which each request was due, by sequence.
+      scores: receives prediction, label and identity of each result.
+      out: existing folder for results.jsonl and dead_letters.jsonl, both overwritten.
+    """
+
+    def __init__(self, run: str, intended: NDArray[np.float64], scores: Scores, out: Path) -> None:
+        self._prefix = f"{run}-"
+        self._probe_id = f"{run}-probe"
+        self.intended = intended
+        self._scores = scores
+        self._files = {
+            "result": open(out / "results.jsonl", "wb", buffering=_FILE_BUFFER_BYTES),  # noqa: SIM115
+            "dead_letter": open(out / "dead_letters.jsonl", "wb", buffering=_FILE_BUFFER_BYTES),  # noqa: SIM115
+        }
+        self.result_at = np.full(len(intended), np.nan)
+        """Epoch seconds at which the first result of each request was collected; NaN without one."""
+        self.dead_letter_at = np.full(len(intended), np.nan)
+        """The same for its first dead letter."""
+        self.stages_ms = np.full((len(intended), len(STAGES)), np.nan)
+        """Stage times of each request's first result, columns as in STAGES; NaN where null or absent."""
+        self.received = self.dead_lettered = self.answered = 0  # distinct requests
+        self.deliveries = 0  # of this run, the probe's not counted
+        self.foreign = 0  # deliveries of other runs, or of nobody's
+        self.unreadable = 0  # results whose data is not JSON
+        self.probe_answered = threading.Event()
+        """Set when the request RUN-probe has a result or a dead letter."""
+
+    def __enter__(self) -> "Answers":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in self._files.values():
+            file.close()
+
+    @property
+    def duplicates(self) -> int:
+        """Deliveries beyond the first of each request; a dead letter after a result is one, too."""
+        return self.deliveries - self.answered
+
+    def add(self, kind: Kind, collected: float, received: Sequence[Any]) -> list[str]:
+        """Accounts for raw ReceivedMessages that arrived at `collected`; returns the ack ids of our own."""
+        own = []
+        for delivery in received:
+            message = delivery.message
+            # .get: indexing a protobuf map creates the key.
+            request_id = message.attributes.get("request_id", "")
+            if not request_id.startswith(self._prefix):
+                self.foreign += 1
+            elif request_id == self._probe_id:
+                self.probe_answered.set()
+                own.append(delivery.ack_id)
+            else:
+                sequence = self._sequence(request_id)
+                if sequence is None:
+                    self.foreign += 1
+                    continue
+                own.append(delivery.ack_id)
+                self._add_own(kind, sequence, collected, message)
+        return own
+
+    def _sequence(self, request_id: str) -> int | None:
+        text = request_id[len(self._prefix) :]
+        if not (text.isascii() and text.isdecimal()) or len(text) > 12:
+            return None
+        sequence = int(text)
+        return sequence if sequence < len(self.intended) else None
+
+    def _add_own(self, kind: Kind, sequence: int, collected: float, message: Any) -> None:
+        has_result = self.result_at[sequence] == self.result_at[sequence]  # NaN is unequal to itself
+        has_dead_letter = self.dead_letter_at[sequence] == self.dead_letter_at[sequence]
+        duplicate = bool(has_result or has_dead_letter)
+        self.deliveries += 1
+        if kind == "result":
+            line = self._result(sequence, collected, duplicate, message.data, first=not has_result)
+            if not has_result:
+                self.result_at[sequence] = collected
+                self.received += 1
+        else:
+            line = _dead_letter(sequence, collected, duplicate, message)
+            if not has_dead_letter:
+                self.dead_letter_at[sequence] = collected
+                self.dead_lettered += 1
+        self._files[kind].write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        if not duplicate:
+            self.answered += 1
+
+    def _result(
+        self, sequence: int, collected: float, duplicate: bool, data: bytes, *, first: bool
+    ) -> dict[str, object]:
+        try:
+            result = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            result = None
+        if isinstance(result, dict):
+            self._scores.add(sequence, result)
+            latency = result.get("latency_ms")
+            if first and isinstance(latency, dict):
+                for column, stage in enumerate(STAGES):
+                    value = latency.get(stage)
+                    if isinstance(value, int | float):
+                        self.stages_ms[sequence, column] = value
+        else:
+            self.unreadable += 1
+        return {
+            "sequence": sequence,
+            "collected": collected,
+            "latency_ms": (collected - float(self.intended[sequence])) * 1e3,
+            "duplicate": duplicate,
+            "result": result,
+        }
+
+    def flush(self) -> None:
+        """Writes what is buffered to the files, so that they can be followed during the run."""
+        for file in self._files.values():
+            file.flush()
+
+
+def _dead_letter(sequence: int, collected: float, duplicate: bool, message: Any) -> dict[str, object]:
+    try:
+        text = message.data.decode()
+    except UnicodeDecodeError:
+        text = None
+    return {
+        "sequence": sequence,
+        "collected": collected,
+        "duplicate": duplicate,
+        "attributes": dict(message.attributes),
+        "data": text,
+        "data_base64": base64.b64encode(message.data).decode("ascii"),
+    }

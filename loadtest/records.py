@@ -1,0 +1,68 @@
+"""The input file: one JSON object a line, sent as it stands, over and over."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+MAX_LISTED = 5  # bad lines named one by one; the rest are counted
+MAX_BODY_BYTES = 9_500_000  # Pub/Sub refuses a request above 10 MB; attributes and framing need some of it
+
+
+class RecordsError(Exception):
+    """The input file cannot be used; `problems` holds one sentence for each reason."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of an input file, in file order; the lists are parallel."""
+
+    bodies: list[bytes]  # each line as it stands in the file, without its line end
+    ids: list[object]  # its `record_id`, None where there is none
+    labels: list[object]  # its `label`, None where there is none
+
+    def __len__(self) -> int:
+        return len(self.bodies)
+
+
+def read_records(path: Path) -> Records:
+    """Reads a JSON Lines file; blank lines are skipped.
+
+    Raises:
+      RecordsError: when the file is unreadable or empty, or a line is not a JSON object or too large.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordsError([f"cannot read {path} ({error.strerror}); give a JSON Lines file"]) from error
+    records, problems = Records([], [], []), []
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        body = line.strip()
+        if not body:
+            continue
+        try:
+            record = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            problems.append(f"line {number} of {path} is not JSON ({error}); mend or remove it")
+            continue
+        if not isinstance(record, dict):
+            problems.append(f"line {number} of {path} is not a JSON object; write {{...}} on each line")
+        elif len(body) > MAX_BODY_BYTES:
+            problems.append(
+                f"line {number} of {path} has {len(body):,} bytes; Pub/Sub takes {MAX_BODY_BYTES:,}"
+            )
+        else:
+            records.bodies.append(body)
+            records.ids.append(record.get("record_id"))
+            records.labels.append(record.get("label"))
+    if len(problems) > MAX_LISTED:
+        problems[MAX_LISTED:] = [f"{len(problems) - MAX_LISTED:,} more lines of {path} are unusable as well"]
+    if not problems and not records.bodies:
+        problems.append(f"{path} holds no record; put one JSON object on each line")
+    if problems:
+        raise RecordsError(problems)
+    return records

@@ -1,0 +1,221 @@
+"""From what was measured to the figures of summary.json."""
+
+import os
+import platform
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from loadtest.answers import STAGES
+
+Floats = NDArray[np.float64]
+
+SCHEDULE_LIMIT_MS = 5.0
+"""The schedule is kept when 99 % of the messages leave within this time of when they should."""
+
+BACKLOG_STEP_S = 0.25
+
+_PACKAGES = ("torch", "apache-beam", "numpy", "google-cloud-pubsub")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a run has recorded. Arrays are by sequence; times are epoch seconds, NaN where there is none."""
+
+    run: str
+    intended: Floats  # [n] when each message was due
+    sent_at: Floats  # [n] when it was handed over for publishing
+    result_at: Floats  # [n] its first result
+    dead_letter_at: Floats  # [n] its first dead letter
+    stages_ms: Floats  # [n, 3] queue, batch wait, inference of its first result, milliseconds
+    warmup_messages: int  # the first so many are left out of latencies, stages, schedule error and rates
+    window_start: float  # of the schedule proper, after the warm-up
+    window_end: float  # its end; where a run was cut short, when that was
+    ended_at: float  # when collection ended: how long a lost request has been waited for
+    duplicates: int
+    publish_errors: int
+    foreign: int
+    unreadable_results: int = 0
+    unacknowledged: int = 0
+    auc: float | None = None
+    auc_note: str | None = None
+    error: str | None = None  # what ended the run early
+    last_publish_error: str | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of one run. None means that there is no such figure, never zero.
+
+    Counts are over the whole run. Percentiles and rates are over the measured window, which begins after the
+    warm-up. Percentiles are exact: NumPy's linear interpolation between order statistics of all values.
+    """
+
+    run: str
+    sent: int  # messages handed over for publishing, whatever became of them
+    received: int  # distinct requests with a result
+    duplicates: int  # deliveries beyond the first of each request
+    dead_lettered: int  # distinct requests with a dead letter
+    answered_both: int  # distinct requests with a result and a dead letter
+    lost: int  # sent - distinct requests answered either way
+    publish_errors: int  # messages whose publishing failed for good; unanswered ones are among the lost
+    foreign: int  # deliveries that were not of this run; they were left unacknowledged
+    unreadable_results: int  # results that are not a JSON object
+    unacknowledged: int  # deliveries of this run that could not be acknowledged
+    warmup_messages: int
+    censored: int  # lost requests in the percentiles of the latency
+    offered_rate: float | None  # messages due in the window / length of the window, 1/s
+    achieved_rate: float | None
+    """Distinct answered requests of the window / time from its start to its end or the last of their first
+    answers, whichever is later, 1/s. It cannot exceed the offered rate; it falls below when answers lag."""
+    backlog_slope: float | None
+    """Growth of sent - answered, messages a second: least squares over samples each 0.25 s of the window."""
+    schedule_error_ms: dict[str, float | None]  # handed over - due
+    latency_ms: dict[str, float | None]
+    """First answer (result or dead letter) - due. A lost request enters with the time it was waited for, less
+    than its latency would have been (it is censored); leaving it out would flatter the percentiles."""
+    stages_ms: dict[str, dict[str, float | None]]
+    """As the results report them; rest = end to end - what is known of the three, where any is."""
+    auc: float | None
+    auc_note: str | None  # why there is no auc
+    error: str | None  # what ended the run early
+    last_publish_error: str | None
+    versions: dict[str, str | None]
+    cpus: int
+
+    @property
+    def schedule_missed(self) -> bool:
+        """Whether the driver itself was too slow for its figures to be trusted."""
+        p99 = self.schedule_error_ms["p99"]
+        return p99 is not None and p99 > SCHEDULE_LIMIT_MS
+
+    def failures(self) -> list[str]:
+        """Returns why the run counts as failed, one line each; a missed schedule is not among them."""
+        found = []
+        if self.error:
+            found.append(self.error)
+        if self.publish_errors:
+            found.append(
+                f"{self.publish_errors:,} messages could not be published: {self.last_publish_error}"
+            )
+        if self.lost:
+            found.append(
+                f"lost {self.lost:,} of {self.sent:,} requests: neither a result nor a dead letter in time; "
+                "see that the job runs and keeps up, or raise --drain_timeout"
+            )
+        if not self.sent and not found:
+            found.append("nothing was sent: the schedule holds no message; raise --rate or --duration")
+        return found
+
+    def schedule_warning(self) -> str | None:
+        """Returns one line when the driver missed its schedule, else None."""
+        if not self.schedule_missed:
+            return None
+        return (
+            f"the driver missed its schedule: p99 {self.schedule_error_ms['p99']:.1f} ms late, "
+            f"limit {SCHEDULE_LIMIT_MS:g} ms; give it a processor of its own or lower --rate"
+        )
+
+    def write(self, path: Path) -> None:
+        """Writes all fields as indented JSON."""
+        path.write_bytes(orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+def summarise(measured: Measurement) -> Summary:
+    """Computes the figures; see Summary for each formula."""
+    sent = ~np.isnan(measured.sent_at)
+    answered_at = np.fmin(measured.result_at, measured.dead_letter_at)
+    # A message can be answered before the sender has noted that it left.
+    sent |= ~np.isnan(answered_at)
+    has_result, has_dead_letter = ~np.isnan(measured.result_at), ~np.isnan(measured.dead_letter_at)
+    window = sent & (np.arange(len(sent)) >= measured.warmup_messages)
+    answered = window & ~np.isnan(answered_at)
+    waited_ms = (np.where(np.isnan(answered_at), measured.ended_at, answered_at) - measured.intended) * 1e3
+    latency_ms = waited_ms[window] if answered.any() else np.empty(0)
+    censored = int((window & ~answered).sum())
+    seconds = measured.window_end - measured.window_start
+    offered = float(window.sum() / seconds) if window.any() and seconds > 0 else None
+    achieved = None
+    if answered.any():
+        achieved = float(
+            answered.sum() / (max(measured.window_end, answered_at[answered].max()) - measured.window_start)
+        )
+    return Summary(
+        run=measured.run,
+        sent=int(sent.sum()),
+        received=int(has_result.sum()),
+        duplicates=measured.duplicates,
+        dead_lettered=int(has_dead_letter.sum()),
+        answered_both=int((has_result & has_dead_letter).sum()),
+        lost=int((sent & np.isnan(answered_at)).sum()),
+        publish_errors=measured.publish_errors,
+        foreign=measured.foreign,
+        unreadable_results=measured.unreadable_results,
+        unacknowledged=measured.unacknowledged,
+        warmup_messages=int(sent[: measured.warmup_messages].sum()),
+        censored=censored if len(latency_ms) else 0,
+        offered_rate=offered,
+        achieved_rate=achieved,
+        backlog_slope=_backlog_slope(measured, answered_at),
+        schedule_error_ms=_spread(
+            (measured.sent_at - measured.intended)[window] * 1e3, ("p50", "p99", "max")
+        ),
+        latency_ms=_spread(latency_ms, ("p50", "p90", "p95", "p99", "p99_9", "max")),
+        stages_ms=_stages(measured, window),
+        auc=measured.auc,
+        auc_note=measured.auc_note,
+        error=measured.error,
+        last_publish_error=measured.last_publish_error,
+        versions=_versions(),
+        cpus=_cpus(),
+    )
+
+
+def _spread(values: Floats, names: tuple[str, ...]) -> dict[str, float | None]:
+    """Returns the named percentiles ("p99_9" is the 99.9th) of the values that are not NaN."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return dict.fromkeys(names)
+    ranks = [100.0 if name == "max" else float(name[1:].replace("_", ".")) for name in names]
+    return dict(zip(names, np.percentile(known, ranks).tolist(), strict=True))
+
+
+def _stages(measured: Measurement, window: NDArray[np.bool_]) -> dict[str, dict[str, float | None]]:
+    chosen = window & ~np.isnan(measured.stages_ms).all(axis=1)
+    parts = measured.stages_ms[chosen]
+    end_to_end = (measured.result_at - measured.intended)[chosen] * 1e3
+    rest = end_to_end - np.nansum(parts, axis=1)
+    columns = {stage: parts[:, column] for column, stage in enumerate(STAGES)} | {"rest": rest}
+    return {stage: _spread(values, ("p50", "p99")) for stage, values in columns.items()}
+
+
+def _backlog_slope(measured: Measurement, answered_at: Floats) -> float | None:
+    """Slope of the number of messages in the system; None for a window of under three samples."""
+    samples = np.arange(measured.window_start, measured.window_end, BACKLOG_STEP_S)
+    if len(samples) < 3:
+        return None
+    entered = np.searchsorted(np.sort(measured.sent_at), samples, side="right")  # NaN sorts last
+    left = np.searchsorted(np.sort(answered_at), samples, side="right")
+    # From the first sample on, so that epoch seconds do not cost the fit its precision.
+    return float(np.polyfit(samples - samples[0], entered - left, 1)[0])
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _cpus() -> int:
+    """Returns the number of processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,264 @@
+import dataclasses
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from loadtest.display import Display, Progress
+from loadtest.options import RunOptions
+from loadtest.pubsub import PublishRequest, request_message
+from loadtest.run import RunError, run
+from loadtest.schedule import send_offsets
+from tests.loadtest.conftest import (
+    DEAD_LETTER_TOPIC,
+    INPUT,
+    INPUT_TOPIC,
+    OUTPUT,
+    OUTPUT_TOPIC,
+    Hub,
+    wait_until,
+)
+from tests.loadtest.echo import Answer, dead_letter_message, echo, result_message
+
+
+class Recorder(Display):
+    """Keeps the progress it is shown, and may react to it."""
+
+    def __init__(self, react: Callable[[Progress], object] = lambda progress: None) -> None:
+        self.shown: list[Progress] = []
+        self._react = react
+
+    def update(self, progress: Progress) -> None:
+        self.shown.append(progress)
+        self._react(progress)
+
+
+@pytest.fixture
+def options(input_file: Path, tmp_path: Path) -> RunOptions:
+    return RunOptions(
+        project="project",
+        input_topic="requests",
+        output_subscription="results",
+        dead_letter_subscription="dead-letters",
+        rate=400,
+        duration=0.5,
+        input=input_file,
+        out=tmp_path / "out",
+        drain_timeout=10,
+        ready_timeout=20,
+    )
+
+
+def sequence(message: Any) -> int | None:
+    text = message.attributes["request_id"].split("-")[1]
+    return None if text == "probe" else int(text)
+
+
+def to_results(message: Any) -> list[Answer]:
+    return [(OUTPUT_TOPIC, result_message(message))]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_request_is_accounted_for(hub: Hub, options: RunOptions) -> None:
+    recorder = Recorder()
+    with echo(hub.calls, INPUT, to_results):
+        summary = run(options, display=recorder)
+    assert (summary.sent, summary.received, summary.duplicates, summary.lost) == (200, 200, 0, 0)
+    assert (summary.dead_lettered, summary.publish_errors, summary.foreign, summary.censored) == (0, 0, 0, 0)
+    assert summary.failures() == []
+    labels, features = [0] * 4 + [1] * 4, [0.1, 0.2, 0.3, 0.6, 0.5, 0.7, 0.8, 0.9]
+    assert summary.auc == pytest.approx(roc_auc_score(labels, features), abs=1e-12)
+    assert summary.auc_note is None
+    written = lines(options.out / "results.jsonl")
+    assert sorted(line["sequence"] for line in written) == list(range(200))
+    for line in written:
+        assert line["result"]["passthrough"]["record_id"] == line["sequence"] % 8
+    latencies = [line["latency_ms"] for line in written]
+    assert summary.latency_ms["p50"] == pytest.approx(np.percentile(latencies, 50))
+    assert summary.latency_ms["max"] == pytest.approx(max(latencies))
+    assert summary.stages_ms["queue"]["p50"] == 0.25
+    assert (options.out / "dead_letters.jsonl").read_text() == ""
+    assert json.loads((options.out / "summary.json").read_text()) == dataclasses.asdict(summary)
+    assert hub.unacknowledged(OUTPUT) == 0
+    last = recorder.shown[-1]
+    assert (last.phase, last.sent, last.received, last.outstanding) == ("draining", 200, 200, 0)
+
+
+def test_the_schedule_is_the_one_asked_for(hub: Hub, options: RunOptions) -> None:
+    arrived: dict[int, float] = {}
+
+    def note(message: Any) -> list[Answer]:
+        number = sequence(message)
+        if number is not None:
+            arrived[number] = float(message.attributes["intended_time"])
+        return to_results(message)
+
+    with echo(hub.calls, INPUT, note):
+        summary = run(dataclasses.replace(options, schedule="poisson", seed=5))
+    offsets = send_offsets("poisson", 400, 0.5, 5)
+    assert summary.sent == len(offsets)
+    gaps = np.diff([arrived[number] for number in range(len(offsets))])
+    np.testing.assert_allclose(gaps, np.diff(offsets), rtol=0, atol=2e-6)
+
+
+def test_dead_letters_losses_and_double_answers(hub: Hub, options: RunOptions) -> None:
+    def answering(message: Any) -> list[Answer]:
+        match sequence(message):
+            case 3:
+                return []
+            case 5:
+                return [(DEAD_LETTER_TOPIC, dead_letter_message(message))]
+            case 7:
+                return [*to_results(message), (DEAD_LETTER_TOPIC, dead_letter_message(message))]
+            case 9:
+                return to_results(message) * 3
+            case _:
+                return to_results(message)
+
+    with echo(hub.calls, INPUT, answering):
+        summary = run(dataclasses.replace(options, drain_timeout=0.5))
+    assert (summary.sent, summary.lost, summary.censored) == (200, 1, 1)
+    assert (summary.received, summary.dead_lettered, summary.answered_both) == (198, 2, 1)
+    assert summary.duplicates == 3
+    assert len(summary.failures()) == 1
+    assert "lost 1 of 200" in summary.failures()[0]
+    dead = {line["sequence"]: line for line in lines(options.out / "dead_letters.jsonl")}
+    assert set(dead) == {5, 7}
+    assert json.loads(dead[5]["data"])["record_id"] == 5
+    assert dead[5]["attributes"]["error_stage"] == "decode"
+    assert len(lines(options.out / "results.jsonl")) == 200
+
+
+def test_warm_up_messages_are_sent_and_left_out(hub: Hub, options: RunOptions) -> None:
+    with echo(hub.calls, INPUT, to_results):
+        summary = run(dataclasses.replace(options, warmup=0.25, duration=0.25))
+    assert (summary.sent, summary.received, summary.warmup_messages) == (200, 200, 100)
+    assert summary.offered_rate == pytest.approx(400, abs=2)
+
+
+def test_faults_on_the_way_lose_nothing(hub: Hub, options: RunOptions) -> None:
+    """Streams break, publishing fails, deliveries double: all in mid-run, all overcome and counted."""
+    struck = threading.Event()
+
+    def strike(progress: Progress) -> None:
+        if progress.received > 20 and not struck.is_set():
+            struck.set()
+            hub.broker.faults.drop_streams()
+            hub.broker.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=2)
+            hub.broker.faults.fail("Acknowledge", grpc.StatusCode.UNAVAILABLE, times=1)
+            hub.broker.faults.duplicate(times=5)
+
+    recorder = Recorder(strike)
+    with echo(hub.calls, INPUT, to_results):
+        summary = run(options, display=recorder)
+    assert struck.is_set()
+    assert (summary.sent, summary.received, summary.lost, summary.publish_errors) == (200, 200, 0, 0)
+    assert summary.duplicates >= 5
+
+
+def test_another_runs_results_are_left_alone(hub: Hub, options: RunOptions) -> None:
+    with echo(hub.calls, INPUT, to_results):
+        first = run(dataclasses.replace(options, rate=40))
+        hub.broker.faults.clear()
+        late = result_message(_request(f"{first.run}-0"))
+        hub.calls.publish(PublishRequest(topic=OUTPUT_TOPIC, messages=[late]), timeout=5)
+        second = run(options)
+    assert (second.received, second.foreign, second.lost) == (200, 1, 0)
+    assert hub.unacknowledged(OUTPUT) == 1
+    assert first.run != second.run
+
+
+def _request(request_id: str) -> Any:
+    return request_message(b'{"features": [1]}', request_id, 0, 0)
+
+
+def test_stopping_early_still_gives_the_figures(hub: Hub, options: RunOptions) -> None:
+    stop = threading.Event()
+
+    def stop_soon(progress: Progress) -> None:
+        if progress.received > 20:
+            stop.set()
+
+    with echo(hub.calls, INPUT, to_results):
+        summary = run(dataclasses.replace(options, duration=3600), display=Recorder(stop_soon), stop=stop)
+    assert 20 < summary.sent < 3600 * 400
+    assert summary.received == summary.sent
+    assert summary.lost == 0
+    assert summary.failures() == [f"interrupted after {summary.sent:,} of 1,440,000 messages"]
+    assert summary.offered_rate == pytest.approx(400, rel=0.2)
+    assert json.loads((options.out / "summary.json").read_text())["sent"] == summary.sent
+
+
+def test_stopped_while_waiting_for_the_job(hub: Hub, options: RunOptions) -> None:
+    stop = threading.Event()
+
+    def stop_now(progress: Progress) -> None:
+        stop.set()
+
+    summary = run(options, display=Recorder(stop_now), stop=stop)
+    assert (summary.sent, summary.offered_rate) == (0, None)
+    assert summary.failures() == ["interrupted before the first message was sent"]
+
+
+def test_a_silent_job_is_named_before_the_schedule_starts(hub: Hub, options: RunOptions) -> None:
+    with pytest.raises(RunError, match=r"no answer to a first request within 0\.2 s") as caught:
+        run(dataclasses.replace(options, ready_timeout=0.2))
+    assert OUTPUT in str(caught.value)
+    assert INPUT_TOPIC in str(caught.value)
+    assert hub.unacknowledged(INPUT) == 1  # the probe alone
+
+
+def test_the_probe_may_end_as_a_dead_letter(hub: Hub, options: RunOptions) -> None:
+    with echo(hub.calls, INPUT, lambda message: [(DEAD_LETTER_TOPIC, dead_letter_message(message))]):
+        summary = run(options)
+    assert (summary.received, summary.dead_lettered, summary.lost) == (0, 200, 0)
+    assert summary.auc_note == "record 0 was never answered, nor were 7 others"
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            {"input_topic": "missing"},
+            "cannot publish to --input_topic projects/project/topics/missing: NOT_FOUND",
+        ),
+        (
+            {"output_subscription": "missing"},
+            "cannot collect answers from projects/project/subscriptions/missing: NOT_FOUND",
+        ),
+    ],
+)
+def test_a_missing_topic_or_subscription_is_named(
+    hub: Hub, options: RunOptions, change: dict[str, str], text: str
+) -> None:
+    with pytest.raises(RunError) as caught:
+        run(dataclasses.replace(options, **change))  # type: ignore[arg-type]
+    assert str(caught.value).startswith(text)
+
+
+def test_a_subscription_that_disappears_ends_the_run_with_its_figures(hub: Hub, options: RunOptions) -> None:
+    def remove(progress: Progress) -> None:
+        if progress.received > 20:
+            hub.broker.faults.fail("StreamingPull", grpc.StatusCode.NOT_FOUND, times=5, message="gone")
+            hub.broker.faults.drop_streams()
+
+    with echo(hub.calls, INPUT, to_results):
+        summary = run(dataclasses.replace(options, duration=3600), display=Recorder(remove))
+    assert "NOT_FOUND: gone" in (summary.error or "")
+    assert summary.sent > 20
+
+
+def test_no_thread_outlives_a_run(hub: Hub, options: RunOptions) -> None:
+    names = ("sender", "stream result", "stream dead_letter", "collector", "acknowledger")
+    with echo(hub.calls, INPUT, to_results):
+        run(dataclasses.replace(options, duration=0.1))
+    wait_until(lambda: not [t for t in threading.enumerate() if t.name in names])
