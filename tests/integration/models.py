@@ -1,0 +1,17 @@
+"""Models that misbehave on cue. They are loaded by --model_class from a state_dict."""
+
+import torch
+from torch import nn
+
+
+class Picky(nn.Module):
+    """The sum of the features; fails on any batch in which a first feature is 666."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        if bool((features[:, 0] == 666).any()):
+            raise ValueError("the number of the beast")
+        return features @ self.weight

@@ -1,0 +1,155 @@
+"""What may go wrong around a running job. Each ends with nothing lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import grpc
+import pytest
+from google.pubsub_v1.services.publisher import PublisherClient
+from google.pubsub_v1.types import PubsubMessage
+
+from broker import EmbeddedBroker
+from loadtest.local import Topics
+from loadtest.summary import Summary
+from pipeline.io.clients import publisher_client
+from tests.integration.conftest import RECORDS, At, Mailbox, Pipeline, wait_until
+
+Start = Callable[..., Pipeline]
+Drive = Callable[..., Summary]
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def assert_complete(summary: Summary, sent: int) -> None:
+    """Everything was answered, by results alone, and the model's answers are the right ones."""
+    assert (summary.sent, summary.received, summary.dead_lettered, summary.lost) == (sent, sent, 0, 0)
+    assert summary.error is None
+
+
+def send(topics: Topics, count: int) -> None:
+    """Publishes the first records in one call, with ids r-0, r-1, …"""
+    records = RECORDS.read_bytes().splitlines()[:count]
+    messages = [{"data": data, "attributes": {"request_id": f"r-{n}"}} for n, data in enumerate(records)]
+    PublisherClient.publish(publisher_client(), request={"topic": topics.input_topic, "messages": messages})
+
+
+def ids(messages: list[PubsubMessage]) -> set[str]:
+    return {message.attributes["request_id"] for message in messages}
+
+
+def test_kill_and_restart_in_mid_stream(start: Start, drive: Drive) -> None:
+    first = start()
+
+    def kill_and_start_again() -> None:
+        first.process.kill()
+        first.process.wait()
+        start()
+
+    trigger = At(500, kill_and_start_again)
+    # Google's emulator goes on dealing messages to the killed reader, half of them at each redelivery.
+    summary = drive(300, 6, trigger, drain_timeout=300)
+    assert trigger.done
+    assert_complete(summary, 1800)
+    assert summary.auc == pytest.approx(0.954941, abs=1e-6)
+
+
+def test_sigterm_in_mid_stream(start: Start, drive: Drive) -> None:
+    first = start()
+    codes = []
+
+    def stop_and_start_again() -> None:
+        codes.append(first.stop())
+        start()
+
+    summary = drive(300, 8, At(500, stop_and_start_again))
+    assert codes == [0]
+    assert "stopped cleanly" in first.log
+    assert_complete(summary, 2400)
+    # The first job acknowledged what it had answered: at most its last bundle can be answered again.
+    assert summary.duplicates <= 500
+
+
+def test_run_for_s_ends_by_itself(start: Start) -> None:
+    job = start("--run_for_s=1")
+    assert job.wait(60) == 0
+    assert "--run_for_s=1 is over" in job.log
+
+
+@pytest.mark.parametrize("pubsub", ["embedded"], indirect=True)
+class TestBroker:
+    """Faults that only the embedded broker can be told to make."""
+
+    def test_dropped_streams(self, embedded: EmbeddedBroker, start: Start, drive: Drive) -> None:
+        start()
+        summary = drive(300, 5, At(500, embedded.faults.drop_streams))
+        assert_complete(summary, 1500)
+
+    def test_duplicate_deliveries(self, embedded: EmbeddedBroker, start: Start, drive: Drive) -> None:
+        start()
+        summary = drive(300, 5, At(500, lambda: embedded.faults.duplicate(times=20)))
+        assert_complete(summary, 1500)
+        assert summary.duplicates >= 1
+
+    def test_failed_acknowledgements_are_sent_again(
+        self, embedded: EmbeddedBroker, topics: Topics, start: Start, drive: Drive
+    ) -> None:
+        job = start()
+
+        def refuse_acknowledgements() -> None:
+            embedded.faults.fail("Acknowledge", grpc.StatusCode.UNAVAILABLE, times=5)
+
+        summary = drive(300, 5, At(500, refuse_acknowledgements))
+        assert_complete(summary, 1500)
+        wait_until(lambda: embedded.stats(topics.input_subscription).outstanding == 0)
+        assert job.stop() == 0
+        assert embedded.stats(topics.input_subscription).backlog == 0
+
+    def test_publishing_fails_for_a_while(self, embedded: EmbeddedBroker, start: Start, drive: Drive) -> None:
+        start()
+
+        def refuse_publishing() -> None:
+            embedded.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=20)
+
+        summary = drive(300, 5, At(500, refuse_publishing))
+        assert_complete(summary, 1500)
+
+    def test_publishing_fails_for_good(
+        self, embedded: EmbeddedBroker, topics: Topics, start: Start
+    ) -> None:
+        """Past the deadline the job exits 3 with its messages given back; started again, it answers them."""
+        send(topics, 100)
+        embedded.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=1_000_000)
+        job = start("--publish_deadline_s=1")
+        assert job.wait(60) == 3
+        assert f"publishing to {topics.output_topic} failed for 1 s" in job.log
+        stats = embedded.stats(topics.input_subscription)
+        assert (stats.backlog, stats.outstanding) == (100, 0)
+
+        embedded.faults.clear()
+        start()
+        assert ids(Mailbox(topics.output_subscription).collect(100)) == {f"r-{n}" for n in range(100)}
+        assert embedded.stats(topics.dead_letter_subscription).backlog == 0
+
+    def test_stop_while_publishing_hangs(
+        self, embedded: EmbeddedBroker, topics: Topics, start: Start
+    ) -> None:
+        """The stop is clean even so: within 10 s, with exit code 0 and the messages given back."""
+        send(topics, 100)
+        embedded.faults.delay("Publish", 60, times=1_000)
+        job = start()
+        wait_until(lambda: embedded.stats(topics.input_subscription).outstanding == 100)
+        assert job.stop() == 0
+        stats = embedded.stats(topics.input_subscription)
+        assert (stats.backlog, stats.outstanding) == (100, 0)
+
+        embedded.faults.clear()
+        start()
+        assert ids(Mailbox(topics.output_subscription).collect(100)) == {f"r-{n}" for n in range(100)}
+
+
+def test_missing_subscription(topics: Topics, start: Start) -> None:
+    job = start(f"--input_subscription={topics.input_subscription}-gone")
+    assert job.wait(60) == 1
+    assert "NOT_FOUND" in job.log
+    assert "check --input_subscription" in job.log

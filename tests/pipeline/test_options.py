@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipeline.main import main
+from pipeline.options import FLAGS, JobOptions, problems, runs_in_process, settings
+
+MODEL = str(Path(__file__).parents[2] / "examples/breast_cancer/model.pt2")
+GOOD = {
+    "input_subscription": "projects/my-project/subscriptions/requests",
+    "output_topic": "projects/my-project/topics/results",
+    "dead_letter_topic": "projects/my-project/topics/dead-letters",
+    "model_path": MODEL,
+}
+
+
+def line(**changes: str | None) -> list[str]:
+    return [f"--{name}={value}" for name, value in {**GOOD, **changes}.items() if value is not None]
+
+
+def test_nothing_is_wrong() -> None:
+    assert problems(line()) == []
+
+
+def test_settings_are_typed() -> None:
+    job = settings(PipelineOptions(line(max_batch_size="7", run_for_s="2.5", input_shape="3x4")))
+    assert (job.max_batch_size, job.run_for_s, job.publish_deadline_s) == (7, 2.5, 60.0)
+    assert job.input_shape.tensors[0].shape == (3, 4)
+    assert job.model_class is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"input_subscription": None}, "--input_subscription: missing"),
+        ({"input_subscription": "requests"}, "--input_subscription: 'requests' is not the full name"),
+        ({"output_topic": "projects/p/topics/results"}, "--output_topic: "),
+        ({"dead_letter_topic": "projects/my-project/subscriptions/x12"}, "--dead_letter_topic: "),
+        ({"model_path": None}, "--model_path: missing"),
+        ({"model_path": "/no/such/model.pt2"}, "--model_path: there is no file '/no/such/model.pt2'"),
+        ({"model_class": "Sum"}, "--model_class: 'Sum' is not module:Class"),
+        ({"model_params": "{}"}, "--model_params: needs --model_class"),
+        ({"model_params": "[1]", "model_class": "a:B"}, "--model_params: '[1]' is not a JSON object"),
+        ({"model_params": "{", "model_class": "a:B"}, "--model_params: '{' is not JSON"),
+        ({"input_shape": "three"}, "--input_shape: 'three' is not a shape"),
+        ({"max_batch_size": "0"}, "--max_batch_size: '0' is not a whole number from 1"),
+        ({"max_batch_size": "1e3"}, "--max_batch_size: "),
+        ({"run_for_s": "-1"}, "--run_for_s: '-1' is not a number of seconds above 0"),
+        ({"publish_deadline_s": "0"}, "--publish_deadline_s: "),
+        ({"inference_mode": "remote"}, "--inference_mode: 'remote' is not one of: local"),
+        ({"runner": "PrismRunner"}, "--runner: PrismRunner is refused"),
+        ({"runner": "FlinkRunner"}, "--runner: FlinkRunner is refused"),
+        ({"direct_num_workers": "2"}, "--direct_num_workers: 2 is refused, only 1 works"),
+        ({"direct_num_workers": "0"}, "--direct_num_workers: 0 is refused"),
+        ({"direct_running_mode": "multi_processing"}, "--direct_running_mode: multi_processing is refused"),
+        ({"runner": "DataflowRunner", "run_for_s": "5"}, "--run_for_s: works off Dataflow only"),
+        ({"modle_path": "x"}, "--modle_path: there is no such flag"),
+        ({"direct_num_workers": "two"}, "--direct_num_workers: invalid int value"),
+    ],
+)
+def test_each_wrong_flag_is_one_line(changes: dict, expected: str) -> None:
+    (found,) = problems(line(**changes))
+    assert expected in found
+
+
+def test_all_problems_at_once() -> None:
+    found = problems(line(output_topic="x", max_batch_size="x", runner="PrismRunner"))
+    assert [text.split(":")[0] for text in found] == ["--output_topic", "--max_batch_size", "--runner"]
+
+
+def test_abbreviations_and_words_are_refused() -> None:
+    assert problems([*line(), "--max_batch=3", "stray"]) == [
+        "--max_batch: there is no such flag",
+        "stray: not a flag; write --name=value",
+    ]
+
+
+def test_main_exits_2_with_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line(output_topic="x", max_batch_size="0")) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [text.split(":")[0] for text in lines] == ["--output_topic", "--max_batch_size"]
+
+
+def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"--{flag.name}" in text for flag in FLAGS)
+
+
+@pytest.mark.parametrize(
+    ("runner", "expected"),
+    [(None, True), ("DirectRunner", True), ("FnApiRunner", True), ("DataflowRunner", False)],
+)
+def test_runner(runner: str | None, expected: bool) -> None:
+    assert runs_in_process(PipelineOptions(line(runner=runner))) is expected
+
+
+def test_every_flag_is_a_single_text() -> None:
+    """The template launcher passes --name=value and nothing else."""
+    options = PipelineOptions(line()).view_as(JobOptions)
+    assert all(isinstance(getattr(options, flag.name), str | None) for flag in FLAGS)
