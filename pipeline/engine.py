@@ -9,10 +9,12 @@ import sys
 import apache_beam as beam
 import torch
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from google.api_core.exceptions import GoogleAPICallError
 
 from pipeline import graph, registry
 from pipeline.errors import ModelError, TransientError
 from pipeline.inference.handler import make_handler
+from pipeline.io.subscriber import SubscriptionError
 from pipeline.lifecycle import stop_signal
 from pipeline.options import settings
 from pipeline.runner import StreamingRunner
@@ -40,13 +42,13 @@ def run(options: PipelineOptions) -> int:
     except ModelError as error:
         print(error, file=sys.stderr)
         return 2
-    except Exception as error:
-        # The engine passes a DoFn's exception on as text, the class in it by its full name.
-        transient = f"{TransientError.__module__}.{TransientError.__qualname__}: "
-        if transient in str(error):
-            reason = str(error).split(transient, 1)[1].splitlines()[0]
-            _LOGGER.error("%s. What was not answered is given back and will be delivered again", reason)
-            return 3
+    except TransientError as error:
+        _LOGGER.error("%s. What was not answered is given back and will be delivered again", error)
+        return 3
+    except (SubscriptionError, GoogleAPICallError) as error:
+        _LOGGER.error("%s. What was not answered is given back", error)
+        return 1
+    except Exception:
         _LOGGER.exception("the job failed; what was not answered is given back")
         return 1
     finally:

@@ -19,8 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # It says how many batches it made after every bundle.
-    logging.getLogger("apache_beam.transforms.util").setLevel(logging.WARNING)
+    # At INFO it speaks of every bundle and every type hint.
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
     if {"--help", "-h"} & set(argv):
         print(parser().format_help())
         return 0

@@ -76,6 +76,9 @@ class Publisher:
             raise TransientError(
                 f"publishing to {request.topic} failed for {deadline_s:g} s: {error.cause}"
             ) from error
+        except (exceptions.NotFound, exceptions.PermissionDenied) as error:
+            mend = "create it" if isinstance(error, exceptions.NotFound) else "grant roles/pubsub.publisher"
+            raise type(error)(f"cannot publish to {request.topic}: {error.message}; {mend}") from error
 
 
 def _calls(topic: str, messages: list[PubsubMessage]) -> Iterator[_Request]:

@@ -30,6 +30,8 @@ MAX_HELD_BYTES = 100 * 1024 * 1024
 MAX_LEASE_S = 3600.0
 # A stream that carries nothing is cut by what lies between; the client library beats this often as well.
 _HEARTBEAT_S = 30.0
+# How long a stream that is closed politely may take to end.
+_HALF_CLOSE_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
 
 _Request = types.StreamingPullRequest.pb()
@@ -66,6 +68,7 @@ class Subscriber:
         self._error: Exception | None = None
         self._closed = threading.Event()
         self._stream: Any = None
+        self._requests_end = threading.Event()
         self._reader = threading.Thread(target=self._read, name="streaming-pull", daemon=True)
         self._reader.start()
 
@@ -109,9 +112,14 @@ class Subscriber:
         self._closed.set()
         with self._condition:
             self._condition.notify_all()
-            if self._stream is not None:
+        # First the request side alone, which makes the server end the stream. A cancelled one is taken for
+        # alive for some time by Google's emulator, and messages are sent down it.
+        self._requests_end.set()
+        self._reader.join(_HALF_CLOSE_S)
+        if self._reader.is_alive():
+            with self._condition:
                 self._stream.cancel()
-        self._reader.join()
+            self._reader.join()
         given_back = self._leases.close()
         if given_back:
             _LOGGER.info("%d messages given back to %s", given_back, self._subscription)
@@ -127,14 +135,14 @@ class Subscriber:
             ended = threading.Event()
             try:
                 with self._condition:
+                    self._requests_end = ended
                     if self._closed.is_set():
                         return
                     self._stream = call(self._requests(ended), metadata=metadata)
                 for response in self._stream:
                     pause = _FIRST_PAUSE_S
                     self._receive(response.received_messages)
-                    if not self._await_room():
-                        return
+                    self._await_room()
             except grpc.RpcError as error:
                 if self._closed.is_set():
                     return
@@ -168,7 +176,7 @@ class Subscriber:
             self._arrived.extend(messages)
             self._condition.notify_all()
 
-    def _await_room(self) -> bool:
+    def _await_room(self) -> None:
         """Waits while too much is held: the stream is then not read, and gRPC holds back the sender."""
         with self._condition:
             self._condition.wait_for(
@@ -177,7 +185,6 @@ class Subscriber:
                     or (len(self._held) < MAX_HELD_MESSAGES and self._held_bytes < MAX_HELD_BYTES)
                 )
             )
-        return not self._closed.is_set()
 
     def _fail(self, error: grpc.RpcError) -> None:
         code = error.code()

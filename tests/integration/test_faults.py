@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 import pytest
@@ -13,7 +14,7 @@ from broker import EmbeddedBroker
 from loadtest.local import Topics
 from loadtest.summary import Summary
 from pipeline.io.clients import publisher_client
-from tests.integration.conftest import RECORDS, At, Mailbox, Pipeline, wait_until
+from tests.integration.conftest import MODEL, RECORDS, At, Mailbox, Pipeline, wait_until
 
 Start = Callable[..., Pipeline]
 Drive = Callable[..., Summary]
@@ -121,7 +122,7 @@ class TestBroker:
         send(topics, 100)
         embedded.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=1_000_000)
         job = start("--publish_deadline_s=1")
-        assert job.wait(60) == 3
+        assert job.wait(60) == 3, job.log
         assert f"publishing to {topics.output_topic} failed for 1 s" in job.log
         stats = embedded.stats(topics.input_subscription)
         assert (stats.backlog, stats.outstanding) == (100, 0)
@@ -153,3 +154,21 @@ def test_missing_subscription(topics: Topics, start: Start) -> None:
     assert job.wait(60) == 1
     assert "NOT_FOUND" in job.log
     assert "check --input_subscription" in job.log
+
+
+def test_missing_output_topic(topics: Topics, start: Start) -> None:
+    send(topics, 1)
+    job = start(f"--output_topic={topics.output_topic}-gone")
+    assert job.wait(60) == 1
+    assert f"cannot publish to {topics.output_topic}-gone" in job.log
+    assert "1 messages given back" in job.log
+
+
+def test_a_model_that_does_not_load_costs_no_delivery(topics: Topics, start: Start, tmp_path: Path) -> None:
+    send(topics, 1)
+    (tmp_path / "broken.pt2").write_bytes(MODEL.read_bytes()[:1000])
+    job = start(f"--model_path={tmp_path / 'broken.pt2'}")
+    assert job.wait(60) == 2
+    assert "--model_path: " in job.log
+    start()
+    assert ids(Mailbox(topics.output_subscription).collect(1, within_s=15)) == {"r-0"}
