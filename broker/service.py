@@ -114,6 +114,8 @@ def _stream_handler(streaming_pull: StreamingPull, faults: Faults) -> grpc.RpcMe
             await context.abort(failure.code, failure.message)
         try:
             await streaming_pull.serve(requests, context.write)
+        except grpc.aio.InternalError:
+            return  # the client has gone while something was being written; what it held is redelivered
         except errors.RequestError as error:
             await context.abort(_STATUS[type(error)], str(error))
 

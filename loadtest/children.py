@@ -1,4 +1,4 @@
-"""Processes that a local run starts: the broker, and the job that is started again after transient trouble."""
+"""Processes that a local run starts: the broker, and the job, started again after transient trouble."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Topics:
 
     @classmethod
     def fresh(cls, run: str) -> Topics:
-        """Names that nothing had before: Google's emulator does not forget a deleted subscription's readers."""
+        """Names that nothing had before: Google's emulator does not forget a subscription's old readers."""
         names = []
         for purpose in ("requests", "results", "dead-letters"):
             names += [

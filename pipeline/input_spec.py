@@ -157,7 +157,7 @@ class InputSpec:
         """One batch, shape [len(rows), …], from the inputs of single requests."""
         if not self.named:
             return np.stack(rows)  # type: ignore[arg-type]
-        return {t.name: np.stack([row[t.name] for row in rows]) for t in self.tensors}  # type: ignore[index]
+        return {t.name: np.stack([row[t.name] for row in rows]) for t in self.tensors}
 
     def example(self) -> str:
         """What a request looks like, for messages."""
@@ -185,4 +185,6 @@ def _kind(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return f"the string {value[:40]!r}"
-    return {list: "a list", dict: "an object"}.get(type(value), f"the number {value}"[:60])
+    if isinstance(value, list):
+        return "a list"
+    return "an object" if isinstance(value, dict) else f"the number {value}"[:60]

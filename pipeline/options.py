@@ -196,7 +196,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def problems(argv: Sequence[str]) -> list[str]:
-    """What is wrong with a command line, a sentence each: which flag, what, and the mend. Empty if nothing."""
+    """What is wrong with a command line, a sentence each: which flag, what, and the mend."""
     try:
         known, unknown = parser().parse_known_args(list(argv))
     except _Refusal as refusal:
@@ -219,7 +219,7 @@ def problems(argv: Sequence[str]) -> list[str]:
 def settings(options: PipelineOptions) -> Settings:
     """The typed flags of options that have no `problems()`."""
     job = options.view_as(JobOptions)
-    values = {}
+    values: dict[str, Any] = {}
     for flag in FLAGS:
         text = getattr(job, flag.name)
         values[flag.name] = None if text is None else flag.parse(text)

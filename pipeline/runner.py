@@ -10,7 +10,6 @@ from apache_beam.portability.api import metrics_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 
 
-
 class StreamingRunner(fn_runner.FnApiRunner):
     """FnApiRunner whose memory does not grow with the number of bundles.
 

@@ -50,7 +50,9 @@ def fit(features: np.ndarray) -> AnomalyScorer:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=HERE, help="where model.pt2 and records.jsonl go")
     out: Path = parser.parse_args().out
 
@@ -60,9 +62,7 @@ def main() -> None:
         scores = model(torch.from_numpy(features)).numpy()
     out.mkdir(parents=True, exist_ok=True)
     batch = torch.export.Dim("batch")
-    program = torch.export.export(
-        model, (torch.zeros(2, FEATURES),), dynamic_shapes={"features": {0: batch}}
-    )
+    program = torch.export.export(model, (torch.zeros(2, FEATURES),), dynamic_shapes={"features": {0: batch}})
     torch.export.save(program, out / "model.pt2")
     with (out / "records.jsonl").open("w") as file:
         for number, row, label in zip(numbers, features, labels, strict=True):

@@ -191,7 +191,9 @@ def _split_rows(output: Any, rows: int) -> list[Any]:
         columns = {name: _split_rows(value, rows) for name, value in output.items()}
         return [{name: column[i] for name, column in columns.items()} for i in range(rows)]
     if not isinstance(output, torch.Tensor):
-        raise InferenceError(f"the model returned {type(output).__name__}: expected a tensor or a dict of them")
+        raise InferenceError(
+            f"the model returned {type(output).__name__}: expected a tensor or a dict of them"
+        )
     if output.ndim == 0 or output.shape[0] != rows:
         raise InferenceError(f"the model returned shape {list(output.shape)} for {rows} requests")
     # One copy for the whole batch; rows of a C-contiguous array are what orjson can write.

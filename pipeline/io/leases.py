@@ -32,12 +32,19 @@ _ModifyAckDeadline = types.ModifyAckDeadlineRequest.pb()
 class Leases:
     """The acknowledgements of one subscription, and the leases of the messages that are held.
 
-    Invariant: an acknowledgement handed in is sent until it is accepted, refused for good, or `close` gives up;
-    a message that is held is extended until it is acknowledged, given back, or was held for `max_lease_s`.
+    Invariant: an acknowledgement handed in is sent until it is accepted, refused for good, or `close` gives
+    up; a held message's lease is extended until it is acknowledged, given back, or `max_lease_s` old.
     """
 
-    def __init__(self, channel: grpc.Channel, subscription: str, max_lease_s: float) -> None:
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        subscription: str,
+        max_lease_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._subscription = subscription
+        self._monotonic = monotonic
         self._max_lease_s = max_lease_s
         service = "/google.pubsub.v1.Subscriber/"
         self._acknowledge = channel.unary_unary(
@@ -60,7 +67,7 @@ class Leases:
 
     def hold(self, ack_ids: Sequence[str]) -> None:
         """Keeps the leases of messages that have just arrived."""
-        now = time.monotonic()
+        now = self._monotonic()
         with self._condition:
             self._held.update(dict.fromkeys(ack_ids, (now, now + ACK_DEADLINE_S)))
 
@@ -73,7 +80,7 @@ class Leases:
             self._condition.notify_all()
 
     def close(self) -> int:
-        """Sends what acknowledgements are due, gives back all that is held, and returns how many those were."""
+        """Sends the acknowledgements that are due, gives back all that is held, and returns their number."""
         with self._condition:
             self._closing = True
             self._condition.notify_all()
@@ -92,14 +99,11 @@ class Leases:
                 self._condition.wait_for(lambda: self._due or self._closing)
                 ack_ids, self._due = self._due, []
                 closing = self._closing
-            failed = [
-                ack_id
-                for ids in _chunks(ack_ids)
-                if not self._call(
-                    self._acknowledge, _Acknowledge(subscription=self._subscription, ack_ids=ids), "acknowledge"
-                )
-                for ack_id in ids
-            ]
+            failed: list[str] = []
+            for ids in _chunks(ack_ids):
+                request = _Acknowledge(subscription=self._subscription, ack_ids=ids)
+                if not self._call(self._acknowledge, request, "acknowledge"):
+                    failed += ids
             with self._condition:
                 self._due[:0] = failed
                 if closing and (failed or not self._due):
@@ -112,7 +116,7 @@ class Leases:
             with self._condition:
                 if self._condition.wait_for(lambda: self._closing, _ROUND_S):
                     return
-                now = time.monotonic()
+                now = self._monotonic()
                 ending = [
                     ack_id
                     for ack_id, (came, ends) in self._held.items()

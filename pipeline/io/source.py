@@ -84,9 +84,7 @@ class _Pull(beam.DoFn):
         element: bytes,
         finalizer: Any = beam.DoFn.BundleFinalizerParam,
         tracker: Any = beam.DoFn.RestrictionParam(_OneStream()),
-        watermark: Any = beam.DoFn.WatermarkEstimatorParam(
-            ManualWatermarkEstimator.default_provider()
-        ),
+        watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
     ) -> Iterator[TimestampedValue]:
         stop = stop_signal()
         # Made here and not in setup(): Beam also sets up copies that never read, whose streams would

@@ -149,7 +149,9 @@ class Subscriber:
                 if error.code() not in TRANSIENT:
                     self._fail(error)
                     return
-                _LOGGER.info("the stream of %s ended (%s); opening it again", self._subscription, error.code())
+                _LOGGER.info(
+                    "the stream of %s ended (%s); opening it again", self._subscription, error.code()
+                )
             finally:
                 ended.set()
             self._closed.wait(pause * random.uniform(0.5, 1.0))

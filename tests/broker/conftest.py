@@ -1,6 +1,5 @@
 """A fresh broker for each test, and the client library's own clients pointed at it."""
 
-import time
 from collections.abc import Callable, Iterator
 
 import grpc
@@ -26,14 +25,6 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
-    """Return as soon as the condition holds; fail the test if it never does."""
-    give_up = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < give_up, "the condition did not come true in time"
-        time.sleep(0.005)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from google.cloud.pubsub_v1.subscriber.message import Message
 from google.pubsub_v1 import PublisherClient
 
 from broker import EmbeddedBroker
-from tests.broker.conftest import wait_until
+from tests.waiting import wait_until
 
 Publish = Callable[..., list[str]]
 

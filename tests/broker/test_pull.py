@@ -9,7 +9,8 @@ from google.api_core import exceptions
 from google.cloud.pubsub_v1 import SubscriberClient
 
 from broker import EmbeddedBroker, protos
-from tests.broker.conftest import FakeClock, wait_until
+from tests.broker.conftest import FakeClock
+from tests.waiting import wait_until
 
 
 def pull(subscriber: SubscriberClient, subscription: str, max_messages: int = 10) -> list[tuple[bytes, str]]:

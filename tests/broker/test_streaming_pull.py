@@ -17,7 +17,8 @@ from broker import EmbeddedBroker, Faults, protos
 from broker.leases import Message as LeasedMessage
 from broker.state import BrokerState
 from broker.streaming_pull import StreamingPull
-from tests.broker.conftest import FakeClock, wait_until
+from tests.broker.conftest import FakeClock
+from tests.waiting import wait_until
 
 
 class Stream:

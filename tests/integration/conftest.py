@@ -175,19 +175,12 @@ class Mailbox:
         with pubsub_v1.SubscriberClient(transport=transport) as client:
             while len(messages) < count and time.monotonic() < deadline:
                 with contextlib.suppress(DeadlineExceeded):
-                    pulled = client.pull(subscription=self.subscription, max_messages=100, timeout=5, retry=None)
+                    pulled = client.pull(
+                        subscription=self.subscription, max_messages=100, timeout=5, retry=None
+                    )
                     messages += [received.message for received in pulled.received_messages]
                     ack_ids = [received.ack_id for received in pulled.received_messages]
                     if ack_ids:
                         client.acknowledge(subscription=self.subscription, ack_ids=ack_ids)
         assert len(messages) >= count, f"{len(messages)} of {count} messages in {within_s} s"
         return messages
-
-
-def wait_until(condition: Callable[[], bool], within_s: float = 60) -> None:
-    """Waits for a condition, and fails the test if it does not come true in time."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {within_s} s: {condition}")
-        time.sleep(0.02)

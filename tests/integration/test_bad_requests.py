@@ -74,7 +74,9 @@ def message(data: bytes, request_id: str, content_type: str = JSON) -> pubsub_v1
 def test_each_bad_request_is_a_dead_letter(topics: Topics, start: Start, picky: list[str]) -> None:
     job = start(*picky)
     for number, (name, (data, content_type, _)) in enumerate(BAD.items()):
-        publish(topics.input_topic, message(good(number), f"good-{number}"), message(data, name, content_type))
+        publish(
+            topics.input_topic, message(good(number), f"good-{number}"), message(data, name, content_type)
+        )
 
     results = Mailbox(topics.output_subscription).collect(len(BAD))
     letters = Mailbox(topics.dead_letter_subscription).collect(len(BAD))

@@ -14,7 +14,8 @@ from broker import EmbeddedBroker
 from loadtest.local import Topics
 from loadtest.summary import Summary
 from pipeline.io.clients import publisher_client
-from tests.integration.conftest import MODEL, RECORDS, At, Mailbox, Pipeline, wait_until
+from tests.integration.conftest import MODEL, RECORDS, At, Mailbox, Pipeline
+from tests.waiting import wait_until
 
 Start = Callable[..., Pipeline]
 Drive = Callable[..., Summary]
@@ -115,9 +116,7 @@ class TestBroker:
         summary = drive(300, 5, At(500, refuse_publishing))
         assert_complete(summary, 1500)
 
-    def test_publishing_fails_for_good(
-        self, embedded: EmbeddedBroker, topics: Topics, start: Start
-    ) -> None:
+    def test_publishing_fails_for_good(self, embedded: EmbeddedBroker, topics: Topics, start: Start) -> None:
         """Past the deadline the job exits 3 with its messages given back; started again, it answers them."""
         send(topics, 100)
         embedded.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=1_000_000)

@@ -1,8 +1,6 @@
 """A broker, its topics and subscriptions, and input records, for the tests of the load driver."""
 
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,15 +17,6 @@ DEAD_LETTER_TOPIC = "projects/project/topics/dead-letters"
 INPUT = "projects/project/subscriptions/requests"
 OUTPUT = "projects/project/subscriptions/results"
 DEAD_LETTERS = "projects/project/subscriptions/dead-letters"
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
-    """Returns as soon as the condition holds; fails when it does not in time."""
-    pause = threading.Event()
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come to hold in time"
-        pause.wait(0.005)
 
 
 @dataclass(frozen=True)

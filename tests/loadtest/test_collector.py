@@ -11,7 +11,8 @@ from loadtest.clock import epoch_clock
 from loadtest.collector import Collector
 from loadtest.pubsub import PublishRequest, PubsubMessage
 from loadtest.records import Records
-from tests.loadtest.conftest import DEAD_LETTER_TOPIC, DEAD_LETTERS, OUTPUT, OUTPUT_TOPIC, Hub, wait_until
+from tests.loadtest.conftest import DEAD_LETTER_TOPIC, DEAD_LETTERS, OUTPUT, OUTPUT_TOPIC, Hub
+from tests.waiting import wait_until
 
 COUNT = 300
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from loadtest.__main__ import main
-from tests.loadtest.conftest import INPUT, OUTPUT_TOPIC, Hub, wait_until
+from tests.loadtest.conftest import INPUT, OUTPUT_TOPIC, Hub
 from tests.loadtest.echo import echo, result_message
 from tests.loadtest.test_run import sequence, to_results
+from tests.waiting import wait_until
 
 
 def start(hub: Hub, *arguments: str) -> "subprocess.Popen[str]":

@@ -22,9 +22,9 @@ from tests.loadtest.conftest import (
     OUTPUT,
     OUTPUT_TOPIC,
     Hub,
-    wait_until,
 )
 from tests.loadtest.echo import Answer, dead_letter_message, echo, result_message
+from tests.waiting import wait_until
 
 
 class Recorder(Display):

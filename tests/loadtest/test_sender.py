@@ -9,7 +9,8 @@ from google.cloud import pubsub_v1
 
 from loadtest.clock import epoch_clock
 from loadtest.sender import Sender
-from tests.loadtest.conftest import INPUT, INPUT_TOPIC, Hub, wait_until
+from tests.loadtest.conftest import INPUT, INPUT_TOPIC, Hub
+from tests.waiting import wait_until
 
 BODIES = [b'{"record_id":0}', b'{"record_id": 1}', b'{"record_id":2 }']
 

@@ -1,11 +1,10 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline import registry
 from pipeline.inference.local import LocalModelHandler
 from pipeline.inference.model import Model
 from pipeline.input_spec import InputSpec
@@ -13,12 +12,6 @@ from pipeline.messages import DeadLetter, Request, Result, Timeline
 from tests.pipeline.models import Sum
 
 SPEC = InputSpec.parse("3")
-
-
-@pytest.fixture(autouse=True)
-def empty_registry() -> Iterator[None]:
-    yield
-    registry.close_all()
 
 
 def requests(*firsts: float) -> list[Request]:
@@ -47,7 +40,9 @@ class TestRunInference:
             ("r2", 4.0, "m@1", 3),
             ("r3", 5.0, "m@1", 3),
         ]
-        assert {(t.batched, t.inference_start, t.inference_end) for t in (r.timeline for r in batch)} == {(0, 1, 2)}
+        assert {(t.batched, t.inference_start, t.inference_end) for t in (r.timeline for r in batch)} == {
+            (0, 1, 2)
+        }
 
     @pytest.mark.parametrize("place", [0, 17, 49])
     def test_the_offender_stands_alone(self, place: int) -> None:

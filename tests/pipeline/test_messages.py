@@ -1,3 +1,4 @@
+import contextlib
 import json
 import struct
 from typing import Any
@@ -21,6 +22,7 @@ from pipeline.messages import (
 )
 
 SPEC = InputSpec.parse("3")
+KEYS = ["features", "request_id", "x"]
 GOOD = b'{"features": [1, 2.5, -3e2]}'
 
 
@@ -146,16 +148,13 @@ class TestDecode:
     @given(
         st.binary() | st.recursive(
             st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-            lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["features", "request_id", "x"]), inner),
+            lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(KEYS), inner),
         ).map(lambda value: json.dumps(value).encode()),
         st.sampled_from(["application/json", "application/x-float32", "", "a;b"]),
     )  # fmt: skip
     def test_any_bytes_decode_or_are_refused(self, data: bytes, content_type: str) -> None:
-        try:
+        with contextlib.suppress(DecodeError):
             request = decoded(data, content_type=content_type)
-        except DecodeError as error:
-            assert str(error)
-        else:
             assert isinstance(request.inputs, np.ndarray)
             assert request.inputs.shape == (3,)
             assert np.isfinite(request.inputs).all()
@@ -164,7 +163,8 @@ class TestDecode:
 class TestEncode:
     def test_everything_is_in_the_result(self) -> None:
         message = encode(
-            result(np.float32(0.1), attributes={"intended_time": "0.5", "x": "y"}, passthrough={"label": 1}), 2.0
+            result(np.float32(0.1), attributes={"intended_time": "0.5", "x": "y"}, passthrough={"label": 1}),
+            2.0,
         )
         assert json.loads(message.data) == {
             "request_id": "r1",

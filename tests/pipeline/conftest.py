@@ -1,0 +1,31 @@
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from broker import EmbeddedBroker
+from loadtest.local import Topics
+from pipeline import registry
+
+
+@dataclass
+class Pubsub:
+    """An embedded broker, named by PUBSUB_EMULATOR_HOST, with one set of topics."""
+
+    broker: EmbeddedBroker
+    topics: Topics
+
+
+@pytest.fixture
+def pubsub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pubsub]:
+    with EmbeddedBroker() as broker:
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", broker.address)
+        topics = Topics.fresh("test")
+        topics.create()
+        yield Pubsub(broker, topics)
+
+
+@pytest.fixture(autouse=True)
+def empty_registry() -> Iterator[None]:
+    yield
+    registry.close_all()

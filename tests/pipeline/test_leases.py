@@ -1,0 +1,129 @@
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from google.cloud import pubsub_v1
+from google.pubsub_v1.services.publisher import PublisherClient
+
+from broker import EmbeddedBroker
+from loadtest.local import Topics
+from pipeline.io import leases as module
+from pipeline.io.clients import publisher_client, subscriber_channel
+from pipeline.io.leases import Leases
+from tests.waiting import wait_until
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def broker(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedBroker]:
+    """A broker whose ack deadlines pass only when `clock` is moved."""
+    with EmbeddedBroker(clock=clock) as broker:
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", broker.address)
+        monkeypatch.setattr(module, "_ROUND_S", 0.02)
+        yield broker
+
+
+@pytest.fixture
+def topics(broker: EmbeddedBroker) -> Topics:
+    topics = Topics.fresh("test")
+    topics.create()
+    return topics
+
+
+def pulled(topics: Topics, count: int) -> list[str]:
+    """Ack ids of messages that were just delivered, under the subscription's lease of 10 s."""
+    messages = [{"data": b"x"}] * count
+    PublisherClient.publish(publisher_client(), request={"topic": topics.input_topic, "messages": messages})
+    with pubsub_v1.SubscriberClient() as client:
+        response = client.pull(subscription=topics.input_subscription, max_messages=count)
+    return [received.ack_id for received in response.received_messages]
+
+
+def leases(topics: Topics, clock: Clock, max_lease_s: float = 100) -> Leases:
+    return Leases(subscriber_channel(), topics.input_subscription, max_lease_s, clock)
+
+
+def extensions_begun(broker: EmbeddedBroker, count: int) -> None:
+    """Returns when `count` calls of ModifyAckDeadline have begun, and so all but the last have ended."""
+    wait_until(lambda: broker.faults.pending("ModifyAckDeadline") == 0)
+    broker.faults.delay("ModifyAckDeadline", 0, times=count)
+    wait_until(lambda: broker.faults.pending("ModifyAckDeadline") == 0)
+
+
+def test_leases_are_extended_while_held(broker: EmbeddedBroker, topics: Topics, clock: Clock) -> None:
+    ids = pulled(topics, 3)
+    lease_clock = Clock()
+    held = leases(topics, lease_clock)
+    held.hold(ids)
+    broker.faults.delay("ModifyAckDeadline", 0, times=1)
+    lease_clock.now += 11  # less than half of the 20 s is left
+    wait_until(lambda: broker.faults.pending("ModifyAckDeadline") == 0)
+    # A second round has begun once the first call's answer has been taken in.
+    lease_clock.now += 11
+    extensions_begun(broker, 1)
+    clock.now += 15  # past the subscription's own 10 s
+    stats = broker.stats(topics.input_subscription)
+    assert (stats.outstanding, stats.backlog) == (3, 0)
+    held.close()
+
+
+def test_without_a_hold_the_lease_ends(broker: EmbeddedBroker, topics: Topics, clock: Clock) -> None:
+    """The control of the test above."""
+    pulled(topics, 3)
+    clock.now += 15
+    wait_until(lambda: broker.stats(topics.input_subscription).backlog == 3)
+
+
+def test_a_lease_ends_after_the_longest_time(broker: EmbeddedBroker, topics: Topics, clock: Clock) -> None:
+    held = leases(topics, clock, max_lease_s=60)
+    held.hold(pulled(topics, 1))
+    clock.now += 61
+    wait_until(lambda: broker.stats(topics.input_subscription).backlog == 1)
+    held.close()
+
+
+def test_acknowledgements_are_retried(broker: EmbeddedBroker, topics: Topics, clock: Clock) -> None:
+    broker.faults.fail("Acknowledge", grpc.StatusCode.UNAVAILABLE, times=2)
+    held = leases(topics, clock)
+    ids = pulled(topics, 3)
+    held.hold(ids)
+    held.acknowledge(ids)
+    wait_until(lambda: broker.stats(topics.input_subscription).outstanding == 0)
+    assert broker.stats(topics.input_subscription).backlog == 0
+    held.close()
+
+
+def test_close_sends_what_is_due_and_gives_back_the_rest(
+    broker: EmbeddedBroker, topics: Topics, clock: Clock
+) -> None:
+    ids = pulled(topics, 5)
+    held = leases(topics, clock)
+    held.hold(ids)
+    held.acknowledge(ids[:2])
+    assert held.close() == 3
+    stats = broker.stats(topics.input_subscription)
+    assert (stats.outstanding, stats.backlog) == (0, 3)
+
+
+def test_close_does_not_wait_for_a_server_that_refuses(
+    broker: EmbeddedBroker, topics: Topics, clock: Clock
+) -> None:
+    broker.faults.fail("Acknowledge", grpc.StatusCode.UNAVAILABLE, times=1_000)
+    held = leases(topics, clock)
+    ids = pulled(topics, 1)
+    held.hold(ids)
+    held.acknowledge(ids)
+    held.close()
+    assert broker.faults.pending("Acknowledge") > 900

@@ -1,0 +1,33 @@
+from pipeline import registry
+
+
+class Thing:
+    def __init__(self, name: str, closed: list[str]) -> None:
+        self._name = name
+        self._closed = closed
+
+    def close(self) -> None:
+        self._closed.append(self._name)
+
+
+def test_made_once() -> None:
+    made: list[int] = []
+    make = lambda: made.append(1) or object()  # type: ignore[func-returns-value]  # noqa: E731
+    assert registry.shared("a", make) is registry.shared("a", make)
+    assert registry.shared("b", make) is not registry.shared("a", make)
+    assert len(made) == 2
+
+
+def test_one_may_need_another() -> None:
+    outer = registry.shared("outer", lambda: [registry.shared("inner", object)])
+    assert outer == [registry.shared("inner", object)]
+
+
+def test_close_all_closes_the_youngest_first_and_forgets() -> None:
+    closed: list[str] = []
+    first = registry.shared("first", lambda: Thing("first", closed))
+    registry.shared("plain", object)
+    registry.shared("second", lambda: Thing("second", closed))
+    registry.close_all()
+    assert closed == ["second", "first"]
+    assert registry.shared("first", lambda: Thing("first", closed)) is not first

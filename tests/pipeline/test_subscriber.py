@@ -1,0 +1,141 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.pubsub_v1.services.publisher import PublisherClient
+
+from pipeline.io import subscriber as module
+from pipeline.io.clients import publisher_client
+from pipeline.io.subscriber import Subscriber, SubscriptionError
+from tests.pipeline.conftest import Pubsub
+from tests.waiting import wait_until
+
+Make = Callable[..., Subscriber]
+
+
+@pytest.fixture
+def make(pubsub: Pubsub) -> Iterator[Make]:
+    """Subscribers on the input subscription; closed at the end."""
+    made: list[Subscriber] = []
+
+    def subscriber(
+        stopping: Callable[[], bool] = lambda: False, name: str = "", clock: Callable[[], float] = lambda: 5.0
+    ) -> Subscriber:
+        subscription = pubsub.topics.input_subscription + name
+        made.append(Subscriber(subscription, stopping=stopping, clock=clock))
+        return made[-1]
+
+    yield subscriber
+    for each in made:
+        each.close()
+
+
+def send(pubsub: Pubsub, *bodies: bytes) -> None:
+    messages = [{"data": body} for body in bodies]
+    PublisherClient.publish(
+        publisher_client(), request={"topic": pubsub.topics.input_topic, "messages": messages}
+    )
+
+
+def take(subscriber: Subscriber, count: int) -> list[Any]:
+    taken: list[Any] = []
+    wait_until(lambda: taken.extend(subscriber.take(count - len(taken), 0.1)) or len(taken) == count, 20)  # type: ignore[func-returns-value]
+    return taken
+
+
+def outstanding(pubsub: Pubsub) -> int:
+    return pubsub.broker.stats(pubsub.topics.input_subscription).outstanding
+
+
+def backlog(pubsub: Pubsub) -> int:
+    return pubsub.broker.stats(pubsub.topics.input_subscription).backlog
+
+
+def test_messages_are_held_until_acknowledged(pubsub: Pubsub, make: Make) -> None:
+    send(pubsub, b"a", b"b", b"c")
+    subscriber = make()
+    taken = take(subscriber, 3)
+    assert [received.message.data for received in taken] == [b"a", b"b", b"c"]
+    assert outstanding(pubsub) == 3
+    subscriber.acknowledge(taken[:2])
+    wait_until(lambda: outstanding(pubsub) == 1)
+
+
+def test_close_gives_back_what_is_held(pubsub: Pubsub, make: Make) -> None:
+    send(pubsub, *(b"%d" % n for n in range(10)))
+    subscriber = make()
+    subscriber.acknowledge(take(subscriber, 3))
+    take(subscriber, 2)
+    subscriber.close()
+    assert (outstanding(pubsub), backlog(pubsub)) == (0, 7)
+    assert len(take(make(), 7)) == 7
+
+
+def test_no_more_is_held_than_the_limit(pubsub: Pubsub, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_HELD_MESSAGES", 10)
+    send(pubsub, *(b"%d" % n for n in range(50)))
+    subscriber = make()
+    taken = take(subscriber, 10)
+    assert subscriber.take(50, 0.3) == []
+    subscriber.acknowledge(taken)
+    assert len(take(subscriber, 10)) == 10
+
+
+def test_no_more_bytes_are_held_than_the_limit(
+    pubsub: Pubsub, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_HELD_BYTES", 3_000)
+    send(pubsub, *(b"x" * 1_000 for _ in range(20)))
+    subscriber = make()
+    held = []
+    while batch := subscriber.take(20, 0.3):
+        held += batch
+    assert 1 <= len(held) <= 4
+    subscriber.acknowledge(held)
+    assert take(subscriber, 1)
+
+
+def test_a_message_above_grpcs_default_limit(pubsub: Pubsub, make: Make) -> None:
+    send(pubsub, b"x" * 9_000_000)
+    (received,) = take(make(), 1)
+    assert len(received.message.data) == 9_000_000
+
+
+def test_watermark_waits_for_what_is_held(pubsub: Pubsub, make: Make) -> None:
+    subscriber = make(clock=lambda: 4e9)
+    assert subscriber.watermark() == 4e9
+    send(pubsub, b"a")
+    send(pubsub, b"b")
+    first, second = take(subscriber, 2)
+    published = [m.message.publish_time.ToNanoseconds() / 1e9 for m in (first, second)]
+    assert subscriber.watermark() == pytest.approx(published[0])
+    subscriber.acknowledge([first])
+    assert subscriber.watermark() == pytest.approx(published[1])
+    subscriber.acknowledge([second])
+    assert subscriber.watermark() == 4e9
+
+
+def test_a_broken_stream_is_opened_again(pubsub: Pubsub, make: Make) -> None:
+    subscriber = make()
+    send(pubsub, b"a")
+    subscriber.acknowledge(take(subscriber, 1))
+    pubsub.broker.faults.fail("StreamingPull", grpc.StatusCode.UNAVAILABLE, times=2)
+    assert pubsub.broker.faults.drop_streams() == 1
+    send(pubsub, b"b")
+    (received,) = take(subscriber, 1)
+    assert received.message.data == b"b"
+    assert pubsub.broker.faults.pending("StreamingPull") == 0
+
+
+def test_a_missing_subscription_is_named(make: Make) -> None:
+    subscriber = make(name="-gone")
+    with pytest.raises(SubscriptionError, match=r"-gone: NOT_FOUND: .*create it"):
+        take(subscriber, 1)
+
+
+def test_nothing_is_taken_once_it_is_to_stop(pubsub: Pubsub, make: Make) -> None:
+    send(pubsub, b"a")
+    subscriber = make(stopping=lambda: True)
+    wait_until(lambda: outstanding(pubsub) == 1)
+    assert subscriber.take(1, 30) == []
