@@ -1,0 +1,57 @@
+"""docs/wire-format.md says what the code does."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import DecodeError
+from pipeline.input_spec import InputSpec
+from pipeline.messages import DeadLetter, Result, decode, encode, encode_dead_letter
+
+PAGE = (Path(__file__).parents[2] / "docs/wire-format.md").read_text()
+BLOCKS = dict(re.findall(r"```json (\S+)\n(.*?)```", PAGE, re.DOTALL))
+ROWS = re.findall(r"^\| `(\{.*?\})` \| `(.*)` \|$", PAGE, re.MULTILINE)
+THREE = InputSpec.parse("3")
+
+
+def test_request_and_result() -> None:
+    expected = json.loads(BLOCKS["result"])
+    timing = expected["timing"]
+    request = decode(
+        BLOCKS["request"].encode(), {}, THREE, received=timing["received"], published=timing["published"]
+    )
+    request.timeline.batched = timing["batched"]
+    request.timeline.inference_start = timing["inference_start"]
+    request.timeline.inference_end = timing["inference_end"]
+    result = Result(request, np.float32(0.25), expected["model_id"], expected["batch_size"])
+    assert json.loads(encode(result, timing["emitted"]).data) == expected
+
+
+def test_named_request() -> None:
+    (flag,) = re.findall(r"`--input_shape=(\S*:\S*)`", PAGE)
+    request = decode(BLOCKS["named-request"].encode(), {}, InputSpec.parse(flag), received=0)
+    assert isinstance(request.inputs, dict)
+    assert {name: array.tolist() for name, array in request.inputs.items()} == json.loads(
+        BLOCKS["named-request"]
+    )["inputs"]
+
+
+def test_there_are_refusals() -> None:
+    assert len(ROWS) == 5
+
+
+@pytest.mark.parametrize(("data", "reason"), ROWS)
+def test_refusals(data: str, reason: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode(data.encode(), {}, THREE, received=0)
+    assert str(caught.value) == reason
+
+
+def test_attributes_of_a_dead_letter() -> None:
+    letter = DeadLetter(b"x", {f"a{i}": "x" for i in range(100)}, "decode", "E", "why", 0.0, "r1")
+    documented = re.findall(r"^\| `(\w+)` \|", PAGE.split("## Dead letter")[1], re.MULTILINE)
+    ours = set(encode_dead_letter(letter).attributes) - set(letter.attributes)
+    assert ours == set(documented)

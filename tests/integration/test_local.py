@@ -1,0 +1,124 @@
+"""`loadtest local`, which `./launch.sh local` runs: everything, as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+import pytest
+
+from broker import EmbeddedBroker
+from loadtest.children import Job
+from loadtest.local import Topics
+from tests.integration.conftest import MODEL, ROOT, Mailbox
+from tests.integration.test_faults import ids, send
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def local(out: Path, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "PUBSUB_EMULATOR_HOST"}
+    return subprocess.run(
+        [sys.executable, "-m", "loadtest", "local", f"--out={out}", *arguments],
+        cwd=cwd,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+
+
+def test_a_run_from_another_folder(tmp_path: Path) -> None:
+    run = local(Path("mine"), "--rate=150", "--duration=4", "--schedule=poisson", "--seed=3", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == "ROC AUC 0.954941"
+
+    summary = json.loads((tmp_path / "mine/summary.json").read_text())
+    assert summary["auc"] == pytest.approx(0.954941, abs=1e-6)
+    assert summary["sent"] == summary["received"] > 400
+    assert (summary["duplicates"], summary["dead_lettered"], summary["lost"]) == (0, 0, 0)
+    assert set(summary["stages_ms"]) == {"queue", "batch_wait", "inference", "rest"}
+    assert set(summary["latency_ms"]) == {"p50", "p90", "p95", "p99", "p99_9", "max"}
+    assert summary["latency_ms"]["p50"] > 0
+    lines = (tmp_path / "mine/results.jsonl").read_text().splitlines()
+    assert len(lines) == summary["sent"]
+    first = json.loads(lines[0])["result"]
+    assert first["model_id"].startswith("model.pt2@")
+    assert {"record_id", "label"} == set(first["passthrough"])
+    assert (tmp_path / "mine/dead_letters.jsonl").read_text() == ""
+    assert "stopped cleanly" in (tmp_path / "mine/pipeline.log").read_text()
+
+
+def test_bad_records_are_dead_letters_and_not_lost(tmp_path: Path) -> None:
+    records = [{"features": [1.0] * 30}, {"features": [1.0] * 29}]
+    (tmp_path / "mixed.jsonl").write_text("\n".join(map(json.dumps, records)))
+    run = local(tmp_path / "out", f"--input={tmp_path / 'mixed.jsonl'}", "--rate=50", "--duration=1")
+    assert run.returncode == 0, run.stderr
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert (summary["received"], summary["dead_lettered"], summary["lost"]) == (25, 25, 0)
+    assert run.stdout.splitlines()[-1].startswith("ROC AUC none: ")
+    letters = [json.loads(line) for line in (tmp_path / "out/dead_letters.jsonl").read_text().splitlines()]
+    assert {letter["attributes"]["error_message"] for letter in letters} == {
+        "features: expected 30 numbers, got 29"
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--rate=0", "--schedule=square"], ["--rate", "--schedule"]),
+        (["--max_batch_size=5"], ["--max_batch_size=5 is not a flag of this command"]),
+        (
+            ["--", "--max_batch_size=0", "--wrong=1"],
+            ["--wrong: there is no such flag", "--max_batch_size: '0'"],
+        ),
+    ],
+)
+def test_wrong_flags(arguments: Sequence[str], expected: list[str], tmp_path: Path) -> None:
+    run = local(tmp_path / "out", *arguments)
+    assert run.returncode == 2
+    assert "ROC AUC" not in run.stdout
+    for text in expected:
+        assert text in run.stderr
+
+
+@pytest.mark.parametrize("pubsub", ["embedded"], indirect=True)
+def test_the_job_is_started_again_after_exit_code_3(
+    embedded: EmbeddedBroker, topics: Topics, tmp_path: Path
+) -> None:
+    send(topics, 10)
+    embedded.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=1_000_000)
+    failures: list[str] = []
+    job = Job(
+        [*topics.job_arguments(), f"--model_path={MODEL}", "--publish_deadline_s=0.5"],
+        tmp_path / "job.log",
+        on_failure=lambda: failures.append("failed"),
+    )
+    wait_until(lambda: job.restarts == 1)
+    embedded.faults.clear()
+    assert ids(Mailbox(topics.output_subscription).collect(10)) == {f"r-{n}" for n in range(10)}
+    assert job.stop() == 0
+    assert failures == []
+    assert job.failure is None
+
+
+@pytest.mark.parametrize("pubsub", ["embedded"], indirect=True)
+def test_a_job_that_fails_otherwise_is_not(topics: Topics, tmp_path: Path) -> None:
+    failed: list[bool] = []
+    job = Job(
+        [*topics.job_arguments(), "--model_path=gone"],
+        tmp_path / "job.log",
+        on_failure=lambda: failed.append(True),
+    )
+    wait_until(lambda: bool(failed))
+    assert job.failure is not None
+    assert job.failure.exit_code == 2
+    assert "there is no file 'gone'" in str(job.failure)
+    assert job.restarts == 0
+    job.stop()
