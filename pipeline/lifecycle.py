@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 from pipeline import registry
@@ -14,6 +15,7 @@ _LOGGER = logging.getLogger(__name__)
 
 # The promise is 10 s from the signal to the exit; this leaves two to give messages back.
 GRACE_S = 8.0
+_FORCED_CLOSE_S = 1.5
 
 
 class StopSignal:
@@ -50,8 +52,8 @@ class StopSignal:
         for timer in self._timers:
             timer.cancel()
 
-    def _start_timer(self, seconds: float, action: object) -> None:
-        timer = threading.Timer(seconds, action)  # type: ignore[arg-type]
+    def _start_timer(self, seconds: float, action: Callable[[], None]) -> None:
+        timer = threading.Timer(seconds, action)
         timer.daemon = True
         self._timers.append(timer)
         timer.start()
@@ -59,7 +61,10 @@ class StopSignal:
     def _force(self) -> None:
         # A call of the model or of Pub/Sub hangs. Its messages go back and are delivered again.
         _LOGGER.warning("still busy %.0f s after being told to stop: giving messages back", GRACE_S)
-        registry.close_all()
+        # On a thread of its own: whatever hangs may hold the registry's lock.
+        closing = threading.Thread(target=registry.close_all, daemon=True)
+        closing.start()
+        closing.join(_FORCED_CLOSE_S)
         os._exit(0)
 
 

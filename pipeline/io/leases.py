@@ -90,7 +90,8 @@ class Leases:
             held = list(self._held)
             self._held.clear()
         for ids in _chunks(held):
-            self._call(self._modify, _ModifyAckDeadline(subscription=self._subscription, ack_ids=ids), "nack")
+            request = _ModifyAckDeadline(subscription=self._subscription, ack_ids=ids)
+            self._call(self._modify, request, "give back", _CLOSE_WITHIN_S)
         return len(held)
 
     def _send_acknowledgements(self) -> None:
@@ -135,11 +136,13 @@ class Leases:
                 if ack_id in self._held:
                     self._held[ack_id] = (self._held[ack_id][0], ends)
 
-    def _call(self, call: Callable[..., object], request: object, verb: str) -> bool:
+    def _call(
+        self, call: Callable[..., object], request: object, verb: str, timeout_s: float = _CALL_TIMEOUT_S
+    ) -> bool:
         """Returns whether the call is done with; False if it may be tried again."""
         metadata = (("x-goog-request-params", f"subscription={self._subscription}"),)
         try:
-            call(request, timeout=_CALL_TIMEOUT_S, metadata=metadata)
+            call(request, timeout=timeout_s, metadata=metadata)
         except grpc.RpcError as error:
             _LOGGER.warning("could not %s messages of %s: %s", verb, self._subscription, error.code().name)
             return error.code() not in TRANSIENT
