@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from pipeline.input_spec import InputSpec
 
@@ -261,7 +261,3 @@ def _conflicts(known: argparse.Namespace) -> list[str]:
     if known.model_params is not None and known.model_class is None:
         found.append("--model_params: needs --model_class, whose arguments they are")
     return found
-
-
-# DirectOptions is named so that its flags are registered before `parser` looks for them.
-_ = DirectOptions

@@ -49,7 +49,7 @@ class LocalModelHandler(ModelHandler[Request, Result | DeadLetter, models.Model]
         """
         # Beam holds models by weak references only and would load again after a minute's idleness.
         return registry.shared(
-            ("model", self._model_path, self._model_class),
+            ("model", self._model_path, self._model_class, repr(self._model_params)),
             lambda: models.load(
                 self._model_path,
                 self._spec,

@@ -1,0 +1,57 @@
+"""`python -m benchmarks.hybrid_job`: the stock job on this project's source, sink and engine.
+
+Between it and stock lies what reading and writing cost; between it and ours, what the handler and the wire
+format cost.
+"""
+
+import os
+from collections.abc import Sequence
+
+import apache_beam as beam
+import torch
+from apache_beam.ml.inference.base import RunInference
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from benchmarks.stock_job import Flags, decode, encode, make_handler, parse
+from pipeline import fusion, registry
+from pipeline.io.sink import WriteToTopic
+from pipeline.io.source import ReadFromSubscription
+from pipeline.lifecycle import stop_signal
+from pipeline.runner import StreamingRunner
+
+PUBLISH_DEADLINE_S = 60.0
+
+
+def build(pipeline: beam.Pipeline, flags: Flags) -> None:
+    """Adds the job to `pipeline`.
+
+    Raises:
+        UnfusedGraphError: messages would be acknowledged before their results are published.
+    """
+    _ = (
+        pipeline
+        | "Read" >> ReadFromSubscription(flags.input_subscription)
+        | "Decode" >> beam.Map(decode)
+        | "Infer" >> RunInference(make_handler(flags.state_dict))
+        | "Encode" >> beam.Map(encode)
+        | "Write" >> WriteToTopic(flags.output_topic, PUBLISH_DEADLINE_S)
+    )
+    fusion.check(pipeline)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the job until SIGTERM or SIGINT."""
+    flags = parse(arguments)
+    stop_signal().install(run_for_s=None)
+    # As pipeline.engine does, so that the rows differ in nothing but what they are named for.
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+    pipeline = beam.Pipeline(runner=StreamingRunner(), options=PipelineOptions(["--streaming"]))
+    build(pipeline, flags)
+    try:
+        pipeline.run()
+    finally:
+        registry.close_all()
+
+
+if __name__ == "__main__":
+    main()
