@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -74,9 +73,6 @@ class Job:
         """`on_failure` is called from another thread when the job ends otherwise; `failure` then says how."""
         self._arguments = [sys.executable, "-m", "pipeline", *arguments]
         self._log = log
-        # One malloc arena: with the default of eight a core, memory that one thread frees the others cannot
-        # use, and the process grows for hours.
-        self._environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
         self._on_failure = on_failure
         self._stopping = threading.Event()
         self.failure: ChildError | None = None
@@ -99,7 +95,6 @@ class Job:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
-                env=self._environment,
                 start_new_session=True,
             )
 
