@@ -107,7 +107,7 @@ class _Pull(beam.DoFn):
             )
         if stop.requested:
             return
-        reached = Timestamp.of(subscriber.watermark())
+        reached = Timestamp(micros=subscriber.watermark())
         if reached > (watermark.current_watermark() or MIN_TIMESTAMP):
             watermark.set_watermark(reached)
         tracker.defer_remainder()

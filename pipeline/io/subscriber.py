@@ -63,7 +63,7 @@ class Subscriber:
         self._leases = Leases(self._channel, subscription, MAX_LEASE_S)
         self._condition = threading.Condition()
         self._arrived: deque[Any] = deque()
-        self._held: dict[str, tuple[float, int]] = {}  # publish time (epoch seconds) and size by ack id
+        self._held: dict[str, tuple[int, int]] = {}  # by ack id: publish time (epoch microseconds), bytes
         self._held_bytes = 0
         self._error: Exception | None = None
         self._closed = threading.Event()
@@ -92,17 +92,17 @@ class Subscriber:
                 self._condition.wait(min(left, 0.05))
         return []
 
-    def watermark(self) -> float:
-        """Epoch seconds up to which nothing is held: the oldest held message's publish time, else now."""
+    def watermark(self) -> int:
+        """Up to when nothing is held: the oldest publish time held, else now; epoch microseconds."""
         with self._condition:
-            return min((published for published, _ in self._held.values()), default=self._clock())
+            return min((published for published, _ in self._held.values()), default=int(self._clock() * 1e6))
 
     def acknowledge(self, messages: list[Any]) -> None:
         """Acknowledges messages whose results have been accepted."""
         ack_ids = [message.ack_id for message in messages]
         with self._condition:
             for ack_id in ack_ids:
-                _, size = self._held.pop(ack_id, (0.0, 0))
+                _, size = self._held.pop(ack_id, (0, 0))
                 self._held_bytes -= size
             self._condition.notify_all()
         self._leases.acknowledge(ack_ids)
@@ -173,7 +173,7 @@ class Subscriber:
         with self._condition:
             for received in messages:
                 size = received.ByteSize()
-                self._held[received.ack_id] = (_seconds(received.message.publish_time), size)
+                self._held[received.ack_id] = (received.message.publish_time.ToMicroseconds(), size)
                 self._held_bytes += size
             self._arrived.extend(messages)
             self._condition.notify_all()
@@ -200,7 +200,3 @@ class Subscriber:
                 f"cannot read {self._subscription}: {code.name}: {error.details()}; {mend}"
             )
             self._condition.notify_all()
-
-
-def _seconds(timestamp: Any) -> float:
-    return timestamp.seconds + timestamp.nanos / 1e9

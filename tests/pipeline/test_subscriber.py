@@ -104,16 +104,15 @@ def test_a_message_above_grpcs_default_limit(pubsub: Pubsub, make: Make) -> None
 
 def test_watermark_waits_for_what_is_held(pubsub: Pubsub, make: Make) -> None:
     subscriber = make(clock=lambda: 4e9)
-    assert subscriber.watermark() == 4e9
+    assert subscriber.watermark() == 4_000_000_000_000_000
     send(pubsub, b"a")
     send(pubsub, b"b")
     first, second = take(subscriber, 2)
-    published = [m.message.publish_time.ToNanoseconds() / 1e9 for m in (first, second)]
-    assert subscriber.watermark() == pytest.approx(published[0])
+    assert subscriber.watermark() == first.message.publish_time.ToMicroseconds()
     subscriber.acknowledge([first])
-    assert subscriber.watermark() == pytest.approx(published[1])
+    assert subscriber.watermark() == second.message.publish_time.ToMicroseconds()
     subscriber.acknowledge([second])
-    assert subscriber.watermark() == 4e9
+    assert subscriber.watermark() == 4_000_000_000_000_000
 
 
 def test_a_broken_stream_is_opened_again(pubsub: Pubsub, make: Make) -> None:
