@@ -44,12 +44,18 @@ set_up() {
     if command -v uv >/dev/null; then
       uv venv --quiet --python "$python" "$venv"
     else
-      "$python" -m venv "$venv" || fail "cannot make $venv: on Debian and Ubuntu, install python3-venv"
+      # A half-made one would be taken for whole the next time.
+      "$python" -m venv "$venv" || {
+        rm -rf -- "$venv"
+        fail "cannot make $venv: on Debian and Ubuntu, install python3-venv"
+      }
     fi
   fi
   if command -v uv >/dev/null; then
     VIRTUAL_ENV=$venv uv pip install --requirement "$requirements" >"$log" 2>&1 || install_failed "$log"
   else
+    "$venv/bin/python" -m pip --version >/dev/null 2>&1 ||
+      fail "there is no pip in $venv (uv made it?): remove that folder and try again"
     "$venv/bin/python" -m pip install --disable-pip-version-check --requirement "$requirements" \
       >"$log" 2>&1 || install_failed "$log"
   fi

@@ -75,16 +75,21 @@ class Job:
         self._log = log
         self._on_failure = on_failure
         self._stopping = threading.Event()
+        # Held to start and to stop, so that no process is started behind the back of a stop.
+        self._lock = threading.Lock()
         self.failure: ChildError | None = None
         self.restarts = 0
+        log.write_text("")  # of an earlier run into the same folder
         self._process = self._start()
         self._watcher = threading.Thread(target=self._watch, name="job", daemon=True)
         self._watcher.start()
 
     def stop(self) -> int:
         """Ends the job and returns its exit code: 0 if it ended cleanly."""
-        self._stopping.set()
-        code = stop(self._process)
+        with self._lock:
+            self._stopping.set()
+            process = self._process
+        code = stop(process)
         self._watcher.join()
         return code
 
@@ -112,8 +117,10 @@ class Job:
                 )
                 self._on_failure()
                 return
-            if self._stopping.wait(pause):
-                return
+            self._stopping.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
-            self.restarts += 1
-            self._process = self._start()
+            with self._lock:
+                if self._stopping.is_set():
+                    return
+                self.restarts += 1
+                self._process = self._start()

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+# SIGHUP, which Windows lacks, is what a closed terminal sends.
+_SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Yields an event that the first SIGINT or SIGTERM sets; the second raises KeyboardInterrupt.
+    """Yields an event that the first SIGINT, SIGTERM or SIGHUP sets; the second raises KeyboardInterrupt.
 
     Only the main thread may enter it; the former handlers are back in place afterwards.
     """
@@ -20,7 +23,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
         yield stop
     finally:

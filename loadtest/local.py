@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError, ServiceUnavailable
 from google.cloud import pubsub_v1
 from rich.console import Console
 
@@ -29,6 +29,7 @@ from loadtest.run import RunError, run
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "breast_cancer"
 PROJECT = "local-project"
+CREATE_WITHIN_S = 10.0
 _EMULATOR = "PUBSUB_EMULATOR_HOST"
 _DEFAULTS = {"rate": "200", "duration": "15", "schedule": "constant", "seed": "1"}
 
@@ -63,8 +64,9 @@ class Topics:
             (self.output_topic, self.output_subscription),
             (self.dead_letter_topic, self.dead_letter_subscription),
         ):
-            publisher.create_topic(request={"name": topic})
-            subscriber.create_subscription(request={"name": subscription, "topic": topic})
+            publisher.create_topic(request={"name": topic}, retry=None, timeout=CREATE_WITHIN_S)
+            request = {"name": subscription, "topic": topic}
+            subscriber.create_subscription(request=request, retry=None, timeout=CREATE_WITHIN_S)
         publisher.stop()
         subscriber.close()
 
@@ -144,7 +146,13 @@ def _run(options: RunOptions, topics: Topics, job_flags: Sequence[str], stop: th
             broker, os.environ[_EMULATOR] = children.start_broker(options.out / "broker.log")
             started.callback(os.environ.pop, _EMULATOR)
             started.callback(children.stop, broker)
-        topics.create()
+        try:
+            topics.create()
+        except (ServiceUnavailable, DeadlineExceeded) as error:
+            raise PubsubError(
+                f"nothing answers at {_EMULATOR}={os.environ[_EMULATOR]}: start a broker there, or unset the "
+                f"variable to have one started ({error.message})"
+            ) from error
         if not any(flag.startswith("--model_path") for flag in job_flags):
             job_flags = [f"--model_path={EXAMPLE / 'model.pt2'}", *job_flags]
         log = options.out / "pipeline.log"

@@ -10,6 +10,7 @@ import apache_beam as beam
 import torch
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from google.api_core.exceptions import GoogleAPICallError
+from google.auth.exceptions import DefaultCredentialsError
 
 from pipeline import graph, registry
 from pipeline.errors import ModelError, TransientError
@@ -44,7 +45,13 @@ def run(options: PipelineOptions) -> int:
         return 2
     except TransientError as error:
         _LOGGER.error("%s. What was not answered is given back and will be delivered again", error)
-        return 3
+        return 0 if stop.requested else 3
+    except DefaultCredentialsError as error:
+        mend = (
+            "run `gcloud auth application-default login`, or export PUBSUB_EMULATOR_HOST for a local broker"
+        )
+        _LOGGER.error("no Google Cloud credentials (%s): %s", error, mend)
+        return 1
     except (SubscriptionError, GoogleAPICallError) as error:
         _LOGGER.error("%s. What was not answered is given back", error)
         return 1

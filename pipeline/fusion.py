@@ -28,7 +28,10 @@ def check(pipeline: beam.Pipeline) -> None:
     Behind a stage boundary (a Flatten, GroupByKey, Reshuffle, state, side input, a resource hint on one
     transform) the engine runs the sinks only when the source ends, having long acknowledged what it read.
     """
-    for stage in fused_stages(pipeline):
+    stages = fused_stages(pipeline)
+    if not any(_READS in stage.values() for stage in stages):
+        raise UnfusedGraphError("no stage reads a stream: use pipeline.io.source off Dataflow")
+    for stage in stages:
         leaving = [name for name, urn in stage.items() if urn == DATA_OUTPUT_URN]
         if _READS in stage.values() and leaving:
             transforms = ", ".join(sorted(name for name, urn in stage.items() if urn != DATA_OUTPUT_URN))

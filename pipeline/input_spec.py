@@ -144,13 +144,13 @@ class InputSpec:
         Raises:
             DecodeError: the model takes something else, or the bytes do not fit.
         """
-        if self.named or self.tensors[0].dtype != np.float32:
+        if self.named:
             raise DecodeError("application/x-float32: this model takes named inputs; send JSON")
         return self.tensors[0].from_bytes(data)
 
-    def zeros(self, rows: int) -> Inputs:
-        """A batch of zeros, shape [rows, …], to check and warm up a model with."""
-        arrays = {t.name: np.zeros((rows, *t.shape), t.dtype) for t in self.tensors}
+    def zeros(self) -> Inputs:
+        """One request's inputs, all zero, to check a model with."""
+        arrays = {t.name: np.zeros(t.shape, t.dtype) for t in self.tensors}
         return arrays if self.named else arrays["features"]
 
     def stack(self, rows: list[Inputs]) -> Inputs:

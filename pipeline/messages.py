@@ -23,8 +23,13 @@ MAX_MESSAGE_BYTES = 10_000_000
 MAX_ATTRIBUTES = 100
 MAX_ATTRIBUTE_VALUE_BYTES = 1024
 MAX_ATTRIBUTE_KEY_BYTES = 256
-# A Publish call carries the topic's name and each field's tag and length besides the message itself.
-_CALL_OVERHEAD_BYTES = 2_000
+# A Publish call of one message carries the topic's name (about 300 bytes at most), tags and lengths besides.
+_CALL_OVERHEAD_BYTES = 400
+
+# An attribute that counts, at its largest: name, digits, framing.
+_COUNT_BYTES = 45
+# Room for error_stage, whatever the data.
+_LEAST_REASON_BYTES = 35
 
 # Fields of the body that are ours; all others pass through.
 _BODY_FIELDS = frozenset({"features", "inputs", "request_id", "message_id"})
@@ -174,7 +179,7 @@ def encode(result: Result, now: float) -> WireMessage:
     try:
         data = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError as error:
-        raise EncodeError(f"the result is not JSON: {error}", request.request_id) from error
+        raise EncodeError(f"the result cannot be written as JSON: {error}", request.request_id) from error
     attributes = {"request_id": request.request_id, "model_id": result.model_id}
     for name in ("intended_time", "sent_time"):
         if name in request.attributes:
@@ -191,7 +196,8 @@ def encode_dead_letter(letter: DeadLetter) -> WireMessage:
     """The Pub/Sub message of a dead letter: the original bytes, and why they were refused.
 
     What does not fit Pub/Sub's limits is dropped, the sender's attributes first, and `attributes_dropped`
-    says how many were.
+    says how many were. Bytes that leave no room for a reason at all (within 500 of the limit) are cut, and
+    `data_truncated` says how many there were.
     """
     # Most needed first: what does not fit is dropped from the end.
     wanted = {"error_stage": letter.stage}
@@ -204,17 +210,22 @@ def encode_dead_letter(letter: DeadLetter) -> WireMessage:
     original = {
         key: value
         for key, value in letter.attributes.items()
-        if key not in ours and key != "attributes_dropped" and not key.startswith("goog")
+        if key not in ours
+        and key not in ("attributes_dropped", "data_truncated")
+        and not key.startswith("goog")
     }
 
+    # Room is kept for the counts of what was dropped and cut.
+    most = MAX_MESSAGE_BYTES - _CALL_OVERHEAD_BYTES - 2 * _COUNT_BYTES
+    data = letter.data[: most - _LEAST_REASON_BYTES]
     kept: dict[str, str] = {}
-    room = MAX_MESSAGE_BYTES - len(letter.data) - _CALL_OVERHEAD_BYTES
+    room = most - len(data)
     dropped = 0
     for key, value in (*ours.items(), *original.items()):
         size = _attribute_bytes({key: value})
         fits = (
             size <= room
-            and len(kept) < MAX_ATTRIBUTES - 1
+            and len(kept) < MAX_ATTRIBUTES - 2
             and len(key.encode()) <= MAX_ATTRIBUTE_KEY_BYTES
             and len(value.encode()) <= MAX_ATTRIBUTE_VALUE_BYTES
         )
@@ -225,7 +236,9 @@ def encode_dead_letter(letter: DeadLetter) -> WireMessage:
             dropped += 1
     if dropped:
         kept["attributes_dropped"] = str(dropped)
-    return WireMessage(letter.data, kept)
+    if len(data) < len(letter.data):
+        kept["data_truncated"] = str(len(letter.data))
+    return WireMessage(data, kept)
 
 
 def _json_object(data: bytes, spec: InputSpec) -> dict[str, Any]:

@@ -180,7 +180,9 @@ class _Parser(argparse.ArgumentParser):
     """argparse for Beam's own flags, which raises where the original prints its usage and exits."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
-        raise _Refusal(message)
+        # "argument --name: what is wrong with it"
+        name, _, reason = message.removeprefix("argument ").partition(": ")
+        raise _Refusal(name.split("/")[0], reason)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -197,12 +199,22 @@ def parser() -> argparse.ArgumentParser:
 
 def problems(argv: Sequence[str]) -> list[str]:
     """What is wrong with a command line, a sentence each: which flag, what, and the mend."""
-    try:
-        known, unknown = parser().parse_known_args(list(argv))
-    except _Refusal as refusal:
-        return [str(refusal)]
-    found = [f"{name.split('=')[0]}: there is no such flag" for name in unknown if name.startswith("-")]
-    found += [f"{name}: not a flag; write --name=value" for name in unknown if not name.startswith("-")]
+    found = []
+    left = list(argv)
+    while True:
+        try:
+            known, unknown = parser().parse_known_args(left)
+            break
+        except _Refusal as refusal:
+            # One of Beam's own flags. The others are looked at as if it had not been given.
+            flag_name, reason = refusal.args
+            found.append(f"{flag_name}: {reason}; see --help")
+            left = [text for text in left if text.partition("=")[0] != flag_name]
+    for text, before in zip(unknown, ["", *unknown], strict=False):
+        if text.startswith("-"):
+            found.append(f"{text.partition('=')[0]}: there is no such flag; see --help")
+        elif not before.startswith("-") or "=" in before:
+            found.append(f"{text}: not a flag; write --name=value")
     for flag in FLAGS:
         text = getattr(known, flag.name)
         if text is None:
@@ -254,8 +266,12 @@ def _conflicts(known: argparse.Namespace) -> list[str]:
             f"--runner: {runner} is refused: this job is proven on DataflowRunner, and on this machine "
             "on DirectRunner, only"
         )
-    elif known.run_for_s is not None:
-        found.append("--run_for_s: works off Dataflow only; drain a Dataflow job instead")
+    else:
+        for name in ("project", "region", "temp_location"):
+            if getattr(known, name) is None:
+                found.append(f"--{name}: missing. --runner=DataflowRunner needs it")
+        if known.run_for_s is not None:
+            found.append("--run_for_s: works off Dataflow only; drain a Dataflow job instead")
     if known.inference_mode == "local" and known.model_path is None:
         found.append("--model_path: missing. --inference_mode=local needs a model file")
     if known.model_params is not None and known.model_class is None:

@@ -4,10 +4,12 @@ DoFns and handlers are copied for each bundle thread, so nothing that must exist
 This is the only global state there is.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+_LOGGER = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _objects: dict[Hashable, Any] = {}
@@ -23,11 +25,18 @@ def shared(key: Hashable, make: Callable[[], _T]) -> _T:
 
 
 def close_all() -> None:
-    """Closes everything that has a `close()`, the youngest first, and forgets it all."""
+    """Closes everything that has a `close()`, the youngest first, and forgets it all.
+
+    Whatever one of them raises is logged, and the others are closed all the same: the subscription must give
+    its messages back even if the publisher fails to close.
+    """
     with _lock:
         objects = list(_objects.values())
         _objects.clear()
     for thing in reversed(objects):
         close = getattr(thing, "close", None)
         if close is not None:
-            close()
+            try:
+                close()
+            except Exception:
+                _LOGGER.exception("could not close %s", type(thing).__name__)

@@ -128,7 +128,8 @@ def _from_export(path: str, spec: InputSpec, max_batch_size: int) -> Forward:
         if not shape or isinstance(shape[0], int):
             raise ModelError(
                 f"--model_path: {path} was exported for a fixed batch (input {name} has shape "
-                f"{list(shape)}): export it with dynamic_shapes={{0: torch.export.Dim('batch')}}"
+                f"{list(shape)}): export it with "
+                f"dynamic_shapes={{{name!r}: {{0: torch.export.Dim('batch')}}}}"
             )
         limits = program.range_constraints.get(shape[0].node.expr)
         if limits is not None and limits.upper < max_batch_size:
@@ -172,13 +173,8 @@ def _from_state_dict(path: str, model_class: str, params: Mapping[str, Any]) -> 
 
 def _check(model: Model, path: str, spec: InputSpec, max_batch_size: int) -> None:
     for rows in sorted({1, min(2, max_batch_size), max_batch_size}):
-        zeros = spec.zeros(rows)
-        if isinstance(zeros, dict):
-            batch: list[Inputs] = [{name: array[i] for name, array in zeros.items()} for i in range(rows)]
-        else:
-            batch = list(zeros)
         try:
-            model.predict(batch)
+            model.predict([spec.zeros()] * rows)
         except Exception as error:
             raise ModelError(
                 f"--model_path: {path} fails on {rows} rows of zeros, each {spec.example()} "

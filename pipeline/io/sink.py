@@ -10,7 +10,7 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from google.api_core import exceptions
 from google.api_core.retry import Retry, if_exception_type
 from google.pubsub_v1.services.publisher import PublisherClient
-from google.pubsub_v1.types import PublishRequest, PublishResponse
+from google.pubsub_v1.types import PublishRequest
 from google.pubsub_v1.types import PubsubMessage as WireMessage
 
 from pipeline import registry
@@ -57,7 +57,7 @@ class Publisher:
     def close(self) -> None:
         self._client.stop()
 
-    def _call(self, request: Any, deadline_s: float) -> PublishResponse:
+    def _call(self, request: Any, deadline_s: float) -> None:
         retry = Retry(
             predicate=if_exception_type(*_RETRIED),
             initial=0.05,
@@ -67,7 +67,7 @@ class Publisher:
         )
         try:
             # The client's own publish() batches in the background; the generated one underneath is one call.
-            return PublisherClient.publish(
+            PublisherClient.publish(
                 self._client,
                 request=PublishRequest.wrap(request),
                 retry=retry,
@@ -78,7 +78,12 @@ class Publisher:
                 f"publishing to {request.topic} failed for {deadline_s:g} s: {error.cause}"
             ) from error
         except (exceptions.NotFound, exceptions.PermissionDenied) as error:
-            mend = "create it" if isinstance(error, exceptions.NotFound) else "grant roles/pubsub.publisher"
+            missing = isinstance(error, exceptions.NotFound)
+            mend = (
+                "create it, or check --output_topic and --dead_letter_topic"
+                if missing
+                else "grant roles/pubsub.publisher"
+            )
             raise type(error)(f"cannot publish to {request.topic}: {error.message}; {mend}") from error
 
 
@@ -104,18 +109,26 @@ class _Publish(beam.DoFn):
         self._topic = topic
         self._deadline_s = deadline_s
         self._messages: list[PubsubMessage] = []
+        self._bytes = 0
 
     def start_bundle(self) -> None:
-        self._messages = []
+        self._messages, self._bytes = [], 0
 
     def process(self, element: PubsubMessage) -> None:
         self._messages.append(element)
+        self._bytes += len(element.data)
+        # No more than one call's worth is kept. The acknowledgement still waits for the bundle's end.
+        if self._bytes > MAX_CALL_BYTES:
+            self._flush()
 
     def finish_bundle(self) -> None:
         if self._messages:
-            publisher = registry.shared("publisher", Publisher)
-            publisher.publish(self._topic, self._messages, self._deadline_s)
-            self._messages = []
+            self._flush()
+
+    def _flush(self) -> None:
+        publisher = registry.shared("publisher", Publisher)
+        publisher.publish(self._topic, self._messages, self._deadline_s)
+        self._messages, self._bytes = [], 0
 
 
 class WriteToTopic(beam.PTransform):

@@ -33,7 +33,7 @@ IDLE_WAIT_S = 0.5
 class _Endless(RestrictionTracker):
     """The restriction of a stream without positions: all of it is left, until the reader says it is done."""
 
-    def __init__(self, open_: bool) -> None:
+    def __init__(self, open_: bool = True) -> None:
         self._open = open_
 
     def current_restriction(self) -> bool:
@@ -107,9 +107,10 @@ class _Pull(beam.DoFn):
             )
         if stop.requested:
             return
-        reached = Timestamp(micros=subscriber.watermark())
-        if reached > (watermark.current_watermark() or MIN_TIMESTAMP):
-            watermark.set_watermark(reached)
+        reached = subscriber.watermark()
+        if reached is not None:
+            before = watermark.current_watermark() or MIN_TIMESTAMP
+            watermark.set_watermark(max(before, Timestamp(micros=reached)))
         tracker.defer_remainder()
 
 

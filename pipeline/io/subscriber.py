@@ -28,6 +28,8 @@ MAX_HELD_MESSAGES = 4_000
 MAX_HELD_BYTES = 100 * 1024 * 1024
 # How long a message may be held in all before Pub/Sub may deliver it to another process.
 MAX_LEASE_S = 3600.0
+# With nothing arriving for so long, the backlog counts as read.
+QUIET_S = 5.0
 # A stream that carries nothing is cut by what lies between; the client library beats this often as well.
 _HEARTBEAT_S = 30.0
 # How long a stream that is closed politely may take to end.
@@ -68,6 +70,7 @@ class Subscriber:
         self._error: Exception | None = None
         self._closed = threading.Event()
         self._stream: Any = None
+        self._last_event = time.monotonic()  # a message arrived, or the stream was opened
         self._requests_end = threading.Event()
         self._reader = threading.Thread(target=self._read, name="streaming-pull", daemon=True)
         self._reader.start()
@@ -92,10 +95,17 @@ class Subscriber:
                 self._condition.wait(min(left, 0.05))
         return []
 
-    def watermark(self) -> int:
-        """Up to when nothing is held: the oldest publish time held, else now; epoch microseconds."""
+    def watermark(self) -> int | None:
+        """Epoch microseconds up to which no message is unanswered here; None where that is not known.
+
+        The oldest publish time that is held. With nothing held it is now, but only once nothing has arrived
+        for five seconds of an open stream: Pub/Sub does not tell how old a message still to come may be.
+        """
         with self._condition:
-            return min((published for published, _ in self._held.values()), default=int(self._clock() * 1e6))
+            if self._held:
+                return min(published for published, _ in self._held.values())
+            quiet = time.monotonic() - self._last_event >= QUIET_S
+            return int(self._clock() * 1e6) if quiet else None
 
     def acknowledge(self, messages: list[Any]) -> None:
         """Acknowledges messages whose results have been accepted."""
@@ -133,12 +143,14 @@ class Subscriber:
         pause = _FIRST_PAUSE_S
         while not self._closed.is_set():
             ended = threading.Event()
+            opened = time.monotonic()
             try:
                 with self._condition:
                     self._requests_end = ended
                     if self._closed.is_set():
                         return
                     self._stream = call(self._requests(ended), metadata=metadata)
+                    self._last_event = opened
                 for response in self._stream:
                     pause = _FIRST_PAUSE_S
                     self._receive(response.received_messages)
@@ -149,9 +161,14 @@ class Subscriber:
                 if error.code() not in TRANSIENT:
                     self._fail(error)
                     return
-                _LOGGER.info(
-                    "the stream of %s ended (%s); opening it again", self._subscription, error.code()
-                )
+                if time.monotonic() - opened > _HEARTBEAT_S:
+                    pause = _FIRST_PAUSE_S
+                code = error.code().name
+                _LOGGER.info("the stream of %s ended (%s): opening it again", self._subscription, code)
+            except Exception as error:
+                # Else the job would go on, idle, for ever.
+                self._end(error)
+                return
             finally:
                 ended.set()
             self._closed.wait(pause * random.uniform(0.5, 1.0))
@@ -176,6 +193,7 @@ class Subscriber:
                 self._held[received.ack_id] = (received.message.publish_time.ToMicroseconds(), size)
                 self._held_bytes += size
             self._arrived.extend(messages)
+            self._last_event = time.monotonic()
             self._condition.notify_all()
 
     def _await_room(self) -> None:
@@ -195,8 +213,10 @@ class Subscriber:
             grpc.StatusCode.PERMISSION_DENIED: "grant this account roles/pubsub.subscriber on it",
             grpc.StatusCode.UNAUTHENTICATED: "log in: gcloud auth application-default login",
         }.get(code, "check --input_subscription")
+        reason = f"cannot read {self._subscription}: {code.name}: {error.details()}; {mend}"
+        self._end(SubscriptionError(reason))
+
+    def _end(self, error: Exception) -> None:
         with self._condition:
-            self._error = SubscriptionError(
-                f"cannot read {self._subscription}: {code.name}: {error.details()}; {mend}"
-            )
+            self._error = error
             self._condition.notify_all()

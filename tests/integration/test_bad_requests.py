@@ -106,6 +106,8 @@ def test_one_record_that_the_model_fails_on(topics: Topics, start: Start, picky:
     predictions = {m.attributes["request_id"]: json.loads(m.data)["prediction"] for m in results}
     assert predictions == {f"r-{number}": number + 2 for number in numbers if number != 666}
     assert letter.data == good(666)
+    # Halved from the whole bundle: 25 others stayed together. They came by one Publish, so as one bundle.
+    assert 25 in {json.loads(m.data)["batch_size"] for m in results}
     assert letter.attributes["error_stage"] == "inference"
     assert letter.attributes["error_type"] == "ValueError"
     assert "the number of the beast" in letter.attributes["error_message"]

@@ -68,8 +68,8 @@ def test_sigterm_in_mid_stream(start: Start, drive: Drive) -> None:
     assert codes == [0]
     assert "stopped cleanly" in first.log
     assert_complete(summary, 2400)
-    # The first job acknowledged what it had answered: at most its last bundle can be answered again.
-    assert summary.duplicates <= 500
+    # The first job acknowledged what it had answered: at most a few bundles can be answered again.
+    assert summary.duplicates <= 50
 
 
 def test_run_for_s_ends_by_itself(start: Start) -> None:
@@ -94,27 +94,28 @@ class TestBroker:
         assert summary.duplicates >= 1
 
     def test_failed_acknowledgements_are_sent_again(
-        self, embedded: EmbeddedBroker, topics: Topics, start: Start, drive: Drive
+        self, embedded: EmbeddedBroker, topics: Topics, start: Start
     ) -> None:
+        send(topics, 100)
+        embedded.faults.fail("Acknowledge", grpc.StatusCode.UNAVAILABLE, times=3)
         job = start()
-
-        def refuse_acknowledgements() -> None:
-            embedded.faults.fail("Acknowledge", grpc.StatusCode.UNAVAILABLE, times=5)
-
-        summary = drive(300, 5, At(500, refuse_acknowledgements))
-        assert_complete(summary, 1500)
-        wait_until(lambda: embedded.stats(topics.input_subscription).outstanding == 0)
+        # Nobody but the job acknowledges yet.
+        wait_until(lambda: embedded.stats(topics.input_subscription).acknowledged == 100)
+        assert f"could not acknowledge messages of {topics.input_subscription}" in job.log
         assert job.stop() == 0
-        assert embedded.stats(topics.input_subscription).backlog == 0
+        stats = embedded.stats(topics.input_subscription)
+        assert (stats.backlog, stats.outstanding) == (0, 0)
+        assert len(Mailbox(topics.output_subscription).collect(100)) == 100
 
-    def test_publishing_fails_for_a_while(self, embedded: EmbeddedBroker, start: Start, drive: Drive) -> None:
-        start()
-
-        def refuse_publishing() -> None:
-            embedded.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=20)
-
-        summary = drive(300, 5, At(500, refuse_publishing))
-        assert_complete(summary, 1500)
+    def test_publishing_fails_for_a_while(
+        self, embedded: EmbeddedBroker, topics: Topics, start: Start
+    ) -> None:
+        send(topics, 100)
+        embedded.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=5)
+        job = start()
+        assert ids(Mailbox(topics.output_subscription).collect(100)) == {f"r-{n}" for n in range(100)}
+        assert embedded.faults.pending("Publish") == 0
+        assert job.stop() == 0
 
     def test_publishing_fails_for_good(self, embedded: EmbeddedBroker, topics: Topics, start: Start) -> None:
         """Past the deadline the job exits 3 with its messages given back; started again, it answers them."""
@@ -131,15 +132,20 @@ class TestBroker:
         assert ids(Mailbox(topics.output_subscription).collect(100)) == {f"r-{n}" for n in range(100)}
         assert embedded.stats(topics.dead_letter_subscription).backlog == 0
 
-    def test_stop_while_publishing_hangs(
-        self, embedded: EmbeddedBroker, topics: Topics, start: Start
+    @pytest.mark.parametrize("fault", ["hangs", "fails"])
+    def test_stop_while_publishing(
+        self, fault: str, embedded: EmbeddedBroker, topics: Topics, start: Start
     ) -> None:
         """The stop is clean even so: within 10 s, with exit code 0 and the messages given back."""
         send(topics, 100)
-        embedded.faults.delay("Publish", 60, times=1_000)
-        job = start()
+        if fault == "hangs":
+            embedded.faults.delay("Publish", 60, times=1_000)
+            job = start()
+        else:
+            embedded.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=1_000_000)
+            job = start("--publish_deadline_s=5")
         wait_until(lambda: embedded.stats(topics.input_subscription).outstanding == 100)
-        assert job.stop() == 0
+        assert job.stop() == 0, job.log
         stats = embedded.stats(topics.input_subscription)
         assert (stats.backlog, stats.outstanding) == (100, 0)
 

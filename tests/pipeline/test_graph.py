@@ -7,6 +7,7 @@ from apache_beam.runners.worker.bundle_processor import DATA_OUTPUT_URN
 
 from pipeline import graph
 from pipeline.fusion import UnfusedGraphError, check, fused_stages
+from pipeline.io import pubsub
 from pipeline.io.sink import WriteToTopic
 from pipeline.io.source import ReadFromSubscription
 from pipeline.runner import StreamingRunner
@@ -50,6 +51,17 @@ class TestInProcess:
         requests = pipeline | ReadFromSubscription(SUBSCRIPTION)
         requests | "Break" >> breaking | beam.Map(print)
         with pytest.raises(UnfusedGraphError, match="acknowledged before their results are published"):
+            check(pipeline)
+
+    def test_build_refuses_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pubsub, "write", lambda *_: beam.Reshuffle())
+        with pytest.raises(UnfusedGraphError, match="Write results"):
+            built()
+
+    def test_no_stream_is_refused(self) -> None:
+        pipeline = beam.Pipeline(runner=StreamingRunner())
+        pipeline | beam.Create([1])
+        with pytest.raises(UnfusedGraphError, match="no stage reads a stream"):
             check(pipeline)
 
     def test_flatten_is_refused(self) -> None:

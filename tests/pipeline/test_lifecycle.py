@@ -15,10 +15,18 @@ def former_handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("former_handlers")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_ask_for_a_stop(number: signal.Signals, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def stop(former_handlers: None) -> Iterator[StopSignal]:
     stop = StopSignal()
+    yield stop
+    # Else its guard would end this very process.
+    stop.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_ask_for_a_stop(
+    stop: StopSignal, number: signal.Signals, caplog: pytest.LogCaptureFixture
+) -> None:
     stop.install(None)
     assert not stop.requested
     with caplog.at_level("INFO"):
@@ -26,15 +34,11 @@ def test_signals_ask_for_a_stop(number: signal.Signals, caplog: pytest.LogCaptur
         signal.raise_signal(number)
     assert stop.requested
     assert caplog.messages == [f"stopping: {number.name}"]
-    stop.close()
 
 
-@pytest.mark.usefixtures("former_handlers")
-def test_run_for_s() -> None:
-    stop = StopSignal()
+def test_run_for_s(stop: StopSignal) -> None:
     stop.install(0.01)
     wait_until(lambda: stop.requested)
-    stop.close()
 
 
 def test_one_for_the_process() -> None:

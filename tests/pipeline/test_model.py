@@ -42,7 +42,10 @@ class TestExport:
         assert model.model_id.startswith("m.pt2@")
 
     def test_fixed_batch_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ModelError, match=r"--model_path: .*exported for a fixed batch .*dynamic_shapes"):
+        with pytest.raises(
+            ModelError,
+            match=r"--model_path: .*exported for a fixed batch .*dynamic_shapes=\{'features': \{0: torch",
+        ):
             load(export(tmp_path / "m.pt2", None), SPEC)
 
     def test_batch_limit_below_ours_is_refused(self, tmp_path: Path) -> None:
@@ -108,6 +111,11 @@ class TestFile:
     def test_missing(self, tmp_path: Path) -> None:
         with pytest.raises(ModelError, match="there is no file"):
             load(str(tmp_path / "gone.pt2"), SPEC)
+
+    def test_an_input_larger_than_memory(self, tmp_path: Path) -> None:
+        path = export(tmp_path / "m.pt2", torch.export.Dim("batch"))
+        with pytest.raises(ModelError, match="--input_shape"):
+            load(path, InputSpec.parse("1000000000000000"))
 
     def test_cut_off(self, tmp_path: Path) -> None:
         path = Path(export(tmp_path / "m.pt2", torch.export.Dim("batch")))

@@ -14,6 +14,13 @@ GOOD = {
     "model_path": MODEL,
 }
 
+DATAFLOW = {
+    "runner": "DataflowRunner",
+    "project": "my-project",
+    "region": "us-central1",
+    "temp_location": "gs://my-bucket/temp",
+}
+
 
 def line(**changes: str | None) -> list[str]:
     return [f"--{name}={value}" for name, value in {**GOOD, **changes}.items() if value is not None]
@@ -54,9 +61,10 @@ def test_settings_are_typed() -> None:
         ({"direct_num_workers": "2"}, "--direct_num_workers: 2 is refused, only 1 works"),
         ({"direct_num_workers": "0"}, "--direct_num_workers: 0 is refused"),
         ({"direct_running_mode": "multi_processing"}, "--direct_running_mode: multi_processing is refused"),
-        ({"runner": "DataflowRunner", "run_for_s": "5"}, "--run_for_s: works off Dataflow only"),
+        ({**DATAFLOW, "run_for_s": "5"}, "--run_for_s: works off Dataflow only"),
+        ({**DATAFLOW, "region": None}, "--region: missing. --runner=DataflowRunner needs it"),
         ({"modle_path": "x"}, "--modle_path: there is no such flag"),
-        ({"direct_num_workers": "two"}, "--direct_num_workers: invalid int value"),
+        ({"direct_num_workers": "two"}, "--direct_num_workers: invalid int value: 'two'; see --help"),
     ],
 )
 def test_each_wrong_flag_is_one_line(changes: dict, expected: str) -> None:
@@ -69,9 +77,14 @@ def test_all_problems_at_once() -> None:
     assert [text.split(":")[0] for text in found] == ["--output_topic", "--max_batch_size", "--runner"]
 
 
+def test_a_wrong_flag_of_beams_hides_no_other() -> None:
+    found = problems([*line(max_batch_size="0"), "--direct_num_workers=two", "--wrong", "1"])
+    assert [text.split(":")[0] for text in found] == ["--direct_num_workers", "--wrong", "--max_batch_size"]
+
+
 def test_abbreviations_and_words_are_refused() -> None:
     assert problems([*line(), "--max_batch=3", "stray"]) == [
-        "--max_batch: there is no such flag",
+        "--max_batch: there is no such flag; see --help",
         "stray: not a flag; write --name=value",
     ]
 

@@ -1,3 +1,5 @@
+import pytest
+
 from pipeline import registry
 
 
@@ -21,6 +23,20 @@ def test_made_once() -> None:
 def test_one_may_need_another() -> None:
     outer = registry.shared("outer", lambda: [registry.shared("inner", object)])
     assert outer == [registry.shared("inner", object)]
+
+
+class Broken:
+    def close(self) -> None:
+        raise OSError("no")
+
+
+def test_one_that_fails_to_close_does_not_keep_the_others_open(caplog: pytest.LogCaptureFixture) -> None:
+    closed: list[str] = []
+    registry.shared("first", lambda: Thing("first", closed))
+    registry.shared("broken", Broken)
+    registry.close_all()
+    assert closed == ["first"]
+    assert "could not close Broken" in caplog.text
 
 
 def test_close_all_closes_the_youngest_first_and_forgets() -> None:
