@@ -25,8 +25,8 @@ from google.cloud import pubsub_v1
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.broker_processes import BrokerProcess, embedded_broker, google_emulator, why_no_emulator
 from broker import protos
-from broker.process import BrokerProcess, embedded_broker, google_emulator, why_no_emulator
 from broker.protos import Proto
 
 PUBLISH_EVERY_S = 0.004

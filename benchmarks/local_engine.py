@@ -21,9 +21,9 @@ import orjson
 from rich.console import Console
 
 from benchmarks import report
+from benchmarks.broker_processes import BrokerProcess, embedded_broker
 from benchmarks.ladder import Row, Step, is_sustained
 from benchmarks.processes import JobEndedError, UsageMeter, running_job
-from broker.process import BrokerProcess, embedded_broker
 from loadtest.interrupt import stop_on_signals
 from loadtest.local import EXAMPLE, PROJECT, Topics
 from loadtest.options import RunOptions

@@ -1,7 +1,5 @@
 """Parse, validate, build, run."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Sequence
@@ -14,8 +12,8 @@ from pipeline.options import parser, problems, runs_in_process
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the job. Returns 0 when it ended well, 1 when it failed, 2 for wrong flags, 3 for trouble
-    outside that outlasted its deadline (start again: nothing was lost).
+    """Runs the job and returns 0 when it ended well or was told to stop, 1 when it failed, 2 for wrong flags
+    or a model that does not load, 3 for trouble outside that outlasted its deadline (start it again).
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -24,8 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if {"--help", "-h"} & set(argv):
         print(parser().format_help())
         return 0
-    wrong = problems(argv)
-    if wrong:
+    if wrong := problems(argv):
         print("\n".join(wrong), file=sys.stderr)
         return 2
     options = PipelineOptions(argv)

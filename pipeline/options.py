@@ -209,7 +209,10 @@ def problems(argv: Sequence[str]) -> list[str]:
             # One of Beam's own flags. The others are looked at as if it had not been given.
             flag_name, reason = refusal.args
             found.append(f"{flag_name}: {reason}; see --help")
-            left = [text for text in left if text.partition("=")[0] != flag_name]
+            others = [text for text in left if text.partition("=")[0] != flag_name]
+            if others == left:
+                return found
+            left = others
     for text, before in zip(unknown, ["", *unknown], strict=False):
         if text.startswith("-"):
             found.append(f"{text.partition('=')[0]}: there is no such flag; see --help")

@@ -16,8 +16,8 @@ from google.api_core.exceptions import DeadlineExceeded
 from google.cloud import pubsub_v1
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
+from benchmarks.broker_processes import google_emulator, why_no_emulator
 from broker import EmbeddedBroker
-from broker.process import google_emulator, why_no_emulator
 from loadtest.display import Display, Progress
 from loadtest.local import PROJECT, Topics
 from loadtest.options import RunOptions
