@@ -7,13 +7,13 @@ import os
 import sys
 
 import apache_beam as beam
-import torch
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import DefaultCredentialsError
 
 from pipeline import graph, registry
-from pipeline.errors import ModelError, TransientError
+from pipeline.errors import EndpointError, ModelError, TransientError
+from pipeline.flags import LOCAL
 from pipeline.inference.handler import make_handler
 from pipeline.io.subscriber import SubscriptionError
 from pipeline.lifecycle import stop_signal
@@ -30,15 +30,14 @@ def run(options: PipelineOptions) -> int:
     stop.install(job.run_for_s)
     if options.view_as(StandardOptions).runner != "FnApiRunner":
         _LOGGER.info("running on Beam's in-process engine (FnApiRunner), one worker, this process")
-    # One core is left to reading, decoding and Beam: with a thread of the model on every core, each forward
-    # pass waits for the one that lost its core (2 cores, busy: p99 of a small model 125 ms instead of 5).
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+    if job.inference_mode == LOCAL:
+        _leave_a_core()
     try:
         # Before anything is read: a model that does not load must not cost a delivery.
-        model = make_handler(job).load_model()
+        model = make_handler(job, options).load_model()
         pipeline = beam.Pipeline(runner=StreamingRunner(), options=options)
         graph.build(pipeline, options)
-        _LOGGER.info("reading %s, model %s", job.input_subscription, model.model_id)
+        _LOGGER.info("reading %s, %s", job.input_subscription, model)
         pipeline.run()
     except ModelError as error:
         print(error, file=sys.stderr)
@@ -52,7 +51,7 @@ def run(options: PipelineOptions) -> int:
         )
         _LOGGER.error("no Google Cloud credentials (%s): %s", error, mend)
         return 1
-    except (SubscriptionError, GoogleAPICallError) as error:
+    except (SubscriptionError, EndpointError, GoogleAPICallError) as error:
         _LOGGER.error("%s. What was not answered is given back", error)
         return 1
     except Exception:
@@ -62,3 +61,14 @@ def run(options: PipelineOptions) -> int:
         registry.close_all()
     _LOGGER.info("stopped cleanly")
     return 0
+
+
+def _leave_a_core() -> None:
+    """Leaves one core to reading, decoding and Beam.
+
+    With a thread of the model on every core, each forward pass waits for the one that lost its core (2 cores,
+    busy: p99 of a small model 125 ms instead of 5).
+    """
+    import torch  # endpoint mode does without
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))

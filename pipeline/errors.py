@@ -43,3 +43,10 @@ class TransientError(Exception):
 
     Never a dead letter: the messages stay unacknowledged and are delivered again.
     """
+
+
+class EndpointError(Exception):
+    """The endpoint cannot serve this job: it does not exist, refuses the caller or does not know the method.
+
+    No request is to blame, so none becomes a dead letter. The message says what to check.
+    """

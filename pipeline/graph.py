@@ -3,7 +3,7 @@
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 
-from pipeline import fusion
+from pipeline import fusion, hints
 from pipeline.inference.handler import make_handler
 from pipeline.io import pubsub
 from pipeline.options import PipelineOptions, runs_in_process, settings
@@ -26,7 +26,7 @@ def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
     )
     answers = (
         requests.requests
-        | "Infer" >> RunInference(make_handler(job))
+        | "Infer" >> RunInference(make_handler(job, options))
         | "Encode" >> beam.ParDo(Encode()).with_outputs(DEAD_LETTERS, main="results")
     )
     # Two sinks for dead letters rather than a Flatten, which would end the fused stage.
@@ -34,5 +34,7 @@ def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
     answers[DEAD_LETTERS] | "Write unanswered" >> pubsub.write(job, job.dead_letter_topic, local)
     requests[DEAD_LETTERS] | "Write undecoded" >> pubsub.write(job, job.dead_letter_topic, local)
 
+    if job.max_active_bundles_per_worker is not None:
+        hints.limit_active_bundles(pipeline, job.max_active_bundles_per_worker)
     if local:
         fusion.check(pipeline)

@@ -44,6 +44,7 @@ class Timeline:
     batched: float | None = None
     inference_start: float | None = None
     inference_end: float | None = None
+    server_ms: float | None = None  # not a moment: milliseconds within inference that the endpoint tells of
 
 
 @dataclass(slots=True)
@@ -172,6 +173,7 @@ def encode(result: Result, now: float) -> WireMessage:
             "queue": _milliseconds(times.published, times.received),
             "batch_wait": _milliseconds(times.received, times.inference_start),
             "inference": _milliseconds(times.inference_start, times.inference_end),
+            "server": times.server_ms,
             "total": _milliseconds(times.published, now),
         },
         "passthrough": request.passthrough,

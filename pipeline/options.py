@@ -1,166 +1,19 @@
-"""Every flag of the job, its help and its rules. `problems()` says in words what is wrong."""
+"""Parsing the job's command line, and its rules. `problems()` says in words what is wrong."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from pipeline.input_spec import InputSpec
+from pipeline.flags import ENDPOINT, FLAGS, LOCAL, Settings
+from pipeline.inference.endpoint.address import RAW, address
 
 # Names that mean Beam's in-process engine. Plain DirectRunner would first try to download Prism.
 IN_PROCESS_RUNNERS = ("DirectRunner", "SwitchingDirectRunner", "FnApiRunner")
-
-# https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
-_RESOURCE_ID = r"(?!goog)[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}"
-_PROJECT_ID = r"(?:[a-z0-9.\-]+:)?[a-z][a-z0-9\-]{4,28}[a-z0-9]"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The job's flags after parsing: one field a flag, of the flag's own type."""
-
-    input_subscription: str
-    output_topic: str
-    dead_letter_topic: str
-    inference_mode: str
-    model_path: str | None
-    model_class: str | None
-    model_params: dict[str, Any] | None
-    input_shape: InputSpec
-    max_batch_size: int
-    publish_deadline_s: float
-    run_for_s: float | None
-
-
-def _resource(kind: str) -> Callable[[str], str]:
-    pattern = re.compile(rf"projects/{_PROJECT_ID}/{kind}s/{_RESOURCE_ID}")
-
-    def parse(text: str) -> str:
-        if not pattern.fullmatch(text):
-            raise ValueError(f"{text!r} is not the full name of a {kind}: projects/PROJECT/{kind}s/NAME")
-        return text
-
-    return parse
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"{text!r} is not one of: {', '.join(choices)}")
-        return text
-
-    return parse
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
-            raise ValueError(f"{text!r} is not a whole number from {low} to {high}")
-        return int(text)
-
-    return parse
-
-
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text) or float(text) <= 0:
-        raise ValueError(f"{text!r} is not a number of seconds above 0")
-    return float(text)
-
-
-def _model_file(text: str) -> str:
-    if not Path(text).is_file():
-        raise ValueError(f"there is no file {text!r}: give the path of a model file on this machine")
-    return text
-
-
-def _class_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
-        raise ValueError(f"{text!r} is not module:Class, as in my_package.models:Classifier")
-    return text
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{text!r} is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ValueError(f'{text!r} is not a JSON object such as {{"hidden": 16}}')
-    return value
-
-
-@dataclass(frozen=True)
-class Flag:
-    """One flag. Its value is always a single text, as the template launcher passes `--name=value` only."""
-
-    name: str
-    parse: Callable[[str], Any]
-    help: str
-    default: str | None = None
-    required: bool = False
-
-
-FLAGS = (
-    Flag(
-        "input_subscription",
-        _resource("subscription"),
-        "Where requests come from: projects/PROJECT/subscriptions/NAME.",
-        required=True,
-    ),
-    Flag(
-        "output_topic",
-        _resource("topic"),
-        "Where results go: projects/PROJECT/topics/NAME.",
-        required=True,
-    ),
-    Flag(
-        "dead_letter_topic",
-        _resource("topic"),
-        "Where refused requests go, with the reason: projects/PROJECT/topics/NAME.",
-        required=True,
-    ),
-    Flag(
-        "inference_mode",
-        _one_of("local"),
-        "local: a PyTorch model inside the worker process.",
-        default="local",
-    ),
-    Flag(
-        "model_path",
-        _model_file,
-        "The model file: torch.export (.pt2), TorchScript, or a state_dict together with --model_class.",
-    ),
-    Flag("model_class", _class_name, "module:Class of the torch.nn.Module that a state_dict belongs to."),
-    Flag("model_params", _json_object, "Keyword arguments of --model_class, as a JSON object."),
-    Flag(
-        "input_shape",
-        InputSpec.parse,
-        "Shape of one request's features, without the batch: 30, or 3x224x224; "
-        "named inputs as NAME:DTYPE:SHAPE, separated by commas.",
-        default="30",
-    ),
-    Flag(
-        "max_batch_size",
-        _integer(1, 100_000),
-        "Most requests in one call of the model.",
-        default="128",
-    ),
-    Flag(
-        "publish_deadline_s",
-        _seconds,
-        "Seconds for which publishing is retried before the job stops with exit code 3; "
-        "off Dataflow only (Dataflow retries for ever).",
-        default="60",
-    ),
-    Flag("run_for_s", _seconds, "Stop cleanly after so many seconds; off Dataflow only."),
-)
 
 
 class JobOptions(PipelineOptions):
@@ -264,6 +117,10 @@ def _conflicts(known: argparse.Namespace) -> list[str]:
             found.append(
                 f"--direct_running_mode: {known.direct_running_mode} is refused: leave it at in_memory"
             )
+        if known.max_active_bundles_per_worker is not None:
+            found.append(
+                "--max_active_bundles_per_worker: works on Dataflow only; here, one bundle runs at a time"
+            )
     elif runner != "DataflowRunner":
         found.append(
             f"--runner: {runner} is refused: this job is proven on DataflowRunner, and on this machine "
@@ -275,8 +132,27 @@ def _conflicts(known: argparse.Namespace) -> list[str]:
                 found.append(f"--{name}: missing. --runner=DataflowRunner needs it")
         if known.run_for_s is not None:
             found.append("--run_for_s: works off Dataflow only; drain a Dataflow job instead")
-    if known.inference_mode == "local" and known.model_path is None:
+    if known.inference_mode == LOCAL and known.model_path is None:
         found.append("--model_path: missing. --inference_mode=local needs a model file")
+    if known.inference_mode == ENDPOINT:
+        found += _endpoint_conflicts(known)
     if known.model_params is not None and known.model_class is None:
         found.append("--model_params: needs --model_class, whose arguments they are")
+    return found
+
+
+def _endpoint_conflicts(known: argparse.Namespace) -> list[str]:
+    found = []
+    try:
+        address(
+            endpoint=known.endpoint,
+            location=known.endpoint_location,
+            url=known.endpoint_url,
+            project=known.project,
+            protocol=known.endpoint_protocol,
+        )
+    except ValueError as error:
+        found.append(str(error))
+    if known.endpoint_protocol == RAW and ":" in known.input_shape:
+        found.append("--endpoint_protocol: raw carries one float32 tensor; named inputs need predict")
     return found

@@ -1,12 +1,29 @@
 """Which model handler a job uses."""
 
-from pipeline.inference.local import LocalModelHandler
-from pipeline.options import Settings
+from __future__ import annotations
+
+from typing import Any
+
+from apache_beam.ml.inference.base import ModelHandler
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+
+from pipeline.flags import ENDPOINT, Settings
+from pipeline.inference.endpoint.address import address
+from pipeline.inference.endpoint.calls import Patience
+from pipeline.inference.endpoint.client import EndpointConfig
+from pipeline.inference.endpoint.handler import EndpointModelHandler
+from pipeline.messages import DeadLetter, Request, Result
 
 
-def make_handler(settings: Settings) -> LocalModelHandler:
-    """The handler for `--inference_mode`."""
-    assert settings.inference_mode == "local"
+def make_handler(
+    settings: Settings, options: PipelineOptions
+) -> ModelHandler[Request, Result | DeadLetter, Any]:
+    """The handler for `--inference_mode`. Contacts nothing and loads nothing."""
+    if settings.inference_mode == ENDPOINT:
+        return EndpointModelHandler(_endpoint_config(settings, options))
+    # Endpoint workers need no torch: half a second of start and 200 MB of memory.
+    from pipeline.inference.local import LocalModelHandler
+
     assert settings.model_path is not None
     return LocalModelHandler(
         settings.model_path,
@@ -14,4 +31,24 @@ def make_handler(settings: Settings) -> LocalModelHandler:
         max_batch_size=settings.max_batch_size,
         model_class=settings.model_class,
         model_params=settings.model_params,
+    )
+
+
+def _endpoint_config(settings: Settings, options: PipelineOptions) -> EndpointConfig:
+    return EndpointConfig(
+        address(
+            endpoint=settings.endpoint,
+            location=settings.endpoint_location,
+            url=settings.endpoint_url,
+            project=options.view_as(GoogleCloudOptions).project,
+            protocol=settings.endpoint_protocol,
+        ),
+        settings.endpoint_protocol,
+        settings.endpoint_batch_size,
+        settings.endpoint_max_concurrency,
+        Patience(
+            settings.endpoint_timeout_s,
+            settings.endpoint_deadline_s,
+            settings.endpoint_scale_up_wait_s,
+        ),
     )

@@ -35,6 +35,9 @@ class Model:
         self._spec = spec
         self.model_id = model_id
 
+    def __str__(self) -> str:
+        return f"model {self.model_id}"
+
     def predict(self, rows: list[Inputs]) -> list[Any]:
         """One prediction for each row, in the same order.
 

@@ -45,7 +45,7 @@ def result(prediction: object, **request: object) -> Result:
         "data": GOOD,
         "attributes": {},
         "passthrough": {},
-        "timeline": Timeline(1.0, 1.25, 1.25, 1.5, 1.75),
+        "timeline": Timeline(1.0, 1.25, 1.25, 1.5, 1.75, server_ms=125.5),
     }
     return Result(Request(**{**fields, **request}), prediction, "model@1", 7)
 
@@ -184,14 +184,20 @@ class TestEncode:
                 "inference_end": 1.75,
                 "emitted": 2.0,
             },
-            "latency_ms": {"queue": 250.0, "batch_wait": 250.0, "inference": 250.0, "total": 1000.0},
+            "latency_ms": {
+                "queue": 250.0,
+                "batch_wait": 250.0,
+                "inference": 250.0,
+                "server": 125.5,
+                "total": 1000.0,
+            },
             "passthrough": {"label": 1},
         }
         assert message.attributes == {"request_id": "r1", "model_id": "model@1", "intended_time": "0.5"}
 
     def test_unknown_publish_time_stays_unknown(self) -> None:
         latency = json.loads(encode(result(1, timeline=Timeline(received=1.0)), 2.0).data)["latency_ms"]
-        assert latency == {"queue": None, "batch_wait": None, "inference": None, "total": None}
+        assert latency == dict.fromkeys(("queue", "batch_wait", "inference", "server", "total"))
 
     def test_arrays_and_named_outputs(self) -> None:
         message = encode(result({"scores": np.array([[1, 2], [3, 4]], np.float32), "best": np.int64(3)}), 2.0)

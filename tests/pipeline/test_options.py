@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.flags import FLAGS
 from pipeline.main import main
-from pipeline.options import FLAGS, JobOptions, problems, runs_in_process, settings
+from pipeline.options import JobOptions, problems, runs_in_process, settings
 
 MODEL = str(Path(__file__).parents[2] / "examples/breast_cancer/model.pt2")
 GOOD = {
@@ -55,7 +56,7 @@ def test_settings_are_typed() -> None:
         ({"max_batch_size": "1e3"}, "--max_batch_size: "),
         ({"run_for_s": "-1"}, "--run_for_s: '-1' is not a number of seconds above 0"),
         ({"publish_deadline_s": "0"}, "--publish_deadline_s: "),
-        ({"inference_mode": "remote"}, "--inference_mode: 'remote' is not one of: local"),
+        ({"inference_mode": "remote"}, "--inference_mode: 'remote' is not one of: local, endpoint"),
         ({"runner": "PrismRunner"}, "--runner: PrismRunner is refused"),
         ({"runner": "FlinkRunner"}, "--runner: FlinkRunner is refused"),
         ({"direct_num_workers": "2"}, "--direct_num_workers: 2 is refused, only 1 works"),

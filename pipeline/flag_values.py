@@ -1,0 +1,79 @@
+"""From the text of a flag to its value. Each function raises ValueError that says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
+_RESOURCE_ID = r"(?!goog)[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}"
+_PROJECT_ID = r"(?:[a-z0-9.\-]+:)?[a-z][a-z0-9\-]{4,28}[a-z0-9]"
+
+
+def resource(kind: str) -> Callable[[str], str]:
+    """The full name of a Pub/Sub `topic` or `subscription`."""
+    pattern = re.compile(rf"projects/{_PROJECT_ID}/{kind}s/{_RESOURCE_ID}")
+
+    def parse(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(f"{text!r} is not the full name of a {kind}: projects/PROJECT/{kind}s/NAME")
+        return text
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"{text!r} is not one of: {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """A whole number, both ends included."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+            raise ValueError(f"{text!r} is not a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text) or float(text) <= 0:
+        raise ValueError(f"{text!r} is not a number of seconds above 0")
+    return float(text)
+
+
+def region(text: str) -> str:
+    if not re.fullmatch(r"[a-z]+(-[a-z]+)*[0-9]*", text):
+        raise ValueError(f"{text!r} is not a region such as us-central1")
+    return text
+
+
+def model_file(text: str) -> str:
+    if not Path(text).is_file():
+        raise ValueError(f"there is no file {text!r}: give the path of a model file on this machine")
+    return text
+
+
+def class_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
+        raise ValueError(f"{text!r} is not module:Class, as in my_package.models:Classifier")
+    return text
+
+
+def json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{text!r} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError(f'{text!r} is not a JSON object such as {{"hidden": 16}}')
+    return value

@@ -1,0 +1,1 @@
+"""Inference by a Vertex AI endpoint, or by any server that speaks its protocol."""

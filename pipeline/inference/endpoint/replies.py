@@ -1,0 +1,135 @@
+"""What an endpoint's HTTP answer means: served, refused, to be tried again, or no endpoint for this job."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import orjson
+
+from pipeline.errors import EndpointError
+from pipeline.inference.endpoint.scale_up import NOT_READY
+
+# The request is to blame: sent again, it would be refused again.
+_REFUSED = frozenset({400, 413, 422})
+# Passing trouble of the server or of what stands before it. 408 is a server's "you were too slow".
+_RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+# The endpoint is full, or slower than somebody waits.
+_CONGESTED = frozenset({429, 503, 504})
+_MESSAGE_CHARACTERS = 500
+
+_SERVER_TIME = re.compile(r"\btotal;\s*dur=([0-9.]+)")
+
+
+class RefusedError(Exception):
+    """The endpoint will not serve these instances; the message is the server's."""
+
+
+class RetryError(Exception):
+    """The call may be made again.
+
+    Attributes:
+        congested: the endpoint is full.
+        not_ready: it has no replica yet, and scales up.
+        token_refused: it did not take the access token.
+        after_s: seconds that the server asked to wait for; 0 if it did not.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        congested: bool = False,
+        not_ready: bool = False,
+        token_refused: bool = False,
+        after_s: float = 0.0,
+    ) -> None:
+        super().__init__(message)
+        self.congested = congested
+        self.not_ready = not_ready
+        self.token_refused = token_refused
+        self.after_s = after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "")
+
+    @property
+    def server_ms(self) -> float | None:
+        """Milliseconds that the server says it took: `total` of its Server-Timing header (W3C)."""
+        match = _SERVER_TIME.search(self.headers.get("server-timing", ""))
+        try:
+            return float(match.group(1)) if match is not None else None
+        except ValueError:
+            return None
+
+    @property
+    def model_id(self) -> str | None:
+        """Which model answered: our container's header, else what Vertex AI says; None if nobody does."""
+        named = self.headers.get("x-model-id") or self.headers.get("x-vertex-ai-deployed-model-id")
+        if named or b'"deployedModelId"' not in self.body:
+            return named or None
+        found = _json(self.body).get("deployedModelId")
+        return found if isinstance(found, str) and found else None
+
+    def check(self, url: str) -> None:
+        """Returns if the call was served.
+
+        Raises:
+            RefusedError, RetryError: see there.
+            EndpointError: this endpoint will not serve the job, however often it is asked.
+        """
+        if self.status == 200:
+            return
+        error = _json(self.body).get("error")
+        message, code = "", None
+        if isinstance(error, dict):
+            message, code = str(error.get("message", "")), error.get("status")
+        message = (message or self.body.decode(errors="replace")).strip()[:_MESSAGE_CHARACTERS]
+        text = f"{self.status} {message}".rstrip()
+        # Google's FAILED_PRECONDITION comes with 400, but blames the endpoint's state (no model deployed).
+        if self.status in _REFUSED and code != "FAILED_PRECONDITION":
+            raise RefusedError(text)
+        if self.status in _RETRIED:
+            raise RetryError(
+                text,
+                congested=self.status in _CONGESTED,
+                not_ready=self.status == 429 and NOT_READY in message,
+                after_s=self._retry_after(),
+            )
+        if self.status == 401:
+            raise RetryError(text, token_refused=True)
+        raise EndpointError(f"{url} answered {text}. {_mend(self.status)}")
+
+    def _retry_after(self) -> float:
+        text = self.headers.get("retry-after", "")
+        return float(text) if text.isascii() and text.isdigit() else 0.0  # the form with a date is not used
+
+
+def _json(body: bytes) -> dict:
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _mend(status: int) -> str:
+    if status == 401:
+        return "Check that it takes Google access tokens, or name it by --endpoint to have one sent"
+    if status == 403:
+        return "Grant the worker's service account aiplatform.endpoints.predict (role Vertex AI User)"
+    if status == 404:
+        return "Check --endpoint, --endpoint_location, --endpoint_url and --project"
+    if status in (405, 406, 415):
+        return "Check --endpoint_protocol and --endpoint_url"
+    return "Check the endpoint and the flags that name it"
