@@ -15,6 +15,8 @@ GOOD = {
     "model_path": MODEL,
 }
 
+ENDPOINT = {"inference_mode": "endpoint", "endpoint_url": "http://127.0.0.1:8080/predict"}
+
 DATAFLOW = {
     "runner": "DataflowRunner",
     "project": "my-project",
@@ -64,6 +66,30 @@ def test_settings_are_typed() -> None:
         ({"direct_running_mode": "multi_processing"}, "--direct_running_mode: multi_processing is refused"),
         ({**DATAFLOW, "run_for_s": "5"}, "--run_for_s: works off Dataflow only"),
         ({**DATAFLOW, "region": None}, "--region: missing. --runner=DataflowRunner needs it"),
+        ({"max_active_bundles_per_worker": "4"}, "--max_active_bundles_per_worker: works on Dataflow only"),
+        ({"inference_mode": "endpoint"}, "--endpoint: missing"),
+        ({"endpoint": "a/b"}, "--endpoint: 'a/b' is neither"),
+        ({"inference_mode": "endpoint", "endpoint": "12"}, "--endpoint_location: missing"),
+        (
+            {"inference_mode": "endpoint", "endpoint": "12", "endpoint_location": "us-central1"},
+            "--project: missing",
+        ),
+        ({**ENDPOINT, "endpoint_url": "http://127.0.0.1:8080"}, "--endpoint_url: "),
+        ({**ENDPOINT, "endpoint_url": "127.0.0.1:8080"}, "is not a URL such as"),
+        ({"endpoint_location": "Belgium"}, "--endpoint_location: 'Belgium' is not a region"),
+        (
+            {**ENDPOINT, "endpoint_protocol": "grpc"},
+            "--endpoint_protocol: 'grpc' is not one of: predict, raw",
+        ),
+        (
+            {**ENDPOINT, "endpoint_protocol": "raw", "input_shape": "ids:int64:8"},
+            "--endpoint_protocol: raw carries one float32 tensor",
+        ),
+        ({**ENDPOINT, "endpoint_batch_size": "0"}, "--endpoint_batch_size: "),
+        ({**ENDPOINT, "endpoint_max_concurrency": "1001"}, "--endpoint_max_concurrency: "),
+        ({**ENDPOINT, "endpoint_timeout_s": "0"}, "--endpoint_timeout_s: "),
+        ({**ENDPOINT, "endpoint_deadline_s": "soon"}, "--endpoint_deadline_s: "),
+        ({**ENDPOINT, "endpoint_scale_up_wait_s": "-1"}, "--endpoint_scale_up_wait_s: "),
         ({"modle_path": "x"}, "--modle_path: there is no such flag"),
         ({"direct_num_workers": "two"}, "--direct_num_workers: invalid int value: 'two'; see --help"),
     ],
@@ -71,6 +97,21 @@ def test_settings_are_typed() -> None:
 def test_each_wrong_flag_is_one_line(changes: dict, expected: str) -> None:
     (found,) = problems(line(**changes))
     assert expected in found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {**ENDPOINT, "model_path": None},
+        # One flag switches: the other mode's may stay.
+        {**ENDPOINT, "inference_mode": "local"},
+        {**ENDPOINT, "endpoint": None, "endpoint_protocol": "raw"},
+        {**DATAFLOW, **ENDPOINT, "max_active_bundles_per_worker": "4"},
+        {**DATAFLOW, "inference_mode": "endpoint", "endpoint": "12", "endpoint_location": "us-central1"},
+    ],
+)
+def test_either_mode(changes: dict) -> None:
+    assert problems(line(**changes)) == []
 
 
 def test_all_problems_at_once() -> None:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import orjson
@@ -26,6 +26,15 @@ class WrongCountError(BadAnswerError):
     """An answer with another number of predictions than there were instances."""
 
 
+class Predictions(NamedTuple):
+    """What an answer's body holds."""
+
+    rows: list[Any]
+    """One for each instance, in order; None for one that is null, NaN or infinite."""
+    model_id: str | None
+    """Vertex AI's id of the deployed model, where the body has it."""
+
+
 class Bodies(Protocol):
     """How one protocol writes requests and reads predictions."""
 
@@ -34,8 +43,8 @@ class Bodies(Protocol):
     def write(self, rows: Sequence[Inputs]) -> bytes:
         """The body of a call for these rows, in this order."""
 
-    def read(self, body: bytes, content_type: str, count: int) -> list[Any]:
-        """The `count` predictions of an answer, in order; None for one that is null, NaN or infinite.
+    def read(self, body: bytes, content_type: str, count: int) -> Predictions:
+        """The `count` predictions of an answer.
 
         Raises:
             BadAnswerError: the body is not what the protocol says.
@@ -58,7 +67,7 @@ class _JsonBodies:
         instances = np.stack(rows) if isinstance(rows[0], np.ndarray) else list(rows)  # type: ignore[arg-type]
         return orjson.dumps({"instances": instances}, option=orjson.OPT_SERIALIZE_NUMPY)
 
-    def read(self, body: bytes, content_type: str, count: int) -> list[Any]:
+    def read(self, body: bytes, content_type: str, count: int) -> Predictions:
         strict = True
         try:
             answer = orjson.loads(body)
@@ -73,9 +82,10 @@ class _JsonBodies:
             raise BadAnswerError(f'the answer has no list "predictions": {body[:80]!r}')
         if len(predictions) != count:
             raise WrongCountError(f"the answer has {len(predictions)} predictions for {count} instances")
-        if strict:
-            return predictions
-        return [prediction if _is_finite(prediction) else None for prediction in predictions]
+        if not strict:
+            predictions = [prediction if _is_finite(prediction) else None for prediction in predictions]
+        model_id = answer.get("deployedModelId")
+        return Predictions(predictions, model_id if isinstance(model_id, str) and model_id else None)
 
 
 class _RawBodies:
@@ -86,7 +96,7 @@ class _RawBodies:
     def write(self, rows: Sequence[Inputs]) -> bytes:
         return np.stack(rows).astype("<f4", copy=False).tobytes()  # type: ignore[arg-type]
 
-    def read(self, body: bytes, content_type: str, count: int) -> list[Any]:
+    def read(self, body: bytes, content_type: str, count: int) -> Predictions:
         match = _SHAPE.fullmatch(content_type.strip())
         if match is None:
             raise BadAnswerError(
@@ -99,7 +109,8 @@ class _RawBodies:
             raise WrongCountError(f"the answer has {shape[0]} predictions for {count} instances")
         array = np.frombuffer(body, "<f4").reshape(shape)
         finite = np.isfinite(array.reshape(count, -1)).all(axis=1)
-        return [row if fine else None for row, fine in zip(array, finite, strict=True)]
+        rows = [row if fine else None for row, fine in zip(array, finite, strict=True)]
+        return Predictions(rows, None)
 
 
 def _is_finite(prediction: Any) -> bool:

@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import aiohttp
 
 from pipeline.errors import InferenceError, TransientError
 from pipeline.inference.endpoint.address import Address
-from pipeline.inference.endpoint.bodies import Bodies, WrongCountError, bodies
+from pipeline.inference.endpoint.bodies import Bodies, Predictions, WrongCountError, bodies
 from pipeline.inference.endpoint.calls import Calls, Patience
 from pipeline.inference.endpoint.replies import RefusedError, Reply, RetryError
 from pipeline.inference.endpoint.token import TokenSource
@@ -108,7 +107,9 @@ class EndpointClient:
             future.cancel()
 
     def close(self) -> None:
-        """Cancels what is in flight and closes the connections."""
+        """Cancels what is in flight and closes the connections. Closing again changes nothing."""
+        if self._loop.is_closed():
+            return
         if self._tokens is not None:
             self._tokens.close()
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(_CLOSE_WITHIN_S)
@@ -158,7 +159,7 @@ class EndpointClient:
     async def _answer(self, requests: list[Request], waiting: Waiting) -> list[Answer]:
         """Answers of one call, or of its halves where the endpoint refuses it as a whole."""
 
-        def read(reply: Reply) -> list[Any]:
+        def read(reply: Reply) -> Predictions:
             try:
                 return self._bodies.read(reply.body, reply.content_type, len(requests))
             except WrongCountError as error:
@@ -176,9 +177,9 @@ class EndpointClient:
         except WrongCountError:
             # Which row is missing, nobody knows. One by one at the latest, each has its own.
             return await self._halves(requests, waiting)
-        model_id = served.reply.model_id or self._config.address.url
+        model_id = served.reply.model_id or served.value.model_id or self._config.address.url
         answers: list[Answer] = []
-        for request, prediction in zip(requests, served.value, strict=True):
+        for request, prediction in zip(requests, served.value.rows, strict=True):
             times = request.timeline
             times.inference_start, times.inference_end = served.start, served.end
             times.server_ms = served.reply.server_ms

@@ -74,12 +74,8 @@ class Reply:
 
     @property
     def model_id(self) -> str | None:
-        """Which model answered: our container's header, else what Vertex AI says; None if nobody does."""
-        named = self.headers.get("x-model-id") or self.headers.get("x-vertex-ai-deployed-model-id")
-        if named or b'"deployedModelId"' not in self.body:
-            return named or None
-        found = _json(self.body).get("deployedModelId")
-        return found if isinstance(found, str) and found else None
+        """Which model the headers name: our container's, else Vertex AI's of raw predict; None without."""
+        return self.headers.get("x-model-id") or self.headers.get("x-vertex-ai-deployed-model-id") or None
 
     def check(self, url: str) -> None:
         """Returns if the call was served.

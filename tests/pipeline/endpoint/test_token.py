@@ -1,0 +1,110 @@
+"""Tokens from a token server on loopback, by google-auth's own credentials."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.oauth2.service_account import Credentials
+
+from pipeline.errors import EndpointError, TransientError
+from pipeline.inference.endpoint.address import Address
+from pipeline.inference.endpoint.calls import Patience
+from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
+from pipeline.inference.endpoint.token import SCOPE, TokenSource
+from tests.integration.google_token import TokenServer
+from tests.pipeline.endpoint.server import ScriptedEndpoint
+from tests.pipeline.endpoint.test_client import PATIENT, assert_right, predict, requests
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TokenServer]:
+    with TokenServer() as server:
+        server.write_key(tmp_path / "key.json")
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+        yield server
+
+
+def test_the_first_token_is_there_at_once(server: TokenServer) -> None:
+    source = TokenSource.default()
+    assert source.current == "token-1"
+    source.close()
+
+
+def test_renewed_before_it_expires(tmp_path: Path) -> None:
+    with TokenServer(lifetime_s=2) as server:
+        server.write_key(tmp_path / "key.json")
+        source = TokenSource(
+            Credentials.from_service_account_file(str(tmp_path / "key.json"), scopes=[SCOPE])
+        )
+        wait_until(lambda: source.current == "token-2")
+        source.close()
+
+
+def test_a_refused_token_is_renewed_once(server: TokenServer) -> None:
+    source = TokenSource.default()
+    for _ in range(10):
+        source.refused("token-1")
+    wait_until(lambda: source.current == "token-2")
+    source.refused("token-1")  # by a call that began before
+    source.refused("token-2")
+    wait_until(lambda: source.current == "token-3")
+    source.close()
+    assert server.exchanges == 3
+
+
+def test_calls_carry_it_and_get_a_new_one(server: TokenServer, endpoint: ScriptedEndpoint) -> None:
+    endpoint.accept_token = server.accepts
+    client = _client(endpoint, PATIENT)
+    assert_right(predict(client, requests(40)), 40)
+    assert set(endpoint.tokens) == {"Bearer token-1"}
+    server.revoke()
+    assert_right(predict(client, requests(40)), 40)
+    assert endpoint.tokens[-1] == "Bearer token-2"
+    assert server.exchanges == 2
+    client.close()
+
+
+def test_a_new_token_that_is_refused_too_ends_the_job(
+    server: TokenServer, endpoint: ScriptedEndpoint
+) -> None:
+    endpoint.accept_token = lambda token: False
+    client = _client(endpoint, PATIENT)
+    with pytest.raises(EndpointError, match=r"refuses the access tokens .* \(401\), a new one too"):
+        predict(client, requests(5))
+    client.close()
+
+
+def test_no_token_server(server: TokenServer, tmp_path: Path) -> None:
+    key = json.loads((tmp_path / "key.json").read_text())
+    (tmp_path / "key.json").write_text(json.dumps({**key, "token_uri": "http://127.0.0.1:1/token"}))
+    with pytest.raises(TransientError, match="no access token for the endpoint"):
+        TokenSource.default()
+
+
+def test_credentials_that_are_refused(server: TokenServer, tmp_path: Path) -> None:
+    with TokenServer() as other:
+        other.write_key(tmp_path / "key.json")
+        key = json.loads((tmp_path / "key.json").read_text())
+    server.write_key(tmp_path / "key.json")
+    ours = json.loads((tmp_path / "key.json").read_text())
+    (tmp_path / "key.json").write_text(json.dumps({**ours, "private_key": key["private_key"]}))
+    with pytest.raises(EndpointError, match="no access token for the endpoint.*invalid_grant"):
+        TokenSource.default()
+
+
+def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    with pytest.raises(EndpointError, match="run `gcloud auth application-default login`"):
+        TokenSource.default()
+
+
+def _client(endpoint: ScriptedEndpoint, patience: Patience) -> EndpointClient:
+    return EndpointClient(
+        EndpointConfig(Address(f"{endpoint.address}/v1/x", True), "predict", 10, 8, patience)
+    )
