@@ -1,0 +1,186 @@
+"""What `benchmarks.endpoint` shows: three tables, and how ours stands to stock and to the goals."""
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.endpoint_measures import (
+    AT_ONCE,
+    BUNDLE,
+    CALL,
+    CALL_S,
+    CPU_ROWS,
+    CPU_WIDTH,
+    Cpu,
+    Refusal,
+    Throughput,
+)
+from benchmarks.endpoint_sides import OURS_JSON, OURS_RAW, STOCK, STOCK_SHARED
+
+CPU_GOALS = {OURS_JSON: 1 / 3, OURS_RAW: 1 / 10}  # of stock's time, at most
+THROUGHPUT_GOALS = {1: 6.0, 12: 2.0}  # times stock's rate, at least, by bundle threads
+REFUSAL_GOAL_MS = 200.0  # at most
+
+_PACKAGES = ("apache-beam", "google-cloud-aiplatform", "grpcio", "protobuf", "aiohttp", "orjson", "numpy")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that a run has measured; empty where it was not asked for."""
+
+    cpu: Sequence[Cpu] = ()
+    throughput: Sequence[Throughput] = ()
+    refusal: Sequence[Refusal] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A figure of ours and its goal. `above`: the goal is a least value, else a highest one."""
+
+    name: str
+    value: float
+    goal: float
+    above: bool
+    unit: str = ""
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.goal if self.above else self.value <= self.goal
+
+    def __str__(self) -> str:
+        bound = "at least" if self.above else "at most"
+        return (
+            f"{self.name}: {self.value:.3g}{self.unit} (goal: {bound} {self.goal:.3g}{self.unit}): "
+            f"{'met' if self.met else 'not met'}"
+        )
+
+
+def verdicts(measured: Measured) -> list[Verdict]:
+    """Every goal for which both sides were measured. Processor time and throughput stand beside each way of
+    stock's; the goals of processor time were set with the first in mind, its gRPC to a shared endpoint."""
+    found = []
+    cpu = {row.title: row.median_ms for row in measured.cpu}
+    for ours, goal in CPU_GOALS.items():
+        for stock in STOCK:
+            if {ours, stock} <= cpu.keys():
+                name = f"processor time, {ours} / {stock}"
+                found.append(Verdict(name, cpu[ours] / cpu[stock], goal, above=False))
+    rates = {(row.title, row.threads): row.instances_per_s for row in measured.throughput}
+    for threads, goal in THROUGHPUT_GOALS.items():
+        for stock in STOCK:
+            mine, other = rates.get((OURS_JSON, threads)), rates.get((stock, threads))
+            if mine is not None and other:
+                name = f"throughput, {_threads(threads)}, {OURS_JSON} / {stock}"
+                found.append(Verdict(name, mine / other, goal, above=True))
+    for row in measured.refusal:
+        if row.title not in STOCK and row.median_ms is not None:
+            name = f"one 429, {row.title}"
+            found.append(Verdict(name, row.median_ms, REFUSAL_GOAL_MS, above=False, unit=" ms"))
+    return found
+
+
+def show(console: Console, measured: Measured) -> None:
+    """Prints the tables of what was measured, and the verdicts."""
+    if measured.cpu:
+        console.print(_cpu(measured.cpu))
+    if measured.throughput:
+        console.print(_throughput(measured.throughput))
+    if measured.refusal:
+        console.print(_refusal(measured.refusal))
+    for verdict in verdicts(measured):
+        console.print(str(verdict), highlight=False, soft_wrap=True)
+    console.print(f"\n{_machine()}", highlight=False, soft_wrap=True)
+
+
+def figures(measured: Measured) -> dict[str, object]:
+    """Everything that was measured, for JSON."""
+    return {
+        "versions": versions(),
+        "cpus": os.cpu_count(),
+        **asdict(measured),
+        "verdicts": [{**asdict(verdict), "met": verdict.met} for verdict in verdicts(measured)],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that the figures depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def _cpu(rows: Sequence[Cpu]) -> Table:
+    table = _table(f"Processor time of the client: {CPU_ROWS} × {CPU_WIDTH} float32 there and back")
+    for heading in ("median\nms", "lowest", "highest", "rounds", "of stock's\ngRPC"):
+        table.add_column(heading, justify="right")
+    base = next((row.median_ms for row in rows if row.title == STOCK_SHARED), None)
+    for row in rows:
+        table.add_row(
+            row.title,
+            f"{row.median_ms:.2f}",
+            f"{min(row.batch_ms):.2f}",
+            f"{max(row.batch_ms):.2f}",
+            str(len(row.batch_ms)),
+            f"{row.median_ms / base:.3f}" if base else "–",
+        )
+    return table
+
+
+def _throughput(rows: Sequence[Throughput]) -> Table:
+    table = _table(
+        f"Throughput: {CALL_S * 1e3:g} ms a call, {AT_ONCE} at once; bundles of {BUNDLE}, calls of {CALL}"
+    )
+    for heading in (
+        "threads",
+        "instances/s",
+        "calls in flight\nat the peak",
+        "cores\nclient",
+        "cores\nserver",
+    ):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row.title,
+            str(row.threads),
+            f"{row.instances_per_s:,.0f}",
+            str(row.counts.in_flight_peak),
+            f"{row.client_cores:.2f}",
+            f"{row.server_cores:.2f}",
+        )
+    return table
+
+
+def _refusal(rows: Sequence[Refusal]) -> Table:
+    table = _table("What one answer 429 adds to a call")
+    for heading in ("median\nms", "lowest", "highest", "times"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        if row.failed is not None:
+            table.add_row(row.title, "not retried:\nthe batch fails", "–", "–", "–")
+            continue
+        table.add_row(
+            row.title,
+            f"{row.median_ms:,.0f}",
+            f"{min(row.added_ms):,.0f}",
+            f"{max(row.added_ms):,.0f}",
+            str(len(row.added_ms)),
+        )
+    return table
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("")
+    return table
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} cores; " + ", ".join(f"{name} {number}" for name, number in versions().items())

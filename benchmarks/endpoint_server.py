@@ -1,0 +1,214 @@
+"""`python -m benchmarks.endpoint_server`: an endpoint on loopback that costs next to nothing to call.
+
+It answers, without a proxy in between, every way by which the job and Vertex AI's own SDK call an endpoint:
+`:predict` and `:rawPredict` over HTTP, PredictionService.Predict over gRPC (without TLS), and the endpoint's
+description, which stock's handler asks for. Its model is the identity, so that a mixed-up row shows.
+
+All share one capacity: a call takes a fixed time, so many are served at once, the others queue. PUT /settings
+sets it and begins new counts, GET /counts tells them.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+
+import grpc
+import orjson
+from aiohttp import web
+from google.cloud.aiplatform_v1.types import PredictRequest, PredictResponse
+from google.protobuf.message import Message
+
+PROJECT, LOCATION = "benchmark", "us-central1"
+SHARED, DEDICATED = "1", "2"  # ids of the two kinds of public endpoints
+SAYS = "endpoint listening on"
+
+_ENDPOINT = f"/v1/projects/{PROJECT}/locations/{LOCATION}/endpoints/{{id:[0-9]+}}"
+_PREDICT_METHOD = "/google.cloud.aiplatform.v1.PredictionService/Predict"
+_FLOAT32 = "application/x-float32"
+_DEPLOYED_MODEL_ID = "1234567890"
+_MOST_BYTES = 16 << 20
+_REFUSAL = "the endpoint is full"
+
+_Call = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the server serves.
+
+    Attributes:
+        seconds: that a call takes.
+        at_once: calls served together.
+        refuse: the next so many calls are answered 429, without delay.
+        width: float32 of one instance, for raw bodies.
+    """
+
+    seconds: float = 0.0
+    at_once: int = 32
+    refuse: int = 0
+    width: int = 256
+
+
+@dataclass
+class Counts:
+    """Calls since the settings were set; peaks are of calls at one moment."""
+
+    served: int = 0
+    refused: int = 0
+    instances: int = 0
+    in_flight_peak: int = 0  # served and queued
+    serving_peak: int = 0
+
+
+class FullError(Exception):
+    """The call is answered 429."""
+
+
+class Capacity:
+    """How many calls are served at once, and how long each takes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.counts = Counts()
+        self._left_to_refuse = settings.refuse
+        self._places = asyncio.Semaphore(settings.at_once)
+        self._in_flight = 0
+        self._serving = 0
+
+    async def serve(self, instances: int) -> None:
+        """Returns when a call of so many instances has been served.
+
+        Raises:
+            FullError: it is one of those to refuse.
+        """
+        counts = self.counts
+        if self._left_to_refuse:
+            self._left_to_refuse -= 1
+            counts.refused += 1
+            raise FullError(_REFUSAL)
+        self._in_flight += 1
+        counts.in_flight_peak = max(counts.in_flight_peak, self._in_flight)
+        try:
+            async with self._places:
+                self._serving += 1
+                counts.serving_peak = max(counts.serving_peak, self._serving)
+                try:
+                    await asyncio.sleep(self.settings.seconds)
+                finally:
+                    self._serving -= 1
+        finally:
+            self._in_flight -= 1
+        counts.served += 1
+        counts.instances += instances
+
+
+class EndpointServer:
+    """The routes of both protocols over one capacity."""
+
+    def __init__(self) -> None:
+        self._capacity = Capacity(Settings())
+
+    def http_routes(self) -> web.Application:
+        app = web.Application(client_max_size=_MOST_BYTES)
+        app.add_routes(
+            [
+                web.get(_ENDPOINT, self._describe),
+                web.post(f"{_ENDPOINT}:predict", self._predict),
+                web.post(f"{_ENDPOINT}:rawPredict", self._raw_predict),
+                web.put("/settings", self._set),
+                web.get("/counts", self._tell),
+            ]
+        )
+        return app
+
+    def grpc_methods(self) -> grpc.GenericRpcHandler:
+        method = grpc.unary_unary_rpc_method_handler(
+            self._predict_grpc,
+            request_deserializer=PredictRequest.pb().FromString,
+            response_serializer=PredictResponse.pb().SerializeToString,
+        )
+        service, _, name = _PREDICT_METHOD.removeprefix("/").partition("/")
+        return grpc.method_handlers_generic_handler(service, {name: method})
+
+    async def _describe(self, request: web.Request) -> web.Response:
+        endpoint_id = request.match_info["id"]
+        dedicated = endpoint_id == DEDICATED
+        return web.json_response(
+            {
+                "name": f"projects/{PROJECT}/locations/{LOCATION}/endpoints/{endpoint_id}",
+                "createTime": "2025-01-01T00:00:00Z",
+                "deployedModels": [{"id": _DEPLOYED_MODEL_ID}],
+                "dedicatedEndpointEnabled": dedicated,
+                "dedicatedEndpointDns": request.host if dedicated else "",
+            }
+        )
+
+    async def _predict(self, request: web.Request) -> web.Response:
+        instances = orjson.loads(await request.read())["instances"]
+        try:
+            await self._capacity.serve(len(instances))
+        except FullError as error:
+            return _refusal(error)
+        answer = {"predictions": instances, "deployedModelId": _DEPLOYED_MODEL_ID}
+        return web.Response(body=orjson.dumps(answer), content_type="application/json")
+
+    async def _raw_predict(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        width = self._capacity.settings.width
+        rows = len(body) // (4 * width)
+        try:
+            await self._capacity.serve(rows)
+        except FullError as error:
+            return _refusal(error)
+        headers = {
+            "Content-Type": f"{_FLOAT32}; shape={rows}x{width}",
+            "X-Vertex-AI-Deployed-Model-Id": _DEPLOYED_MODEL_ID,
+        }
+        return web.Response(body=body, headers=headers)
+
+    async def _predict_grpc(self, request: Message, context: grpc.aio.ServicerContext) -> Message:
+        try:
+            await self._capacity.serve(len(request.instances))
+        except FullError as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        return PredictResponse.pb()(predictions=request.instances, deployed_model_id=_DEPLOYED_MODEL_ID)
+
+    async def _set(self, request: web.Request) -> web.Response:
+        self._capacity = Capacity(Settings(**orjson.loads(await request.read())))
+        return web.Response()
+
+    async def _tell(self, request: web.Request) -> web.Response:
+        return web.json_response(asdict(self._capacity.counts))
+
+
+def _refusal(error: FullError) -> web.Response:
+    body = {"error": {"code": 429, "message": str(error), "status": "RESOURCE_EXHAUSTED"}}
+    return web.json_response(body, status=429)
+
+
+async def serve() -> None:
+    """Serves on free ports of 127.0.0.1, says which, and ends at SIGTERM or SIGINT."""
+    server = EndpointServer()
+    # Answers as large as 64 × 256 numbers are several megabytes away from any limit but gRPC's own (4 MB).
+    calls = grpc.aio.server(options=[("grpc.max_receive_message_length", _MOST_BYTES)])
+    calls.add_generic_rpc_handlers((server.grpc_methods(),))
+    grpc_port = calls.add_insecure_port("127.0.0.1:0")
+    await calls.start()
+    runner = web.AppRunner(server.http_routes(), access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+    await site.start()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    http_port = runner.addresses[0][1]
+    print(f"{SAYS} 127.0.0.1:{http_port} 127.0.0.1:{grpc_port}", flush=True)
+    await stop.wait()
+    await calls.stop(None)
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(serve()))
