@@ -9,7 +9,8 @@ usage() {
   cat <<'TEXT'
 usage: ./launch.sh COMMAND [flags]
 
-  local [flags] [-- flags of the job]   run broker, job and load driver on this machine; see local --help
+  local [flags] [-- flags of the job]   run broker, job and load driver on this machine, in either inference mode
+                                        or, with --compare, in both; see local --help
   test  [pytest arguments]              run linters, type checks and tests
 TEXT
 }

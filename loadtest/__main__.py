@@ -7,7 +7,7 @@ from rich.console import Console
 
 from loadtest.display import print_summary, progress_display
 from loadtest.interrupt import stop_on_signals
-from loadtest.local import local_command
+from loadtest.local_command import local_command
 from loadtest.options import parse
 from loadtest.pubsub import PubsubError
 from loadtest.run import RunError, run

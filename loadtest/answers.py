@@ -16,7 +16,10 @@ from loadtest.auc import Scores
 Kind = Literal["result", "dead_letter"]
 
 STAGES = ("queue", "batch_wait", "inference")
-"""Fields of a result's `latency_ms` that are kept, in milliseconds."""
+"""Fields of a result's `latency_ms` that follow one another, in milliseconds."""
+
+REPORTED = (*STAGES, "server")
+"""All fields that are kept. `server`, the endpoint's own time, lies inside `inference`: no further stage."""
 
 _FILE_BUFFER_BYTES = 1 << 18
 
@@ -44,8 +47,8 @@ class Answers:
         """Epoch seconds at which the first result of each request was collected; NaN without one."""
         self.dead_letter_at = np.full(len(intended), np.nan)
         """The same for its first dead letter."""
-        self.stages_ms = np.full((len(intended), len(STAGES)), np.nan)
-        """Stage times of each request's first result, columns as in STAGES; NaN where null or absent."""
+        self.stages_ms = np.full((len(intended), len(REPORTED)), np.nan)
+        """Stage times of each request's first result, columns as in REPORTED; NaN where null or absent."""
         self.received = self.dead_lettered = self.answered = 0  # distinct requests
         self.deliveries = 0  # of this run, the probe's not counted
         self.foreign = 0  # deliveries of other runs, or of nobody's
@@ -125,7 +128,7 @@ class Answers:
             self._scores.add(sequence, result)
             latency = result.get("latency_ms")
             if first and isinstance(latency, dict):
-                for column, stage in enumerate(STAGES):
+                for column, stage in enumerate(REPORTED):
                     value = latency.get(stage)
                     if isinstance(value, int | float):
                         self.stages_ms[sequence, column] = value

@@ -120,8 +120,8 @@ def _counts(summary: Summary) -> Table:
         table.add_column(justify="left" if width == 20 else "right", width=width)
     bad = "bold red"
     error = summary.schedule_error_ms
-    table.add_row("sent", f"{summary.sent:,}", "offered rate", _rate(summary.offered_rate))
-    table.add_row("received", f"{summary.received:,}", "achieved rate", _rate(summary.achieved_rate))
+    table.add_row("sent", f"{summary.sent:,}", "offered rate", rate(summary.offered_rate))
+    table.add_row("received", f"{summary.received:,}", "achieved rate", rate(summary.achieved_rate))
     table.add_row("duplicates", f"{summary.duplicates:,}", "schedule error p50", milliseconds(error["p50"]))
     table.add_row(
         "dead letters", f"{summary.dead_lettered:,}",
@@ -154,15 +154,21 @@ def _latencies(summary: Summary) -> Table:
     table.add_column("")
     for name in names:
         table.add_column(name.replace("_", "."), justify="right")
-    table.add_row("latency", *(_figure(summary.latency_ms[name]) for name in names), style="bold")
+    table.add_row("latency", *(figure(summary.latency_ms[name]) for name in names), style="bold")
     for stage, figures in summary.stages_ms.items():
-        table.add_row(
-            f"  {stage.replace('_', ' ')}", *(_figure(figures[n]) if n in figures else "" for n in names)
-        )
+        if stage == "server" and figures["p50"] is None:
+            continue
+        table.add_row(f"  {stage_label(stage)}", *(figure(figures[n]) if n in figures else "" for n in names))
     return table
 
 
-def _figure(value: float | None) -> str:
+def stage_label(stage: str) -> str:
+    """Returns a stage's name for people; the server's time is indented, as a part of inference above it."""
+    return "  of it server" if stage == "server" else stage.replace("_", " ")
+
+
+def figure(value: float | None) -> str:
+    """Returns a number for people, "-" for none."""
     if value is None:
         return "-"
     return f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
@@ -170,8 +176,9 @@ def _figure(value: float | None) -> str:
 
 def milliseconds(value: float | None) -> str:
     """Returns a duration for people, "-" for none."""
-    return "-" if value is None else f"{_figure(value)} ms"
+    return "-" if value is None else f"{figure(value)} ms"
 
 
-def _rate(value: float | None) -> str:
+def rate(value: float | None) -> str:
+    """Returns a rate for people, "-" for none."""
     return "-" if value is None else f"{value:,.1f}/s"

@@ -1,37 +1,33 @@
-"""`python -m loadtest local`: broker, job and load driver on one machine, and the table at the end.
+"""One local run: broker, the endpoint container where one is needed, job and load driver on this machine.
 
-Starts the other two as processes by their public commands; imports neither.
+Starts the others as processes by their public commands; imports none of them.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import secrets
-import sys
 import threading
-import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError, ServiceUnavailable
+from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
 from google.cloud import pubsub_v1
 from rich.console import Console
 
 from loadtest import children
-from loadtest.display import print_summary, progress_display
-from loadtest.interrupt import stop_on_signals
-from loadtest.options import RunOptions, parse
+from loadtest.container import Container
+from loadtest.display import progress_display
+from loadtest.job_flags import JobFlags
+from loadtest.options import RunOptions
 from loadtest.pubsub import PubsubError
-from loadtest.run import RunError, run
+from loadtest.run import run
+from loadtest.summary import Summary
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "breast_cancer"
 PROJECT = "local-project"
 CREATE_WITHIN_S = 10.0
 _EMULATOR = "PUBSUB_EMULATOR_HOST"
-_DEFAULTS = {"rate": "200", "duration": "15", "schedule": "constant", "seed": "1"}
 
 
 @dataclass(frozen=True)
@@ -80,100 +76,74 @@ class Topics:
         ]
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Returns the parser of the flags; all values are text, checked together with `loadtest run`'s."""
-    parser = argparse.ArgumentParser(
-        prog="./launch.sh local",
-        description="Run broker, job and load driver on this machine. What follows -- goes to the job.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--rate", help="messages a second (default: 200)")
-    parser.add_argument("--duration", help="seconds to send for (default: 15)")
-    parser.add_argument("--schedule", help="constant or poisson (default: constant)")
-    parser.add_argument("--seed", help="of the poisson schedule (default: 1)")
-    parser.add_argument("--input", help="JSON Lines file of requests (default: the example's records)")
-    parser.add_argument("--out", help="folder for the results (default: runs/ and the time)")
-    return parser
+@dataclass(frozen=True)
+class Outcome:
+    """How a local run ended."""
+
+    summary: Summary
+    failures: list[str]  # why it counts as failed, a line each
+    warnings: list[str]  # what else the user should know, a line each
 
 
-def local_command(arguments: Sequence[str]) -> int:
-    """Runs it all. Returns 0: every request was answered; 2: wrong flags; 1: otherwise."""
-    split = list(arguments).index("--") if "--" in arguments else len(arguments)
-    topics = Topics.fresh(secrets.token_hex(4))
-    options, problems = _options(arguments[:split], topics)
-    if problems:
-        print("\n".join(problems), file=sys.stderr)
-        return 2
-    try:
-        with stop_on_signals() as stop:
-            return _run(options, topics, arguments[split + 1 :], stop)
-    except children.ChildError as error:
-        print(f"local: {error}", file=sys.stderr)
-        return 2 if error.exit_code == 2 else 1
-    except (RunError, PubsubError, GoogleAPICallError) as error:
-        print(f"local: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("local: ended at once by a second interrupt; no summary was written", file=sys.stderr)
-        return 130
+def run_local(
+    options: RunOptions, topics: Topics, flags: JobFlags, stop: threading.Event, console: Console
+) -> Outcome:
+    """Starts everything, drives the job as `options` say, and stops everything.
 
+    `stop` ends it early; it is also set when the job or the endpoint container ends by itself.
 
-def _options(arguments: Sequence[str], topics: Topics) -> tuple[RunOptions, list[str]]:
-    named, unknown = make_parser().parse_known_args(arguments)
-    values = {
-        **_DEFAULTS,
-        "input": str(EXAMPLE / "records.jsonl"),
-        "out": f"runs/{time.strftime('%Y%m%d-%H%M%S')}",
-        **{name: value for name, value in vars(named).items() if value is not None},
-        "project": PROJECT,
-        "input_topic": topics.input_topic,
-        "output_subscription": topics.output_subscription,
-        "dead_letter_subscription": topics.dead_letter_subscription,
-    }
-    options, problems = parse([f"--{name}={value}" for name, value in values.items()])
-    strangers = [
-        f"{flag} is not a flag of this command: see --help; flags of the job come after --"
-        for flag in unknown
-    ]
-    return options, strangers + problems
-
-
-def _run(options: RunOptions, topics: Topics, job_flags: Sequence[str], stop: threading.Event) -> int:
-    console = Console()
+    Raises:
+        ChildError: a process did not start or ended by itself.
+        RunError: the run could not begin.
+        PubsubError, GoogleAPICallError: the broker cannot be used.
+    """
     options.out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as started:
         if not os.environ.get(_EMULATOR):
             broker, os.environ[_EMULATOR] = children.start_broker(options.out / "broker.log")
             started.callback(os.environ.pop, _EMULATOR)
             started.callback(children.stop, broker)
-        try:
-            topics.create()
-        except (ServiceUnavailable, DeadlineExceeded) as error:
-            raise PubsubError(
-                f"nothing answers at {_EMULATOR}={os.environ[_EMULATOR]}: start a broker there, or unset the "
-                f"variable to have one started ({error.message})"
-            ) from error
-        if not any(flag.startswith("--model_path") for flag in job_flags):
-            job_flags = [f"--model_path={EXAMPLE / 'model.pt2'}", *job_flags]
+        _create(topics)
+        container = None
+        endpoint_url = None
+        serving_log = options.out / "serving.log"
+        if flags.needs_container:
+            container = Container(*flags.for_container(), serving_log, on_failure=stop.set)
+            started.callback(container.stop)
+            console.print("waiting for the endpoint container to be healthy", markup=False, highlight=False)
+            endpoint_url = container.predict_url(stop)
         log = options.out / "pipeline.log"
-        job = children.Job([*topics.job_arguments(), *job_flags], log, on_failure=stop.set)
+        job = children.Job([*topics.job_arguments(), *flags.for_job(endpoint_url)], log, on_failure=stop.set)
         started.callback(job.stop)
         try:
             with progress_display(console) as display:
                 summary = run(options, display=display, stop=stop)
         finally:
-            exit_code = job.stop()
-        if job.failure:
-            raise job.failure
-    print_summary(console, summary)
+            job_code = job.stop()
+            container_code = container.stop() if container else 0
+        # The container's first: without it the job fails, too.
+        failure = (container and container.failure) or job.failure
+        if failure:
+            raise failure
     failures = summary.failures()
-    if exit_code:
-        failures.append(f"the job ended with exit code {exit_code}; see {log}")
+    if job_code:
+        failures.append(f"the job ended with exit code {job_code}; see {log}")
+    if container_code:
+        failures.append(f"the endpoint container ended with exit code {container_code}; see {serving_log}")
+    warnings = []
     if job.restarts:
-        print(f"local: the job was started again {job.restarts} times; see {log}", file=sys.stderr)
-    warning = summary.schedule_warning()
-    if warning:
-        print(f"local: warning: {warning}", file=sys.stderr)
-    for failure in failures:
-        print(f"local: {failure}", file=sys.stderr)
-    return 1 if failures else 0
+        warnings.append(f"the job was started again {job.restarts} times; see {log}")
+    missed = summary.schedule_warning()
+    if missed:
+        warnings.append(missed)
+    return Outcome(summary, failures, warnings)
+
+
+def _create(topics: Topics) -> None:
+    try:
+        topics.create()
+    except (ServiceUnavailable, DeadlineExceeded) as error:
+        raise PubsubError(
+            f"nothing answers at {_EMULATOR}={os.environ[_EMULATOR]}: start a broker there, or unset the "
+            f"variable to have one started ({error.message})"
+        ) from error

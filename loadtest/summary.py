@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from loadtest.answers import STAGES
+from loadtest.answers import REPORTED, STAGES
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ class Measurement:
     sent_at: Floats  # [n] when it was handed over for publishing
     result_at: Floats  # [n] its first result
     dead_letter_at: Floats  # [n] its first dead letter
-    stages_ms: Floats  # [n, 3] queue, batch wait, inference of its first result, milliseconds
+    stages_ms: Floats  # [n, 4] answers.REPORTED of its first result, milliseconds
     warmup_messages: int  # the first so many are left out of latencies, stages, schedule error and rates
     window_start: float  # of the schedule proper, after the warm-up
     window_end: float  # its end; where a run was cut short, when that was
@@ -79,7 +79,8 @@ class Summary:
     """First answer (result or dead letter) - due. A lost request enters with the time it was waited for, less
     than its latency would have been (it is censored); leaving it out would flatter the percentiles."""
     stages_ms: dict[str, dict[str, float | None]]
-    """As the results report them; rest = end to end - what is known of the three, where any is."""
+    """As the results report them. server lies inside inference; rest = end to end - what is known of queue,
+    batch_wait and inference, where any is."""
     auc: float | None
     auc_note: str | None  # why there is no auc
     error: str | None  # what ended the run early
@@ -185,12 +186,13 @@ def _spread(values: Floats, names: tuple[str, ...]) -> dict[str, float | None]:
 
 
 def _stages(measured: Measurement, window: NDArray[np.bool_]) -> dict[str, dict[str, float | None]]:
-    chosen = window & ~np.isnan(measured.stages_ms).all(axis=1)
-    parts = measured.stages_ms[chosen]
+    in_turn = slice(len(STAGES))
+    chosen = window & ~np.isnan(measured.stages_ms[:, in_turn]).all(axis=1)
+    reported = measured.stages_ms[chosen]
     end_to_end = (measured.result_at - measured.intended)[chosen] * 1e3
-    rest = end_to_end - np.nansum(parts, axis=1)
-    columns = {stage: parts[:, column] for column, stage in enumerate(STAGES)} | {"rest": rest}
-    return {stage: _spread(values, ("p50", "p99")) for stage, values in columns.items()}
+    rest = end_to_end - np.nansum(reported[:, in_turn], axis=1)
+    columns = {name: reported[:, column] for column, name in enumerate(REPORTED)} | {"rest": rest}
+    return {name: _spread(values, ("p50", "p99")) for name, values in columns.items()}
 
 
 def _backlog_slope(measured: Measurement, answered_at: Floats) -> float | None:

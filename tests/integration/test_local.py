@@ -43,7 +43,9 @@ def test_a_run_from_another_folder(tmp_path: Path) -> None:
     assert summary["auc"] == pytest.approx(0.954941, abs=1e-6)
     assert summary["sent"] == summary["received"] > 400
     assert (summary["duplicates"], summary["dead_lettered"], summary["lost"]) == (0, 0, 0)
-    assert set(summary["stages_ms"]) == {"queue", "batch_wait", "inference", "rest"}
+    assert set(summary["stages_ms"]) == {"queue", "batch_wait", "inference", "server", "rest"}
+    assert summary["stages_ms"]["server"] == {"p50": None, "p99": None}
+    assert "server" not in run.stdout
     assert set(summary["latency_ms"]) == {"p50", "p90", "p95", "p99", "p99_9", "max"}
     assert summary["latency_ms"]["p50"] > 0
     lines = (tmp_path / "mine/results.jsonl").read_text().splitlines()

@@ -33,7 +33,9 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def test_first_arrivals_and_duplicates(make_answers: Callable[[], Answers], tmp_path: Path) -> None:
-    body = json.dumps({"latency_ms": {"queue": 1, "batch_wait": None, "inference": 2.5, "total": 9}}).encode()
+    body = json.dumps(
+        {"latency_ms": {"queue": 1, "batch_wait": None, "inference": 2.5, "server": 2, "total": 9}}
+    ).encode()
     with make_answers() as answers:
         assert answers.add(
             "result", T0 + 0.5, [received("cafe-1", body, "a"), received("cafe-0", b"{}", "b")]
@@ -44,7 +46,8 @@ def test_first_arrivals_and_duplicates(make_answers: Callable[[], Answers], tmp_
         answers.add("result", T0 + 0.6, [received("cafe-1", b'{"latency_ms": {"queue": 7}}')])
     assert (answers.received, answers.answered, answers.deliveries, answers.duplicates) == (2, 2, 3, 1)
     np.testing.assert_array_equal(answers.result_at, [T0 + 0.5, T0 + 0.5, np.nan])
-    np.testing.assert_array_equal(answers.stages_ms[1], [1, np.nan, 2.5])
+    np.testing.assert_array_equal(answers.stages_ms[1], [1, np.nan, 2.5, 2])
+    assert np.isnan(answers.stages_ms[0]).all()
     written = lines(tmp_path / "results.jsonl")
     assert [(line["sequence"], line["duplicate"]) for line in written] == [(1, False), (0, False), (1, True)]
     assert written[0]["latency_ms"] == pytest.approx(400, abs=1e-3)

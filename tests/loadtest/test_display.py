@@ -78,8 +78,16 @@ def test_the_last_line_is_the_area_or_why_not(change: dict[str, Any], last: str)
     assert shown(dataclasses.replace(summarise(measurement()), **change))[-1] == last
 
 
+def test_the_servers_time_has_a_row_under_inference_where_it_is_known() -> None:
+    stages = np.array([[10, np.nan, 30, 25]] * 4)
+    labels = [line.split("│")[1].rstrip() for line in shown(summarise(measurement(stages_ms=stages)))[-5:-2]]
+    assert labels == ["   inference", "     of it server", "   rest"]
+    assert "server" not in "\n".join(shown(summarise(measurement())))
+
+
 def test_figures_that_do_not_exist_are_a_dash() -> None:
     nothing = np.full(4, np.nan)
-    text = "\n".join(shown(summarise(measurement(result_at=nothing, stages_ms=np.full((4, 3), np.nan)))))
+    text = "\n".join(shown(summarise(measurement(result_at=nothing, stages_ms=np.full((4, 4), np.nan)))))
     assert "0.00" not in text
     assert "nan" not in text
+    assert "batch wait" in text  # only the server's row may be missing

@@ -24,7 +24,7 @@ def measurement(**changes: object) -> Measurement:
         sent_at=due + 0.001,
         result_at=due + 0.1,
         dead_letter_at=np.full(4, NAN),
-        stages_ms=np.array([[10, NAN, 30]] * 4),
+        stages_ms=np.array([[10, NAN, 30, NAN]] * 4),
         warmup_messages=0,
         window_start=T0,
         window_end=T0 + 1,
@@ -57,11 +57,25 @@ def test_stages_and_what_is_left() -> None:
     assert stages["queue"] == {"p50": near(10), "p99": near(10)}
     assert stages["inference"] == {"p50": near(30), "p99": near(30)}
     assert stages["batch_wait"] == {"p50": None, "p99": None}
+    assert stages["server"] == {"p50": None, "p99": None}
     assert stages["rest"] == {"p50": near(60), "p99": near(60)}
 
 
+def test_the_servers_time_lies_inside_inference_and_leaves_rest_as_it_is() -> None:
+    stages = summarise(measurement(stages_ms=np.array([[10, NAN, 30, 25]] * 4))).stages_ms
+    assert stages["server"] == {"p50": near(25), "p99": near(25)}
+    assert stages["inference"] == {"p50": near(30), "p99": near(30)}
+    assert stages["rest"] == {"p50": near(60), "p99": near(60)}
+
+
+def test_some_results_may_lack_the_servers_time() -> None:
+    stages = summarise(measurement(stages_ms=np.array([[1, 1, 8, NAN], [1, 1, 8, 4]] * 2))).stages_ms
+    assert stages["server"] == {"p50": 4, "p99": 4}
+    assert stages["rest"]["p50"] == near(90)
+
+
 def test_results_that_report_no_stage_have_no_rest() -> None:
-    stages = np.array([[NAN] * 3, [NAN] * 3, [1, 1, 1], [NAN] * 3])
+    stages = np.array([[NAN] * 4, [NAN] * 4, [1, 1, 1, NAN], [NAN] * 4])
     summary = summarise(measurement(stages_ms=stages))
     assert summary.stages_ms["rest"] == {"p50": near(97), "p99": near(97)}
 
@@ -72,7 +86,7 @@ def test_percentiles_are_numpys_over_all_values() -> None:
     summary = summarise(
         measurement(
             intended=due, sent_at=due, result_at=due + latencies, dead_letter_at=np.full(5000, NAN),
-            stages_ms=np.full((5000, 3), NAN),
+            stages_ms=np.full((5000, 4), NAN),
         )
     )  # fmt: skip
     expected = np.percentile(latencies * 1e3, [50, 90, 95, 99, 99.9, 100])
@@ -108,7 +122,7 @@ def test_a_dead_letter_is_an_answer() -> None:
 
 
 def test_nothing_answered_gives_no_latency_rather_than_zero() -> None:
-    summary = summarise(measurement(result_at=np.full(4, NAN), stages_ms=np.full((4, 3), NAN)))
+    summary = summarise(measurement(result_at=np.full(4, NAN), stages_ms=np.full((4, 4), NAN)))
     assert set(summary.latency_ms.values()) == {None}
     assert {value for stage in summary.stages_ms.values() for value in stage.values()} == {None}
     assert (summary.achieved_rate, summary.censored, summary.lost) == (None, 0, 4)
@@ -117,7 +131,7 @@ def test_nothing_answered_gives_no_latency_rather_than_zero() -> None:
 
 def test_nothing_sent_is_a_failure() -> None:
     nothing = np.full(4, NAN)
-    summary = summarise(measurement(sent_at=nothing, result_at=nothing, stages_ms=np.full((4, 3), NAN)))
+    summary = summarise(measurement(sent_at=nothing, result_at=nothing, stages_ms=np.full((4, 4), NAN)))
     assert (summary.sent, summary.lost, summary.offered_rate) == (0, 0, None)
     assert set(summary.schedule_error_ms.values()) == {None}
     assert len(summary.failures()) == 1
@@ -149,7 +163,7 @@ def test_backlog_slope_is_what_comes_in_less_what_goes_out() -> None:
     summary = summarise(
         measurement(
             intended=due, sent_at=due, result_at=out, dead_letter_at=np.full(1000, NAN),
-            stages_ms=np.full((1000, 3), NAN), window_end=T0 + 10,
+            stages_ms=np.full((1000, 4), NAN), window_end=T0 + 10,
         )
     )  # fmt: skip
     assert summary.backlog_slope == pytest.approx(20, abs=0.2)

@@ -1,0 +1,61 @@
+"""Both inference modes on the same schedule, one after the other on this machine."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from dataclasses import asdict, replace
+
+import orjson
+from rich.console import Console
+
+from loadtest.job_flags import JobFlags
+from loadtest.local import Outcome, Topics, run_local
+from loadtest.options import RunOptions
+from loadtest.side_by_side import print_side_by_side
+
+MODES = ("local", "endpoint")
+
+
+def compare(
+    options: RunOptions, flags: JobFlags, stop: threading.Event, console: Console
+) -> tuple[list[str], list[str]]:
+    """Runs both, each into the folder of its name under `options.out`, with everything started anew.
+
+    Whatever ends it, what there is by then is printed and written to compare.json: an object of the two
+    summaries by mode, null for a mode without one.
+
+    Returns:
+        The failures and the warnings of both, a line each. A mode that did not run is a failure.
+
+    Raises:
+        What `run_local` raises.
+    """
+    outcomes: dict[str, Outcome] = {}
+    try:
+        for mode in MODES:
+            if stop.is_set():
+                break
+            out = options.out / mode
+            console.print(f"{mode} mode, into {out}", markup=False, highlight=False, soft_wrap=True)
+            topics = Topics.fresh(secrets.token_hex(4))
+            own = replace(
+                options,
+                out=out,
+                input_topic=topics.input_topic,
+                output_subscription=topics.output_subscription,
+                dead_letter_subscription=topics.dead_letter_subscription,
+            )
+            outcomes[mode] = run_local(own, topics, flags.in_mode(mode), stop, console)
+    finally:
+        if outcomes:
+            summaries = {mode: outcomes[mode].summary if mode in outcomes else None for mode in MODES}
+            written = {mode: summary and asdict(summary) for mode, summary in summaries.items()}
+            (options.out / "compare.json").write_bytes(
+                orjson.dumps(written, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+            )
+            print_side_by_side(console, summaries)
+    failures = [f"{mode} mode: {line}" for mode, outcome in outcomes.items() for line in outcome.failures]
+    failures += [f"{mode} mode: interrupted before it began" for mode in MODES if mode not in outcomes]
+    warnings = [f"{mode} mode: {line}" for mode, outcome in outcomes.items() for line in outcome.warnings]
+    return failures, warnings

@@ -1,0 +1,107 @@
+"""`python -m loadtest local`: its flags, its run or its comparison, what it prints and how it exits."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+
+from google.api_core.exceptions import GoogleAPICallError
+from rich.console import Console
+
+from loadtest.children import ChildError
+from loadtest.compare import compare
+from loadtest.display import print_summary
+from loadtest.interrupt import stop_on_signals
+from loadtest.job_flags import JobFlags
+from loadtest.local import EXAMPLE, PROJECT, Topics, run_local
+from loadtest.options import RunOptions, parse
+from loadtest.pubsub import PubsubError
+from loadtest.run import RunError
+
+_DEFAULTS = {"rate": "200", "duration": "15", "schedule": "constant", "seed": "1"}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the flags; all values are text, checked together with `loadtest run`'s."""
+    parser = argparse.ArgumentParser(
+        prog="./launch.sh local",
+        description="Run broker, job and load driver on this machine. What follows -- goes to the job. With "
+        "--inference_mode=endpoint among it, and no endpoint named, the endpoint container runs here, too.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--rate", help="messages a second (default: 200)")
+    parser.add_argument("--duration", help="seconds to send for (default: 15)")
+    parser.add_argument("--schedule", help="constant or poisson (default: constant)")
+    parser.add_argument("--seed", help="of the poisson schedule (default: 1)")
+    parser.add_argument("--input", help="JSON Lines file of requests (default: the example's records)")
+    parser.add_argument("--out", help="folder for the results (default: runs/ and the time)")
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="run local, then endpoint mode on the same schedule, and print them side by side",
+    )
+    return parser
+
+
+def local_command(arguments: Sequence[str]) -> int:
+    """Runs it all. Returns 0: every request was answered; 2: wrong flags; 1: otherwise."""
+    split = list(arguments).index("--") if "--" in arguments else len(arguments)
+    flags = JobFlags(arguments[split + 1 :], default_model=str(EXAMPLE / "model.pt2"))
+    topics = Topics.fresh(secrets.token_hex(4))
+    comparing, options, problems = _options(arguments[:split], topics)
+    if comparing and flags.inference_mode is not None:
+        problems.append(
+            f"--inference_mode={flags.inference_mode} cannot go with --compare, which runs both modes: "
+            "leave one of them out"
+        )
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
+        return 2
+    console = Console()
+    try:
+        with stop_on_signals() as stop:
+            if comparing:
+                failures, warnings = compare(options, flags, stop, console)
+            else:
+                outcome = run_local(options, topics, flags, stop, console)
+                print_summary(console, outcome.summary)
+                failures, warnings = outcome.failures, outcome.warnings
+    except ChildError as error:
+        print(f"local: {error}", file=sys.stderr)
+        return 2 if error.exit_code == 2 else 1
+    except (RunError, PubsubError, GoogleAPICallError) as error:
+        print(f"local: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("local: ended at once by a second interrupt; this run wrote no summary", file=sys.stderr)
+        return 130
+    for warning in warnings:
+        print(f"local: warning: {warning}", file=sys.stderr)
+    for failure in failures:
+        print(f"local: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _options(arguments: Sequence[str], topics: Topics) -> tuple[bool, RunOptions, list[str]]:
+    """Returns whether to compare, the driver's options, and what is wrong with them."""
+    named, unknown = make_parser().parse_known_args(arguments)
+    given = {name: value for name, value in vars(named).items() if name != "compare" and value is not None}
+    values = {
+        **_DEFAULTS,
+        "input": str(EXAMPLE / "records.jsonl"),
+        "out": f"runs/{time.strftime('%Y%m%d-%H%M%S')}",
+        **given,
+        "project": PROJECT,
+        "input_topic": topics.input_topic,
+        "output_subscription": topics.output_subscription,
+        "dead_letter_subscription": topics.dead_letter_subscription,
+    }
+    options, problems = parse([f"--{name}={value}" for name, value in values.items()])
+    strangers = [
+        f"{flag} is not a flag of this command: see --help; flags of the job come after --"
+        for flag in unknown
+    ]
+    return named.compare, options, strangers + problems

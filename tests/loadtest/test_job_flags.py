@@ -1,0 +1,88 @@
+import pytest
+
+from loadtest.job_flags import JobFlags
+
+DEFAULT = "examples/model.pt2"
+
+
+def flags(*arguments: str) -> JobFlags:
+    return JobFlags(arguments, DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        ([], False),
+        (["--inference_mode=local"], False),
+        (["--inference_mode=endpoint"], True),
+        (["--inference_mode", "endpoint", "--endpoint_batch_size=8"], True),
+        (["--inference_mode=endpoint", "--inference_mode=local"], False),
+        (["--inference_mode=endpoint", "--endpoint=123"], False),
+        (["--inference_mode=endpoint", "--endpoint_url", "http://127.0.0.1:1/predict"], False),
+        (["--endpoint_url=http://127.0.0.1:1/predict"], False),
+    ],
+)
+def test_a_container_is_needed_in_endpoint_mode_without_an_endpoint(
+    arguments: list[str], needed: bool
+) -> None:
+    assert flags(*arguments).needs_container is needed
+
+
+def test_the_job_gets_the_default_model_only_where_it_needs_one() -> None:
+    assert flags("--run_for_s=5").for_job() == [f"--model_path={DEFAULT}", "--run_for_s=5"]
+    for given in (["--model_path=a.pt2"], ["--model_path", "a.pt2"], ["--inference_mode=endpoint"]):
+        assert flags(*given).for_job() == given
+
+
+def test_the_job_is_told_where_its_container_listens() -> None:
+    assert flags("--inference_mode=endpoint").for_job("http://127.0.0.1:1/predict") == [
+        "--inference_mode=endpoint",
+        "--endpoint_url=http://127.0.0.1:1/predict",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "file"),
+    [
+        ("/a/b.pt2", "/a", "b.pt2"),
+        ("b.pt2", ".", "b.pt2"),
+        ("models/v 2/b.pt2", "models/v 2", "b.pt2"),
+        ("gs://bucket/models/b.pt2", "gs://bucket/models", "b.pt2"),
+    ],
+)
+def test_the_container_gets_folder_and_file_of_the_model(path: str, folder: str, file: str) -> None:
+    assert flags(f"--model_path={path}").for_container() == (folder, [f"--model_file={file}"])
+
+
+def test_the_container_gets_the_default_model() -> None:
+    assert flags("--inference_mode=endpoint").for_container() == ("examples", ["--model_file=model.pt2"])
+
+
+def test_the_container_gets_the_models_own_flags_and_no_others() -> None:
+    _, arguments = flags(
+        "--inference_mode=endpoint", "--model_class", "my.models:Net", '--model_params={"hidden": 16}',
+        "--input_shape=ids:int64:8,mask:int64:8", "--max_batch_size=64", "--endpoint_batch_size=8",
+    ).for_container()  # fmt: skip
+    assert arguments == [
+        "--model_file=model.pt2",
+        "--model_class=my.models:Net",
+        '--model_params={"hidden": 16}',
+        "--input_shape=ids:int64:8,mask:int64:8",
+        "--max_batch_size=64",
+    ]
+
+
+def test_flags_for_one_mode() -> None:
+    both = flags("--endpoint_batch_size=8")
+    assert both.inference_mode is None
+    assert both.in_mode("endpoint").needs_container
+    assert both.in_mode("local").for_job() == [
+        f"--model_path={DEFAULT}",
+        "--endpoint_batch_size=8",
+        "--inference_mode=local",
+    ]
+
+
+def test_a_flag_without_its_value_is_left_for_the_job_to_refuse() -> None:
+    assert flags("--model_path").for_job() == ["--model_path"]
+    assert flags("--inference_mode").inference_mode == ""
