@@ -5,6 +5,13 @@ A `setup.py`, although pyproject.toml exists, because Beam's `--setup_file` take
 
 from setuptools import find_packages, setup
 
+# What `python -m serving` needs besides torch, numpy and orjson. google-cloud-storage fetches the model.
+SERVING = [
+    "fastapi>=0.115",
+    "google-cloud-storage>=2.18",
+    "uvicorn>=0.34",
+]
+
 setup(
     name="beam-streaming-inference",
     version="0.1.0",
@@ -14,6 +21,7 @@ setup(
     packages=find_packages(include=["pipeline", "pipeline.*"]),
     package_data={"pipeline": ["py.typed"]},
     install_requires=[
+        "aiohttp>=3.11",
         "apache-beam[gcp]==2.77.0",
         "google-cloud-pubsub>=2.44",
         "numpy>=2",
@@ -21,8 +29,10 @@ setup(
         "torch==2.13.0",
     ],
     extras_require={
-        "local": ["rich>=14"],
+        "local": [*SERVING, "rich>=14"],
+        "serving": SERVING,
         "dev": [
+            *SERVING,
             "hypothesis",
             "mypy",
             "pytest",

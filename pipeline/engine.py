@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 
 import apache_beam as beam
@@ -30,6 +31,8 @@ def run(options: PipelineOptions) -> int:
     stop.install(job.run_for_s)
     if options.view_as(StandardOptions).runner != "FnApiRunner":
         _LOGGER.info("running on Beam's in-process engine (FnApiRunner), one worker, this process")
+    # What a DoFn raises comes out of run() and is told below; Beam would log it too, with 50 lines.
+    logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
     if job.inference_mode == LOCAL:
         _leave_a_core()
     try:
@@ -43,8 +46,11 @@ def run(options: PipelineOptions) -> int:
         print(error, file=sys.stderr)
         return 2
     except TransientError as error:
-        _LOGGER.error("%s. What was not answered is given back and will be delivered again", error)
-        return 0 if stop.requested else 3
+        if stop.requested:
+            _LOGGER.info("stopped: %s. What was not answered is given back", _told(error))
+            return 0
+        _LOGGER.error("%s. What was not answered is given back and will be delivered again", _told(error))
+        return 3
     except DefaultCredentialsError as error:
         mend = (
             "run `gcloud auth application-default login`, or export PUBSUB_EMULATOR_HOST for a local broker"
@@ -52,7 +58,7 @@ def run(options: PipelineOptions) -> int:
         _LOGGER.error("no Google Cloud credentials (%s): %s", error, mend)
         return 1
     except (SubscriptionError, EndpointError, GoogleAPICallError) as error:
-        _LOGGER.error("%s. What was not answered is given back", error)
+        _LOGGER.error("%s. What was not answered is given back", _told(error))
         return 1
     except Exception:
         _LOGGER.exception("the job failed; what was not answered is given back")
@@ -61,6 +67,11 @@ def run(options: PipelineOptions) -> int:
         registry.close_all()
     _LOGGER.info("stopped cleanly")
     return 0
+
+
+def _told(error: Exception) -> str:
+    """The message without the step that Beam adds to it."""
+    return re.sub(r" \[while running '[^']*'\]", "", str(error))
 
 
 def _leave_a_core() -> None:

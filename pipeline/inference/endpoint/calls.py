@@ -6,8 +6,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -31,6 +31,9 @@ _TOKEN_LOOK_S = 0.05
 # A second token that is refused as well is no expired one.
 _TOKENS_TRIED = 2
 _LOG_EVERY_S = 30.0
+# What is kept of the deadline for an attempt after the last pause, and what is too little for one.
+_LAST_ATTEMPT_S = 1.0
+_LEAST_ATTEMPT_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,12 @@ class Calls:
                     await self._wait_for_scale_up(tries, waiting)
                     continue
                 token = self._tokens.current if self._tokens else None
+                begun = asyncio.get_running_loop().time()
                 try:
                     return await self._try(body, content_type, token, read, tries, waiting)
                 except RetryError as failure:
                     if failure.not_ready:
+                        tries.scaled_up_for(asyncio.get_running_loop().time() - begun)
                         await self._wait_for_scale_up(tries, waiting)
                         continue
                     self._scale_up.leave(tries, ready=False)
@@ -166,12 +171,16 @@ class Calls:
                 return Reply(response.status, found, await response.read())
         except TimeoutError as error:
             raise RetryError(f"no answer within {timeout:.3g} s", congested=True) from error
+        except aiohttp.ClientPayloadError as error:
+            raise RetryError("the connection was closed in the middle of the answer") from error
         except (aiohttp.ClientError, OSError) as error:
             raise RetryError(str(error) or type(error).__name__) from error
 
     async def _wait_for_scale_up(self, tries: _Tries, waiting: Waiting) -> None:
-        with waiting.wait(), tries.scaling_up():
+        begun = asyncio.get_running_loop().time()
+        with waiting.wait():
             await self._scale_up.pause(tries, tries.scale_up_left)
+        tries.scaled_up_for(asyncio.get_running_loop().time() - begun)
 
     async def _next_token(self, token: str | None, tries: _Tries, failure: RetryError) -> None:
         if self._tokens is None or token is None:
@@ -182,7 +191,7 @@ class Calls:
         tries.count_refused(token)
         self._tokens.refused(token)
         while self._tokens.current == token:
-            tries.check(_TOKEN_LOOK_S, failure)
+            tries.check(failure)
             await asyncio.sleep(_TOKEN_LOOK_S)
 
     def _log(self, failure: RetryError) -> None:
@@ -232,31 +241,28 @@ class _Tries:
             )
         return left
 
-    @contextmanager
-    def scaling_up(self) -> Iterator[None]:
-        """Takes the time inside off the scale-up's account, and not off the deadline's."""
-        begun = self._clock()
-        try:
-            yield
-        finally:
-            waited = self._clock() - begun
-            self._scaling_s += waited
-            self._deadline += waited
+    def scaled_up_for(self, seconds: float) -> None:
+        """Takes these seconds off the scale-up's account, and not off the deadline's."""
+        self._scaling_s += seconds
+        self._deadline += seconds
 
     def pause(self, failure: RetryError, random_: random.Random) -> float:
         """Seconds to wait before the next attempt: exponential, jittered, at least what the server asked for.
 
+        The last pause is cut short, so that there is one more attempt just before the deadline.
+
         Raises:
-            TransientError: the deadline comes first.
+            TransientError: no time is left.
         """
+        self.check(failure)
         longest = min(_FIRST_PAUSE_S * 2 ** min(self.failed - 1, 10), _LONGEST_PAUSE_S)
         pause = max(longest * random_.uniform(0.5, 1.0), failure.after_s)
-        self.check(pause, failure)
-        return pause
+        left = self._deadline - self._clock()
+        return min(pause, max(left / 2, left - _LAST_ATTEMPT_S))
 
-    def check(self, pause: float, failure: RetryError) -> None:
-        """Raises TransientError when the deadline comes before the end of a pause of so many seconds."""
-        if self._clock() + pause >= self._deadline:
+    def check(self, failure: RetryError) -> None:
+        """Raises TransientError when there is no time for another attempt."""
+        if self._deadline - self._clock() < _LEAST_ATTEMPT_S:
             raise TransientError(
                 f"{self._url} failed for {self._patience.deadline_s:g} s (--endpoint_deadline_s), "
                 f"{self.failed} times; at last: {failure}"

@@ -25,6 +25,9 @@ Answer = Result | DeadLetter
 
 # How often a waiting bundle looks whether the process is to stop, and reports how long it was throttled.
 LOOK_S = 0.2
+# What calls in flight get when the process is told to stop: enough for most, and short of the forced end
+# (`pipeline.lifecycle.GRACE_S`).
+FINISH_WITHIN_S = 5.0
 # Shorter than our container's own, so that it is not the server who closes a connection that is just used.
 _KEEPALIVE_S = 60.0
 _CLOSE_WITHIN_S = 2.0
@@ -82,7 +85,8 @@ class EndpointClient:
 
         Args:
             requests: split into calls of at most `batch_size`, which are in flight together.
-            stopping: whether the process is to stop; then a bundle that waits for the endpoint gives up.
+            stopping: whether the process is to stop. Then a bundle that waits for the endpoint gives up, and
+                one whose calls are in flight does so after a few seconds.
             throttled: told, about five times a second, for how many seconds the bundle was throttled since.
 
         Raises:
@@ -92,6 +96,7 @@ class EndpointClient:
         waiting = Waiting()
         future = asyncio.run_coroutine_threadsafe(self._answer_all(list(requests), waiting), self._loop)
         told = 0.0
+        stopping_since: float | None = None
         try:
             while True:
                 answers = _result_within(future, LOOK_S)
@@ -101,8 +106,10 @@ class EndpointClient:
                     told = seconds
                 if answers is not None:
                     return answers
-                if waiting.now and stopping():
-                    raise TransientError(f"told to stop while waiting for {self._config.address.url}")
+                if stopping():
+                    stopping_since = stopping_since or time.monotonic()
+                    if waiting.now or time.monotonic() - stopping_since >= FINISH_WITHIN_S:
+                        raise TransientError(f"told to stop while waiting for {self._config.address.url}")
         finally:
             future.cancel()
 

@@ -31,6 +31,7 @@ class ScriptedEndpoint:
         self.refuse: Callable[[list], int | None] = lambda instances: None
         self.accept_token: Callable[[str | None], bool] = lambda token: True
         self.message = "scripted"
+        self.refusal_headers: dict[str, str] = {}
         self.headers: dict[str, str] = {"X-Model-Id": "sum@1", "Server-Timing": "total;dur=1.5"}
         self.sizes: list[int] = []
         self.tokens: list[str | None] = []
@@ -89,7 +90,7 @@ class ScriptedEndpoint:
                 step = self.refuse(instances) or 200
             if isinstance(step, int) and step != 200:
                 error = {"error": {"code": step, "message": self.message}}
-                return web.json_response(error, status=step)
+                return web.json_response(error, status=step, headers=self.refusal_headers)
             while not self.hold.is_set():
                 await asyncio.sleep(0.002)
             if raw:

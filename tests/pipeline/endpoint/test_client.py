@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.errors import EndpointError, TransientError
+from pipeline.inference.endpoint import client as client_module
 from pipeline.inference.endpoint.address import Address
 from pipeline.inference.endpoint.calls import Patience
 from pipeline.inference.endpoint.client import Answer, EndpointClient, EndpointConfig
@@ -173,6 +174,15 @@ def test_past_the_deadline_nothing_is_refused(endpoint: ScriptedEndpoint, make: 
         predict(make(patience=replace(PATIENT, deadline_s=0.3)), requests(30))
 
 
+def test_a_server_that_asks_for_more_time_than_there_is(endpoint: ScriptedEndpoint, make: Make) -> None:
+    """It gets what there is, and is asked once more before the end."""
+    endpoint.script = [503]
+    endpoint.refusal_headers = {"Retry-After": "300"}
+    client = make(patience=replace(PATIENT, deadline_s=1.5))
+    assert_right(predict(client, requests(3)), 3)
+    assert endpoint.sizes == [3, 3]
+
+
 def test_a_missed_deadline_is_tried_again(endpoint: ScriptedEndpoint, make: Make) -> None:
     endpoint.hold.clear()
     client = make(patience=replace(PATIENT, timeout_s=0.2))
@@ -241,6 +251,15 @@ class TestScaleUp:
             stop.set()
             with pytest.raises(TransientError, match="told to stop"):
                 bundle.result(30)
+
+
+def test_a_stop_gives_up_a_call_that_hangs(
+    endpoint: ScriptedEndpoint, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "FINISH_WITHIN_S", 0.1)
+    endpoint.hold.clear()
+    with pytest.raises(TransientError, match="told to stop"):
+        make().predict(requests(5), stopping=lambda: True, throttled=lambda s: None)
 
 
 def test_a_stop_lets_a_call_finish(endpoint: ScriptedEndpoint, make: Make) -> None:

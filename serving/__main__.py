@@ -1,0 +1,49 @@
+"""`python -m serving`: the container. Environment and flags: `--help`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from serving.log import configure_logging
+from serving.options import OptionsError, parse
+from serving.supervisor import Supervisor, listen
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serves until SIGTERM or SIGINT.
+
+    Returns:
+        0 after such a signal; 2 for wrong flags or variables, an address in use, or a model that cannot be
+        fetched or loaded; 1 for anything else, a second signal among it.
+    """
+    try:
+        options = parse(arguments, os.environ)
+    except OptionsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    configure_logging(logging.INFO)
+    try:
+        listener = listen(options.host, options.port)
+    except OSError as error:
+        print(
+            f"serving: cannot listen on {options.host} port {options.port}: {error.strerror}. "
+            "Choose another by --host or AIP_HTTP_PORT (0 takes any free one).",
+            file=sys.stderr,
+        )
+        return 2
+    with listener, tempfile.TemporaryDirectory(prefix="serving-") as folder:
+
+        async def serve() -> int:
+            return await Supervisor(options, listener, Path(folder)).run()
+
+        return asyncio.run(serve())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,67 @@
+"""What the container's processes let each other know, in memory that they share."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from enum import IntEnum
+
+_CELL = 4  # bytes; the first cell holds the state, the others a counter each
+_MODULUS = 1 << (8 * _CELL)
+
+
+class State(IntEnum):
+    """Of the container as a whole."""
+
+    LOADING = 0  # not every worker has the model warm
+    READY = 1
+    DRAINING = 2  # it was asked to end
+
+
+class Board:
+    """The container's state, written by the supervisor; and how many connections each worker has closed.
+
+    Every cell has one writer, and cells are whole words of memory, so no lock is needed. Memory rather than
+    messages, so that health changes in all workers at once, also in those that are busy.
+    """
+
+    def __init__(self, fd: int) -> None:
+        """Maps the board that another process has created; `fd` may be closed afterwards."""
+        self._memory = mmap.mmap(fd, 0)
+
+    @classmethod
+    def create(cls, workers: int) -> tuple[Board, int]:
+        """A new board, and the file descriptor by which workers that inherit it map it."""
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+        os.ftruncate(fd, _CELL * (1 + workers))
+        return cls(fd), fd
+
+    @property
+    def state(self) -> State:
+        return State(self._read(0))
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._write(0, state)
+
+    def closed(self, worker: int) -> int:
+        """Connections that a worker, counted from 0, has closed; wraps around at `_MODULUS`."""
+        return self._read(1 + worker)
+
+    def count_closed(self, worker: int) -> None:
+        self._write(1 + worker, (self.closed(worker) + 1) % _MODULUS)
+
+    def open_connections(self, worker: int, handed: int) -> int:
+        """Of those that were `handed` to a worker since its counter was reset, how many it still has."""
+        return (handed - self.closed(worker)) % _MODULUS
+
+    def reset(self, worker: int) -> None:
+        self._write(1 + worker, 0)
+
+    def _read(self, cell: int) -> int:
+        return int.from_bytes(self._memory[_CELL * cell : _CELL * (cell + 1)], "little")
+
+    def _write(self, cell: int, value: int) -> None:
+        self._memory[_CELL * cell : _CELL * (cell + 1)] = value.to_bytes(_CELL, "little")

@@ -1,0 +1,45 @@
+"""What supervisor and workers say to each other, pickled over a pipe, and what they both rely on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.options import Options
+
+# For calls in flight when a worker is told to end; a client that never ends its body must not hold it.
+FINISH_WITHIN_S = 10
+
+
+@dataclass(frozen=True)
+class Begin:
+    """To a worker, first: who it is."""
+
+    number: int  # counted from 0; its counter on the board
+    options: Options
+
+
+@dataclass(frozen=True)
+class Load:
+    """To a worker: the model file is on this machine now."""
+
+    model_file: Path
+
+
+@dataclass(frozen=True)
+class Up:
+    """From a worker: it answers HTTP, though perhaps with 503."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """From a worker: its model is loaded and warm."""
+
+    model_id: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """From a worker: the model does not load, here or anywhere."""
+
+    reason: str

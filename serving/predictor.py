@@ -1,0 +1,60 @@
+"""One call answered by the model: body in, body out. Everything here runs on the process's model thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pipeline.inference.model import Model
+from pipeline.input_spec import Inputs, InputSpec
+from pipeline.messages import FLOAT32_TYPE, JSON_TYPE
+from serving.protocol import Refusal, check_finite, read_float32, read_json, write_float32, write_json
+
+# How torch's allocator of host memory says, in a plain RuntimeError, that there is no more.
+_NO_HOST_MEMORY = "DefaultCPUAllocator"
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model and what it is asked with."""
+
+    model: Model
+    spec: InputSpec
+    max_batch_size: int
+
+    def answer(self, content_type: str, body: bytes) -> tuple[bytes, str]:
+        """The body and Content-Type of the answer to a call of this Content-Type, parameters allowed.
+
+        Raises:
+            Refusal: 400, 406, 413: see `serving.protocol`; 415, another Content-Type; 422, the model failed;
+                503, there was not enough memory for a single instance.
+        """
+        media_type = content_type.partition(";")[0].strip().lower()
+        try:
+            if media_type == JSON_TYPE:
+                rows = read_json(body, self.spec, self.max_batch_size)
+                return write_json(self._predict(rows)), JSON_TYPE
+            if media_type == FLOAT32_TYPE:
+                rows = read_float32(body, self.spec, self.max_batch_size)
+                return write_float32(self._predict(rows))
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            raise _out_of_memory(error, 1) from error
+        raise Refusal(415, f"Content-Type {content_type!r}: expected {JSON_TYPE} or {FLOAT32_TYPE}")
+
+    def _predict(self, rows: list[Inputs]) -> list[Any]:
+        try:
+            predictions = self.model.predict(rows)
+        except Exception as error:
+            if isinstance(error, MemoryError | torch.OutOfMemoryError) or _NO_HOST_MEMORY in str(error):
+                raise _out_of_memory(error, len(rows)) from error
+            raise Refusal(422, f"the model failed: {error}") from error
+        check_finite(predictions)
+        return predictions
+
+
+def _out_of_memory(error: BaseException, instances: int) -> Refusal:
+    reason = f"out of memory: {error or type(error).__name__}"
+    # Fewer at once may fit, and the caller who is told so halves its call; the same again would fail again.
+    return Refusal(413, f"{reason} (with {instances} instances)") if instances > 1 else Refusal(503, reason)

@@ -1,0 +1,143 @@
+"""Bodies to rows, predictions to bodies: JSON as Vertex AI's predict has it, and raw float32."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import orjson
+
+from pipeline.errors import DecodeError
+from pipeline.input_spec import Inputs, InputSpec
+from pipeline.messages import FLOAT32_TYPE
+
+
+class Refusal(Exception):
+    """A call that is not served.
+
+    Attributes:
+        status: of the HTTP answer.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def read_json(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
+    """The rows of `{"instances": […]}`.
+
+    An instance is a nested list of the one input's shape, or an object of such by name for named inputs.
+
+    Raises:
+        Refusal: 400, not such a body (the message names the instance); 413, more than `most` instances.
+    """
+    try:
+        call = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Refusal(400, f"the body is not JSON: {error}") from None
+    instances = call.get("instances") if isinstance(call, dict) else None
+    if not isinstance(instances, list) or not instances:
+        raise Refusal(400, f'the body has no "instances": expected {{"instances": [{_example(spec)}, …]}}')
+    _check_number(len(instances), most)
+    rows: list[Inputs] = []
+    for index, instance in enumerate(instances):
+        try:
+            rows.append(_row(instance, spec))
+        except DecodeError as error:
+            raise Refusal(400, f"instance {index}: {error}") from None
+    return rows
+
+
+def read_float32(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
+    """The rows of a raw body: n × input shape, little-endian float32, C order; they share its memory.
+
+    Raises:
+        Refusal: 400, the bytes are not whole rows, or hold NaN or infinity; 406, the model takes named
+            inputs; 413, more than `most` rows.
+    """
+    if spec.named:
+        raise Refusal(406, f"{FLOAT32_TYPE}: this model takes named inputs; send JSON")
+    shape = spec.tensors[0].shape
+    row_bytes = 4 * prod(shape)
+    if not body or len(body) % row_bytes:
+        raise Refusal(
+            400,
+            f"a body of {len(body)} bytes is not a number of rows: "
+            f"float32 of shape {'x'.join(map(str, shape))} takes {row_bytes} each",
+        )
+    _check_number(len(body) // row_bytes, most)
+    batch = np.frombuffer(body, "<f4").reshape(-1, *shape)
+    finite = np.isfinite(batch).reshape(len(batch), -1).all(axis=1)
+    if not finite.all():
+        index = int(np.argmin(finite))
+        try:
+            spec.from_bytes(batch[index].tobytes())
+        except DecodeError as error:
+            raise Refusal(400, f"instance {index}: {error}") from None
+    return list(batch)
+
+
+def write_json(predictions: list[Any]) -> bytes:
+    """`{"predictions": […]}` of numpy scalars, arrays or dicts of them, all C-contiguous.
+
+    Raises:
+        Refusal: 422, a dtype that JSON has nothing for, such as complex64.
+    """
+    try:
+        return orjson.dumps({"predictions": predictions}, option=orjson.OPT_SERIALIZE_NUMPY)
+    except orjson.JSONEncodeError as error:
+        raise Refusal(422, f"the model's output cannot be written as JSON: {error}") from None
+
+
+def write_float32(predictions: list[Any]) -> tuple[bytes, str]:
+    """The raw body of predictions and its media type, which tells the shape: `…; shape=3x30`.
+
+    Raises:
+        Refusal: 406, a prediction is something else than one float32 array.
+    """
+    first = predictions[0]
+    if isinstance(first, dict):
+        raise Refusal(406, f"{FLOAT32_TYPE}: this model's output is named ({', '.join(first)}); send JSON")
+    if first.dtype != np.float32:
+        raise Refusal(406, f"{FLOAT32_TYPE}: this model's output is {first.dtype}; send JSON")
+    batch = np.stack(predictions)
+    shape = "x".join(map(str, batch.shape))
+    return batch.astype("<f4", copy=False).tobytes(), f"{FLOAT32_TYPE}; shape={shape}"
+
+
+def check_finite(predictions: list[Any]) -> None:
+    """Returns if every prediction is a number.
+
+    Raises:
+        Refusal: 422, one holds NaN or infinity; the message names the instance.
+    """
+    for index, prediction in enumerate(predictions):
+        parts = prediction.values() if isinstance(prediction, dict) else (prediction,)
+        if not all(np.isfinite(part).all() for part in parts):
+            raise Refusal(422, f"instance {index}: the model's output holds NaN or infinity")
+
+
+def _row(instance: Any, spec: InputSpec) -> Inputs:
+    if not spec.named:
+        return spec.tensors[0].from_json(instance)
+    if not isinstance(instance, dict):
+        raise DecodeError(f"not an object: expected {_example(spec)}")
+    missing = [tensor.name for tensor in spec.tensors if tensor.name not in instance]
+    if missing:
+        raise DecodeError(f"{', '.join(missing)} missing: expected {_example(spec)}")
+    return {tensor.name: tensor.from_json(instance[tensor.name]) for tensor in spec.tensors}
+
+
+def _check_number(instances: int, most: int) -> None:
+    if instances > most:
+        raise Refusal(413, f"{instances} instances: at most {most} are taken in one call")
+
+
+def _example(spec: InputSpec) -> str:
+    texts = [f"[{'x'.join(map(str, tensor.shape))} {tensor.dtype}]" for tensor in spec.tensors]
+    if not spec.named:
+        return texts[0]
+    named = [f'"{tensor.name}": {text}' for tensor, text in zip(spec.tensors, texts, strict=True)]
+    return f"{{{', '.join(named)}}}"

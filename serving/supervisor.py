@@ -1,0 +1,253 @@
+"""The container's main process: starts the workers, hands them connections, replaces dead ones, drains."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from serving.board import Board, State
+from serving.messages import FINISH_WITHIN_S, Begin, Failed, Load, Ready, Up
+from serving.options import Options
+from serving.storage import StorageError, fetch
+
+_LOGGER = logging.getLogger(__name__)
+
+# Connections that may wait to be accepted; as uvicorn's default. The kernel's own limit counts, too.
+_BACKLOG = 2048
+# A worker whose queue of new connections stays full for so long hangs.
+_HANDING_TIMEOUT_S = 5.0
+# Beyond what a worker gives its calls in flight: for leaving Python.
+_LEAVE_WITHIN_S = 3.0
+
+
+@dataclass
+class _Worker:
+    """A worker process as the supervisor sees it."""
+
+    number: int
+    process: subprocess.Popen[bytes]
+    control: Connection
+    connections: socket.socket
+    handed: int = 0  # connections given to it
+    up: bool = False
+    ready: bool = False
+
+
+class Supervisor:
+    """Runs the workers of one listening socket; `run` is called once.
+
+    The state is READY while every worker has the model warm. Connections go to the worker that has the
+    fewest, those that are ready first, so calls are served while a dead worker is being replaced.
+    """
+
+    def __init__(self, options: Options, listener: socket.socket, folder: Path) -> None:
+        """
+        Args:
+            options: of the container.
+            listener: bound and listening.
+            folder: an existing one, for the model file where it must be downloaded.
+        """
+        self._options = options
+        self._listener = listener
+        self._folder = folder
+        self._board, self._board_fd = Board.create(options.workers)
+        self._workers: dict[int, _Worker] = {}
+        self._model_file: Path | None = None
+        self._announced = False
+        self._drained = asyncio.Event()
+        self._exit_code: asyncio.Future[int] = asyncio.Future()
+
+    async def run(self) -> int:
+        """Serves, and returns the exit code: 0 after SIGTERM or SIGINT, 2 without a model, 1 otherwise."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        # Not before: who reads it may ask to end at once.
+        print(f"serving listening on {self._options.host}:{self._listener.getsockname()[1]}", flush=True)
+        self._listener.setblocking(False)
+        try:
+            for index in range(self._options.workers):
+                self._start(index)
+            # A daemon: a download cannot be interrupted, and must not keep the process from ending.
+            threading.Thread(target=self._fetch, args=(loop,), daemon=True).start()
+            return await self._exit_code
+        finally:
+            for worker in self._workers.values():
+                worker.process.kill()
+                worker.process.wait()
+
+    def _start(self, number: int) -> None:
+        mine, theirs = socket.socketpair(socket.AF_UNIX)
+        ours, workers = socket.socketpair(socket.AF_UNIX)
+        ours.settimeout(_HANDING_TIMEOUT_S)
+        self._board.reset(number)
+        with theirs, workers:
+            fds = (theirs.fileno(), workers.fileno(), self._board_fd)
+            # A session of its own: Ctrl-C in a terminal is the supervisor's to handle.
+            process = subprocess.Popen(
+                [sys.executable, "-m", "serving.worker", *map(str, fds)],
+                pass_fds=fds,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        worker = _Worker(number, process, Connection(mine.detach()), ours)
+        self._workers[number] = worker
+        _tell(worker, Begin(number, self._options))
+        if self._model_file is not None:
+            _tell(worker, Load(self._model_file))
+        asyncio.get_running_loop().add_reader(worker.control.fileno(), self._hear, worker)
+
+    def _fetch(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            file = fetch(self._options.storage_uri, self._options.model_file, self._folder)
+        except StorageError as error:
+            loop.call_soon_threadsafe(self._end, 2, str(error))
+        else:
+            loop.call_soon_threadsafe(self._fetched, file)
+
+    def _fetched(self, file: Path) -> None:
+        self._model_file = file
+        for worker in self._workers.values():
+            _tell(worker, Load(file))
+
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            message = worker.control.recv()
+        except (EOFError, ConnectionResetError):
+            self._lost(worker)
+            return
+        if isinstance(message, Up):
+            worker.up = True
+            self._watch_listener()
+        elif isinstance(message, Ready):
+            worker.ready = True
+            self._now_ready(message.model_id)
+        elif isinstance(message, Failed):
+            self._end(2, message.reason.removeprefix("--model_path: "))
+
+    def _now_ready(self, model_id: str) -> None:
+        workers = self._workers.values()
+        if self._board.state is State.DRAINING or not all(worker.ready for worker in workers):
+            return
+        self._board.state = State.READY
+        if not self._announced:
+            self._announced = True
+            _LOGGER.info(
+                "ready: model %s, workers: %d, health: GET %s, predictions: POST %s",
+                model_id,
+                len(workers),
+                self._options.health_route,
+                self._options.predict_route,
+            )
+
+    def _watch_listener(self) -> None:
+        """New connections wait in the listener's queue as long as no worker could answer them."""
+        if self._listener.fileno() < 0:
+            return  # closed: draining is at its end
+        loop = asyncio.get_running_loop()
+        if any(worker.up for worker in self._workers.values()):
+            loop.add_reader(self._listener, self._accept)
+        else:
+            loop.remove_reader(self._listener)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return  # gone again before it was accepted
+        with connection:
+            for worker in sorted(self._workers.values(), key=self._load_of):
+                if worker.up and self._hand(worker, connection):
+                    return
+
+    def _load_of(self, worker: _Worker) -> tuple[bool, int]:
+        return (not worker.ready, self._board.open_connections(worker.number, worker.handed))
+
+    def _hand(self, worker: _Worker, connection: socket.socket) -> bool:
+        try:
+            socket.send_fds(worker.connections, [b"c"], [connection.fileno()])
+        except TimeoutError:
+            _LOGGER.error("worker %d takes no connections any more: ending it", worker.number)
+            worker.process.kill()
+            return False
+        except OSError:
+            return False  # it has died; its control pipe will tell
+        worker.handed += 1
+        return True
+
+    def _lost(self, worker: _Worker) -> None:
+        asyncio.get_running_loop().remove_reader(worker.control.fileno())
+        worker.control.close()
+        worker.connections.close()
+        code = worker.process.wait()
+        del self._workers[worker.number]
+        self._watch_listener()
+        if self._board.state is State.DRAINING:
+            if not self._workers:
+                self._drained.set()
+            return
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        if not worker.ready:
+            self._end(1, f"worker {worker.number} ended by {how} before its model was ready (out of memory?)")
+            return
+        self._board.state = State.LOADING
+        _LOGGER.error("worker %d ended by %s: replacing it", worker.number, how)
+        self._start(worker.number)
+
+    def _signalled(self) -> None:
+        if self._board.state is State.DRAINING:
+            self._end(1, "a second signal: ending at once, without the calls in flight")
+            return
+        serving = any(worker.ready for worker in self._workers.values())
+        self._board.state = State.DRAINING
+        if not serving:
+            self._end(0)
+            return
+        _LOGGER.info("draining: predictions are served for another %g s", self._options.drain_s)
+        self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        await asyncio.sleep(self._options.drain_s)
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
+        for worker in self._workers.values():
+            worker.connections.close()
+            if not worker.ready:
+                worker.process.kill()
+        try:
+            await asyncio.wait_for(self._drained.wait(), FINISH_WITHIN_S + _LEAVE_WITHIN_S)
+        except TimeoutError:
+            _LOGGER.error("calls in flight have not ended within %d s and are cut off", FINISH_WITHIN_S)
+        self._end(0)
+
+    def _end(self, exit_code: int, reason: str | None = None) -> None:
+        if self._exit_code.done():
+            return
+        if reason is not None:
+            print(f"serving: {' '.join(reason.split())}", file=sys.stderr)
+        self._exit_code.set_result(exit_code)
+
+
+def _tell(worker: _Worker, message: Begin | Load) -> None:
+    # Where it has died, the pipe will say so.
+    with contextlib.suppress(BrokenPipeError):
+        worker.control.send(message)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket, whose queue holds the connections that come before there is a worker.
+
+    Raises:
+        OSError: the address is taken, or not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG)

@@ -1,0 +1,161 @@
+"""`python -m serving.worker`, started by the supervisor: a process that answers HTTP with a model of its own.
+
+It does not listen, but is handed connections that the supervisor has accepted, so that each has its share. A
+listening socket that all workers share tends to wake the same one, and with one each (SO_REUSEPORT) chance
+decides: a client's pool of a few connections would leave workers idle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from serving.app import Service, make_app
+from serving.board import Board
+from serving.log import configure_logging
+from serving.messages import FINISH_WITHIN_S, Begin, Failed, Load, Ready, Up
+from serving.options import Options
+
+# Google's load balancers keep idle connections for 600 s and want servers to keep them for longer, which else
+# close one just when the next call is on its way
+# (https://cloud.google.com/load-balancing/docs/https#timeouts_and_retries).
+_KEEP_ALIVE_S = 620
+
+
+class _Connection(H11Protocol):
+    """uvicorn's HTTP/1.1, counting on the board when it is over."""
+
+    def __init__(self, config: uvicorn.Config, state: ServerState, board: Board, number: int) -> None:
+        super().__init__(config, state, {})
+        self._board = board
+        self._number = number
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._board.count_closed(self._number)
+
+
+class _Worker:
+    """
+    Args:
+        control: to and from the supervisor, `serving.messages`.
+        connections: a Unix socket of single bytes, each with the file descriptor of a connection; its end is
+            the order to end.
+        board: shared with all processes.
+    """
+
+    def __init__(self, control: Connection, connections: socket.socket, board: Board) -> None:
+        begin = control.recv()
+        assert isinstance(begin, Begin)
+        self._options: Options = begin.options
+        self._number: int = begin.number
+        self._control = control
+        self._connections = connections
+        self._board = board
+        # One: calls of a model do not run faster side by side, and torch uses several cores by itself.
+        self._model_thread = ThreadPoolExecutor(1, "model")
+        self._service = Service(lambda: board.state, self._model_thread)
+        app = make_app(self._service, self._options.health_route, self._options.predict_route)
+        self._config = uvicorn.Config(
+            app,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=FINISH_WITHIN_S,
+        )
+        self._config.load()
+        self._server = uvicorn.Server(self._config)
+        self._accepting: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serves until the supervisor's end of `connections` is closed, also by its death."""
+        loop = asyncio.get_running_loop()
+        self._connections.setblocking(False)
+        loop.add_reader(self._connections, self._receive)
+        serving = loop.create_task(self._server.serve(sockets=[]))
+        self._control.send(Up())
+        await self._load()
+        await serving
+
+    async def _load(self) -> None:
+        # In the thread that will run it, and the import of torch too: health answers meanwhile.
+        answer = await asyncio.get_running_loop().run_in_executor(self._model_thread, self._load_model)
+        if answer is not None:
+            self._control.send(answer)
+
+    def _load_model(self) -> Ready | Failed | None:
+        import torch
+
+        from pipeline.errors import ModelError
+        from pipeline.inference.model import load
+        from serving.predictor import Predictor
+
+        options = self._options
+        # Where a process has several cores, one is left to HTTP: with a thread on each, every forward pass
+        # waits for the one that lost its core.
+        own = options.cores // options.workers
+        torch.set_num_threads(max(1, own - 1))
+        try:
+            order = self._control.recv()
+        except EOFError:
+            return None  # the supervisor is gone
+        assert isinstance(order, Load)
+        try:
+            model = load(
+                str(order.model_file),
+                options.spec,
+                model_class=options.model_class,
+                model_params=options.model_params,
+                max_batch_size=options.max_batch_size,
+            )
+        except ModelError as error:
+            return Failed(str(error))
+        self._service.predictor = Predictor(model, options.spec, options.max_batch_size)
+        return Ready(model.model_id)
+
+    def _receive(self) -> None:
+        try:
+            data, fds, _, _ = socket.recv_fds(self._connections, 1, 1)
+        except BlockingIOError:
+            return
+        if not data:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._connections)
+            self._server.should_exit = True
+            return
+        for fd in fds:
+            task = asyncio.get_running_loop().create_task(self._serve(socket.socket(fileno=fd)))
+            self._accepting.add(task)
+            task.add_done_callback(self._accepting.discard)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        state = self._server.server_state
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: _Connection(self._config, state, self._board, self._number), connection
+        )
+
+
+def main(arguments: list[str]) -> None:
+    """Runs a worker on three inherited file descriptors: control, connections, board."""
+    control, connections, board = map(int, arguments)
+    configure_logging(logging.INFO)
+    worker = _Worker(Connection(control), socket.socket(fileno=connections), Board(board))
+    asyncio.run(worker.run())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,57 @@
+"""docs/endpoint.md says what the code does."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import EndpointError
+from pipeline.flags import FLAGS
+from pipeline.inference.endpoint.replies import RefusedError, Reply, RetryError
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/endpoint.md").read_text()
+ENDPOINT_ONLY = {
+    "endpoint",
+    "endpoint_location",
+    "endpoint_url",
+}  # in the table of endpoints, without defaults
+
+
+def section(title: str) -> str:
+    return PAGE.split(f"\n## {title}")[1].split("\n## ")[0]
+
+
+def test_flags_and_defaults() -> None:
+    documented = dict(re.findall(r"^\| `--(\w+)` \| `(\w+)` \|", section("Flags"), re.MULTILINE))
+    ours = {f.name: f.default for f in FLAGS if f.name.startswith("endpoint") and f.name not in ENDPOINT_ONLY}
+    assert documented == ours
+    assert set(re.findall(r"--(endpoint\w*)", section("Which endpoint"))) == ENDPOINT_ONLY
+
+
+@pytest.mark.parametrize(
+    ("first", "meaning"),
+    [("400, 413, 422", RefusedError), ("429, 503, 504", RetryError), ("408, 500, 502", RetryError)],
+)
+def test_statuses(first: str, meaning: type[Exception]) -> None:
+    assert f"\n| {first}" in section("What happens")
+    for status in map(int, first.split(", ")):
+        with pytest.raises(meaning) as caught:
+            Reply(status, {}, b"").check("http://127.0.0.1/predict")
+        if isinstance(caught.value, RetryError):
+            assert caught.value.congested is (status in (429, 503, 504))
+    for status in (403, 404):
+        with pytest.raises(EndpointError):
+            Reply(status, {}, b"").check("http://127.0.0.1/predict")
+
+
+def test_flags_of_the_container() -> None:
+    table = [row for row in section("The container").splitlines() if row.startswith("|")]
+    documented = set(re.findall(r"`--(\w+)`", "".join(table)))
+    shown = subprocess.run(
+        [sys.executable, "-m", "serving", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    known = set(re.findall(r"^  --(\w+)", shown.stdout, re.MULTILINE))
+    assert documented == known - {"help", "host"}

@@ -1,0 +1,223 @@
+"""A stand-in for Vertex AI's front-end on this machine, for clients that know nothing but Vertex AI.
+
+It answers what the aiplatform SDK asks of one endpoint, over real HTTP, and passes predictions on to a
+container:
+
+    with EndpointFront("http://127.0.0.1:8080") as front:
+        aiplatform.init(**front.init_arguments())
+        aiplatform.Endpoint(front.name).predict(instances=[[1.0, 2.0]])
+
+Findings about the SDK (1.165) that shape this:
+- `Endpoint.predict` of a shared endpoint is sent here by `api_endpoint` and `api_transport="rest"`. (Its
+  default is gRPC over TLS, which is not spoken here.)
+- `Endpoint.raw_predict` of a shared endpoint goes to LOCATION-aiplatform.googleapis.com, whatever
+  `api_endpoint` says. Calls to a dedicated endpoint, of either kind, go to https://DNS, a name out of the
+  endpoint resource: so those can be sent here, over TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+import tempfile
+import threading
+from collections.abc import Coroutine
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+import orjson
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from google.auth.credentials import AnonymousCredentials
+
+PROJECT, LOCATION, ENDPOINT_ID = "front-project", "us-central1", "4711"
+DEPLOYED_MODEL_ID = "815"
+MODEL = f"projects/{PROJECT}/locations/{LOCATION}/models/12"
+MODEL_NAME = "model behind the front"
+MODEL_VERSION = "1"
+
+# Above what dedicated endpoints take (10 MB), so that the container is the one to refuse.
+_MAX_BODY_BYTES = 64 * 2**20
+# The container's own limits are what is measured: the front must not queue calls.
+_NO_LIMIT = 0
+_START_WITHIN_S = 10
+
+
+class EndpointFront:
+    """One endpoint of Vertex AI on 127.0.0.1, served by a thread of its own while the context is open.
+
+    Attributes:
+        name: full resource name of the endpoint, for `aiplatform.Endpoint`.
+        url: scheme, host and port, known inside the context.
+        port: its port.
+    """
+
+    def __init__(
+        self,
+        container_url: str,
+        *,
+        predict_route: str = "/predict",
+        dedicated: bool = False,
+    ) -> None:
+        """
+        Args:
+            container_url: scheme, host and port of the container.
+            predict_route: path that predictions are posted to, both JSON and raw.
+            dedicated: be a dedicated endpoint. Such are reached by https only: all is served over TLS then,
+                with a certificate that is made at start; `ca_file` verifies it.
+        """
+        self.name = f"projects/{PROJECT}/locations/{LOCATION}/endpoints/{ENDPOINT_ID}"
+        self.url = ""
+        self.port = 0
+        self._target = container_url.rstrip("/") + predict_route
+        self._dedicated = dedicated
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint front", daemon=True)
+        self._runner: web.AppRunner | None = None
+        self._client: aiohttp.ClientSession | None = None
+        self._files = ExitStack()
+        self._folder = Path()
+
+    def __enter__(self) -> EndpointFront:
+        self._folder = Path(self._files.enter_context(tempfile.TemporaryDirectory(prefix="front-")))
+        self._thread.start()
+        self._call(self._start())
+        self.url = f"{'https' if self._dedicated else 'http'}://127.0.0.1:{self.port}"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._call(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._files.close()
+
+    @property
+    def ca_file(self) -> Path:
+        """PEM file to verify the front by; `requests` takes it from the environment's REQUESTS_CA_BUNDLE."""
+        return self._folder / "certificate.pem"
+
+    def init_arguments(self) -> dict[str, Any]:
+        """Keyword arguments for `aiplatform.init`, which send the SDK here."""
+        return {
+            "project": PROJECT,
+            "location": LOCATION,
+            "api_endpoint": self.url,
+            "api_transport": "rest",
+            "credentials": AnonymousCredentials(),
+        }
+
+    def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_START_WITHIN_S)
+
+    async def _start(self) -> None:
+        self._client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=_NO_LIMIT))
+        app = web.Application(client_max_size=_MAX_BODY_BYTES)
+        app.router.add_get(f"/v1/{self.name}", self._resource)
+        app.router.add_post(f"/v1/{self.name}:predict", self._predict)
+        app.router.add_post(f"/v1/{self.name}:rawPredict", self._raw_predict)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        context = _server_context(self._folder) if self._dedicated else None
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=context).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def _stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._client is not None:
+            await self._client.close()
+
+    async def _resource(self, request: web.Request) -> web.Response:
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        endpoint: dict[str, Any] = {
+            "name": self.name,
+            "displayName": "front",
+            "createTime": now,
+            "updateTime": now,
+            "deployedModels": [{"id": DEPLOYED_MODEL_ID, "model": MODEL, "displayName": MODEL_NAME}],
+            "trafficSplit": {DEPLOYED_MODEL_ID: 100},
+        }
+        if self._dedicated:
+            endpoint |= {"dedicatedEndpointEnabled": True, "dedicatedEndpointDns": f"127.0.0.1:{self.port}"}
+        return _json(200, endpoint)
+
+    async def _predict(self, request: web.Request) -> web.Response:
+        answer = await self._ask(request)
+        if answer.status != 200:
+            return answer
+        assert isinstance(answer.body, bytes)  # for mypy: `_ask` made it
+        return _json(
+            200,
+            orjson.loads(answer.body)
+            | {
+                "deployedModelId": DEPLOYED_MODEL_ID,
+                "model": MODEL,
+                "modelDisplayName": MODEL_NAME,
+                "modelVersionId": MODEL_VERSION,
+            },
+        )
+
+    async def _raw_predict(self, request: web.Request) -> web.Response:
+        return await self._ask(request)
+
+    async def _ask(self, request: web.Request) -> web.Response:
+        """The container's status, Content-Type and body; no other header is sure to pass Vertex AI."""
+        assert self._client is not None  # for mypy: `_start` made it
+        try:
+            async with self._client.post(
+                self._target,
+                data=await request.read(),
+                headers={"Content-Type": request.headers.get("Content-Type", "application/octet-stream")},
+            ) as answer:
+                return web.Response(
+                    status=answer.status,
+                    body=await answer.read(),
+                    headers={"Content-Type": answer.headers.get("Content-Type", "application/octet-stream")},
+                )
+        except aiohttp.ClientError as error:
+            message = f"the container does not answer: {error}"
+            return _json(503, {"error": {"code": 503, "message": message, "status": "UNAVAILABLE"}})
+
+
+def _json(status: int, content: dict[str, Any]) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(content), content_type="application/json")
+
+
+def _server_context(folder: Path) -> ssl.SSLContext:
+    """TLS for 127.0.0.1; writes `certificate.pem`, which signs itself, and its key into the folder."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "endpoint front")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
+    certificate_file.write_bytes(certificate.public_bytes(pem))
+    key_file.write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate_file, key_file)
+    return context

@@ -1,0 +1,130 @@
+"""The container as a process, and HTTP calls to it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import torch
+
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+JSON, FLOAT32 = "application/json", "application/x-float32"
+SAYS = "serving listening on "
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]  # names in lower case
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+    @property
+    def message(self) -> str:
+        """Of an error, which must have Google's shape."""
+        error = self.json["error"]
+        assert error["code"] == self.status
+        assert error["status"].isupper()
+        return error["message"]
+
+
+def ask(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes = b"", content_type: str = ""
+) -> Answer:
+    """One exchange on a connection, which stays open if the server lets it."""
+    connection.request(method, path, body or None, {"Content-Type": content_type} if content_type else {})
+    answer = connection.getresponse()
+    headers = {name.lower(): value for name, value in answer.getheaders()}
+    return Answer(answer.status, headers, answer.read())
+
+
+def call(
+    address: str, method: str, path: str, body: bytes = b"", content_type: str = "", timeout: float = 60
+) -> Answer:
+    """One exchange on a connection of its own."""
+    with closing(http.client.HTTPConnection(address, timeout=timeout)) as connection:
+        return ask(connection, method, path, body, content_type)
+
+
+def instances(*rows: Any) -> bytes:
+    return orjson.dumps({"instances": list(rows)})
+
+
+class Serving:
+    """`python -m serving` as a user starts it, on a free port."""
+
+    def __init__(self, log: Path, flags: tuple[str, ...], environment: dict[str, str]) -> None:
+        self._log = log
+        with log.open("w") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "serving", "--host=127.0.0.1", *flags],
+                cwd=ROOT,
+                env=os.environ | {"AIP_HTTP_PORT": "0"} | environment,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+            )
+
+    def listening(self) -> Serving:
+        """Reads the line that names the address."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith(SAYS), self.log
+        self.address = line.removeprefix(SAYS).strip()
+        return self
+
+    def ready(self) -> Serving:
+        self.listening()
+        wait_until(lambda: self.health() == 200 or self.process.poll() is not None)
+        assert self.process.poll() is None, self.log
+        return self
+
+    def health(self) -> int:
+        return call(self.address, "GET", "/health").status
+
+    def predict(self, *rows: Any) -> Answer:
+        return call(self.address, "POST", "/predict", instances(*rows), JSON)
+
+    def wait(self) -> int:
+        """The exit code; what the container promises is far less than this."""
+        try:
+            return self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"the container did not end; its log:\n{self.log}")
+
+    def close(self) -> None:
+        """Ends it at once; its workers end by themselves when it is gone."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+
+def puppet(folder: Path) -> tuple[Path, str, str, str]:
+    """Arguments of `start` for a model that obeys (tests/serving/models.py), with its files in `folder`."""
+    file = folder / "puppet.pt"
+    torch.save({}, file)
+    params = orjson.dumps({"folder": str(folder)}).decode()
+    return (
+        file,
+        "--model_class=tests.serving.models:Puppet",
+        f"--model_params={params}",
+        "--input_shape=1",
+    )

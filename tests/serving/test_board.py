@@ -1,0 +1,33 @@
+import os
+
+from serving.board import Board, State
+
+
+def test_what_one_writes_the_other_reads() -> None:
+    board, fd = Board.create(workers=3)
+    other = Board(fd)
+    os.close(fd)
+    assert other.state is State.LOADING
+    board.state = State.DRAINING
+    assert other.state is State.DRAINING
+
+
+def test_connections_are_counted_for_each_worker() -> None:
+    board, fd = Board.create(workers=2)
+    worker = Board(fd)
+    os.close(fd)
+    worker.count_closed(1)
+    worker.count_closed(1)
+    assert (board.closed(0), board.closed(1)) == (0, 2)
+    assert board.open_connections(1, handed=5) == 3
+    board.reset(1)
+    assert board.open_connections(1, handed=0) == 0
+
+
+def test_the_count_wraps_around() -> None:
+    board, fd = Board.create(workers=1)
+    os.close(fd)
+    board._write(1, 2**32 - 1)
+    board.count_closed(0)
+    assert board.closed(0) == 0
+    assert board.open_connections(0, handed=2**32 + 2) == 2

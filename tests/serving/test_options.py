@@ -1,0 +1,94 @@
+import os
+
+import pytest
+
+from pipeline.input_spec import InputSpec
+from serving.options import OptionsError, parse
+
+STORAGE = {"AIP_STORAGE_URI": "gs://bucket/model"}
+
+
+def test_the_defaults_are_vertex_ais() -> None:
+    options = parse([], STORAGE)
+    assert (options.port, options.health_route, options.predict_route) == (8080, "/health", "/predict")
+    assert options.host == "0.0.0.0"
+    assert options.spec == InputSpec.parse("30")
+    assert (options.max_batch_size, options.drain_s) == (1024, 5)
+
+
+def test_one_worker_for_each_core_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5, 7}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    options = parse([], STORAGE)
+    assert (options.workers, options.cores) == (3, 3)
+
+
+def test_without_affinity_all_cores_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert parse([], STORAGE).workers == 6
+
+
+def test_flags_and_variables() -> None:
+    options = parse(
+        [
+            "--host=127.0.0.1",
+            "--workers=3",
+            "--model_file=a.pt",
+            "--model_class=module:Class",
+            '--model_params={"hidden": 16}',
+            "--input_shape=ids:int64:128",
+            "--max_batch_size=7",
+            "--drain_s=0",
+        ],
+        {**STORAGE, "AIP_HTTP_PORT": "0", "AIP_HEALTH_ROUTE": "/h", "AIP_PREDICT_ROUTE": "/v1/p:predict"},
+    )
+    assert (options.host, options.port, options.health_route) == ("127.0.0.1", 0, "/h")
+    assert (options.predict_route, options.storage_uri) == ("/v1/p:predict", "gs://bucket/model")
+    assert (options.workers, options.max_batch_size, options.drain_s) == (3, 7, 0)
+    assert (options.model_file, options.model_class) == ("a.pt", "module:Class")
+    assert options.model_params == {"hidden": 16}
+    assert options.spec.named
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(OptionsError) as caught:
+        parse(
+            ["--workers=0", "--input_shape=3x", "--max_batch_size=x", "--drain_s=-1", "--wat=1"],
+            {"AIP_HTTP_PORT": "80800", "AIP_HEALTH_ROUTE": "health", "AIP_PREDICT_ROUTE": "/{x}"},
+        )
+    lines = str(caught.value).splitlines()
+    assert {line.partition(":")[0] for line in lines} == {
+        "--workers",
+        "--input_shape",
+        "--max_batch_size",
+        "--drain_s",
+        "--wat",
+        "AIP_HTTP_PORT",
+        "AIP_HEALTH_ROUTE",
+        "AIP_PREDICT_ROUTE",
+        "AIP_STORAGE_URI",
+    }
+    assert len(lines) == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (['--model_params={"a": 1}'], {}, "--model_params: needs --model_class"),
+        (["--model_class=nonsense"], {}, "--model_class: 'nonsense' is not module:Class"),
+        (["--workers"], {}, "--workers: expected one argument"),
+        (["stray"], {}, "stray: there is no such flag"),
+        ([], {"AIP_HEALTH_ROUTE": "/predict"}, "both are /predict"),
+    ],
+)
+def test_what_is_wrong_alone(arguments: list[str], environment: dict[str, str], message: str) -> None:
+    with pytest.raises(OptionsError, match=message):
+        parse(arguments, STORAGE | environment)
+
+
+def test_help_says_why_there_are_several_workers(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(["--help"], {})
+    assert caught.value.code == 0
+    assert "25 % CPU" in capsys.readouterr().out

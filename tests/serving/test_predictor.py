@@ -1,0 +1,106 @@
+import numpy as np
+import orjson
+import pytest
+import torch
+from torch import nn
+
+from pipeline.inference.model import Model
+from pipeline.input_spec import InputSpec
+from serving.predictor import Predictor
+from serving.protocol import Refusal
+from tests.pipeline.models import Linear, Named, WholeBatch
+from tests.serving.container import FLOAT32, JSON, instances
+from tests.serving.models import FAIL, NAN, NO_HOST_MEMORY, NO_MEMORY, PID, Constant, NamedWithNaN, Puppet
+
+
+def predictor(module: nn.Module, shape: str) -> Predictor:
+    spec = InputSpec.parse(shape)
+    return Predictor(Model(module, spec, "m@1"), spec, max_batch_size=4)
+
+
+def refusal(module: nn.Module, shape: str, content_type: str, body: bytes) -> tuple[int, str]:
+    with pytest.raises(Refusal) as caught:
+        predictor(module, shape).answer(content_type, body)
+    return caught.value.status, str(caught.value)
+
+
+@pytest.mark.parametrize("content_type", [JSON, "application/json; charset=utf-8", "Application/JSON"])
+def test_json_in_and_out(content_type: str) -> None:
+    body, answered = predictor(Linear(), "3").answer(content_type, instances([1, 2, 3], [4, 5, 6]))
+    assert answered == JSON
+    assert orjson.loads(body) == {"predictions": [6, 15]}
+
+
+def test_named_inputs_and_outputs() -> None:
+    body, _ = predictor(Named(), "ids:int64:2,scale:int64:1").answer(
+        JSON, instances({"ids": [1, 2], "scale": [3]}, {"ids": [5, 5], "scale": [0]})
+    )
+    assert orjson.loads(body) == {
+        "predictions": [{"total": 3, "scaled": [3, 6]}, {"total": 10, "scaled": [0, 0]}]
+    }
+
+
+@pytest.mark.parametrize("content_type", [FLOAT32, "application/x-float32; shape=2x3"])
+def test_float32_in_and_out(content_type: str) -> None:
+    sent = np.array([[1, 2, 3], [4, 5, 6]], "<f4").tobytes()
+    body, answered = predictor(Linear(), "3").answer(content_type, sent)
+    assert answered == "application/x-float32; shape=2"
+    assert np.frombuffer(body, "<f4").tolist() == [6, 15]
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/octet-stream", "json"])
+def test_another_content_type(content_type: str) -> None:
+    status, text = refusal(Linear(), "3", content_type, instances([1, 2, 3]))
+    assert status == 415
+    assert "expected application/json or application/x-float32" in text
+
+
+def test_bodies_that_are_refused_keep_their_status() -> None:
+    assert refusal(Linear(), "3", JSON, b"{")[0] == 400
+    assert refusal(Linear(), "3", FLOAT32, b"1")[0] == 400
+    assert refusal(Linear(), "3", JSON, instances(*[[1, 2, 3]] * 5))[0] == 413
+    assert refusal(Named(), "ids:int64:2,scale:int64:1", FLOAT32, bytes(12))[0] == 406
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64])
+def test_float32_asked_of_a_model_that_answers_with_another_dtype(dtype: torch.dtype) -> None:
+    status, text = refusal(Constant(dtype), "3", FLOAT32, bytes(12))
+    assert status == 406
+    assert str(dtype).removeprefix("torch.") in text
+    body, _ = predictor(Constant(dtype), "3").answer(JSON, instances([0, 0, 0]))
+    assert orjson.loads(body) == {"predictions": [0]}
+
+
+def test_a_model_that_fails() -> None:
+    assert refusal(Puppet(), "1", JSON, instances([PID], [FAIL])) == (422, "the model failed: told to fail")
+    status, text = refusal(WholeBatch(), "3", JSON, instances([1, 2, 3], [1, 2, 3]))
+    assert status == 422
+    assert "returned shape [] for 2 requests" in text
+
+
+@pytest.mark.parametrize("content_type", [JSON, FLOAT32])
+def test_an_output_that_is_not_finite(content_type: str) -> None:
+    body = instances([PID], [NAN]) if content_type == JSON else np.array([PID, NAN], "<f4").tobytes()
+    assert refusal(Puppet(), "1", content_type, body) == (
+        422,
+        "instance 1: the model's output holds NaN or infinity",
+    )
+
+
+def test_one_of_several_outputs_that_is_not_finite() -> None:
+    assert refusal(NamedWithNaN(), "1", JSON, instances([0], [0], [0]))[1].startswith("instance 2: ")
+
+
+@pytest.mark.parametrize("order", [NO_MEMORY, NO_HOST_MEMORY])
+def test_lack_of_memory_is_worth_another_try(order: int) -> None:
+    status, text = refusal(Puppet(), "1", JSON, instances([order]))
+    assert status == 503
+    assert text.startswith("out of memory: ")
+
+
+@pytest.mark.parametrize("order", [NO_MEMORY, NO_HOST_MEMORY])
+def test_fewer_at_once_may_fit_into_memory(order: int) -> None:
+    status, text = refusal(Puppet(), "1", JSON, instances([PID], [order]))
+    assert status == 413
+    assert text.startswith("out of memory: ")
+    assert text.endswith("(with 2 instances)")

@@ -1,0 +1,154 @@
+import numpy as np
+import orjson
+import pytest
+
+from pipeline.input_spec import InputSpec
+from serving.protocol import (
+    Refusal,
+    check_finite,
+    read_float32,
+    read_json,
+    write_float32,
+    write_json,
+)
+from tests.serving.container import instances
+
+THREE = InputSpec.parse("3")
+NAMED = InputSpec.parse("ids:int64:2,scale:float32:1")
+
+
+def refusal(read, body: bytes, spec: InputSpec = THREE, most: int = 4) -> tuple[int, str]:
+    with pytest.raises(Refusal) as caught:
+        read(body, spec, most)
+    return caught.value.status, str(caught.value)
+
+
+def test_json_rows_come_in_order() -> None:
+    rows = read_json(instances([1, 2, 3], [4, 5, 6.5]), THREE, 2)
+    assert [row.tolist() for row in rows] == [[1, 2, 3], [4, 5, 6.5]]
+    assert {row.dtype for row in rows} == {np.dtype("float32")}
+
+
+def test_json_rows_with_named_inputs() -> None:
+    rows = read_json(instances({"scale": [0.5], "ids": [2**40, 2], "other": 1}), NAMED, 1)
+    assert len(rows) == 1
+    assert isinstance(rows[0], dict)
+    assert rows[0]["ids"].tolist() == [2**40, 2]
+    assert rows[0]["scale"].tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"{", "the body is not JSON"),
+        (b'{"instances": [[1, 2, NaN]]}', "the body is not JSON"),
+        (b"\xff", "the body is not JSON"),
+        (b"[[1, 2, 3]]", 'no "instances": expected {"instances": [[3 float32], …]}'),
+        (b'{"instances": {}}', 'no "instances"'),
+        (b'{"instances": []}', 'no "instances"'),
+        (
+            instances([1, 2, 3], [1, "2", 3]),
+            r"instance 1: features[1]: expected a number, got the string '2'",
+        ),
+        (instances([1, 2, 3], [1, 2, 3], [1, 2]), "instance 2: features: expected 3 numbers, got 2"),
+        (instances({"features": [1, 2, 3]}), "instance 0: features: expected a list of 3, got an object"),
+        (instances([1, 2, 1e39]), "instance 0: features[2]: 1e+39 is too large for float32"),
+    ],
+)
+def test_json_that_is_no_call(body: bytes, message: str) -> None:
+    status, text = refusal(read_json, body)
+    assert status == 400
+    assert message in text
+
+
+def test_named_inputs_that_are_missing_or_wrong() -> None:
+    example = 'expected {"ids": [2 int64], "scale": [1 float32]}'
+    assert refusal(read_json, instances([1, 2]), NAMED) == (400, f"instance 0: not an object: {example}")
+    good = {"ids": [1, 2], "scale": [1]}
+    assert refusal(read_json, instances(good, {"ids": [1, 2]}), NAMED) == (
+        400,
+        f"instance 1: scale missing: {example}",
+    )
+    assert refusal(read_json, instances(good | {"ids": [1, 2.5]}), NAMED) == (
+        400,
+        "instance 0: ids[1]: expected a whole number, got 2.5",
+    )
+
+
+def test_more_than_the_largest_batch_is_refused_with_413() -> None:
+    assert refusal(read_json, instances(*[[1, 2, 3]] * 5)) == (
+        413,
+        "5 instances: at most 4 are taken in one call",
+    )
+    assert refusal(read_float32, bytes(5 * 12))[0] == 413
+    assert len(read_json(instances(*[[1, 2, 3]] * 4), THREE, 4)) == 4
+    assert len(read_float32(bytes(4 * 12), THREE, 4)) == 4
+
+
+def test_float32_rows() -> None:
+    sent = np.arange(12, dtype="<f4").reshape(2, 2, 3)
+    rows = read_float32(sent.tobytes(), InputSpec.parse("2x3"), 2)
+    assert np.array_equal(np.stack(rows), sent)
+
+
+@pytest.mark.parametrize("body", [b"", bytes(11), bytes(13)])
+def test_float32_that_is_no_whole_rows(body: bytes) -> None:
+    assert refusal(read_float32, body) == (
+        400,
+        f"a body of {len(body)} bytes is not a number of rows: float32 of shape 3 takes 12 each",
+    )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_float32_that_is_not_finite(bad: float) -> None:
+    sent = np.zeros((3, 3), "<f4")
+    sent[1, 2] = bad
+    assert refusal(read_float32, sent.tobytes()) == (
+        400,
+        f"instance 1: features[2]: {bad} is not a finite number",
+    )
+
+
+def test_float32_for_named_inputs() -> None:
+    status, text = refusal(read_float32, bytes(12), NAMED)
+    assert status == 406
+    assert "send JSON" in text
+
+
+def test_predictions_as_json() -> None:
+    batch = np.arange(4, dtype=np.float32).reshape(2, 2)
+    assert orjson.loads(write_json(list(batch))) == {"predictions": [[0, 1], [2, 3]]}
+    assert orjson.loads(write_json(list(batch[:, 0]))) == {"predictions": [0, 2]}
+    named = [{"total": np.int64(2**40), "flags": np.array([True, False])}]
+    assert orjson.loads(write_json(named)) == {"predictions": [{"total": 2**40, "flags": [True, False]}]}
+
+
+def test_an_output_that_json_cannot_hold() -> None:
+    with pytest.raises(Refusal, match="cannot be written as JSON") as caught:
+        write_json(list(np.zeros((1, 2), np.complex64)))
+    assert caught.value.status == 422
+
+
+@pytest.mark.parametrize(("shape", "text"), [((3,), "3"), ((3, 30), "3x30"), ((1, 2, 2), "1x2x2")])
+def test_predictions_as_float32_tell_their_shape(shape: tuple[int, ...], text: str) -> None:
+    batch = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    body, content_type = write_float32(list(batch))
+    assert content_type == f"application/x-float32; shape={text}"
+    assert np.array_equal(np.frombuffer(body, "<f4").reshape(shape), batch)
+
+
+@pytest.mark.parametrize(
+    "prediction", [np.float64(1), np.zeros(2, np.int64), {"a": np.float32(1), "b": np.float32(2)}]
+)
+def test_an_output_that_is_no_float32_tensor(prediction: object) -> None:
+    with pytest.raises(Refusal, match="send JSON") as caught:
+        write_float32([prediction])
+    assert caught.value.status == 406
+
+
+def test_an_output_that_is_not_finite_names_the_instance() -> None:
+    check_finite([np.float32(1), {"a": np.zeros(2), "b": np.int64(1)}])
+    for bad in (np.float32(np.nan), np.array([0, np.inf]), {"a": np.zeros(2), "b": np.float32(-np.inf)}):
+        with pytest.raises(Refusal, match="^instance 1: the model's output holds NaN or infinity$") as caught:
+            check_finite([np.float32(1), bad])
+        assert caught.value.status == 422
