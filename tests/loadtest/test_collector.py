@@ -92,6 +92,7 @@ def test_a_dropped_stream_is_opened_again(
     collector = collecting()
     publish(hub, own(0, 100))
     wait_until(lambda: answers.received == 100)
+    wait_until(lambda: hub.broker.stats(DEAD_LETTERS).streams == 1)
     assert hub.broker.faults.drop_streams() == 2
     publish(hub, own(100, 300))
     wait_until(lambda: answers.received == COUNT)
