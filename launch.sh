@@ -11,7 +11,19 @@ usage: ./launch.sh COMMAND [flags]
 
   local [flags] [-- flags of the job]   run broker, job and load driver on this machine, in either inference mode
                                         or, with --compare, in both; see local --help
+  build cpu|gpu [flags]                 build and push one image, then write the Flex Template's spec
+  run [flags] [-- flags of the job]     launch the job on Dataflow
+  update JOB [flags]                    change the worker range and the utilisation hint of a running job
+  status JOB                            show its state, workers, backlog and lag
+  drain JOB                             end it after it has finished what it has read
+  cancel JOB                            end it at once; it may lose what is in flight
+  replace JOB [flags] [-- job's flags]  launch a new version in its place
+  endpoint deploy|update|undeploy       serve the model by a Vertex AI endpoint, change its replicas, end it
+  smoke [flags] [-- flags of the job]   launch the smallest job, send 100 records, check 100 results, drain
   test  [pytest arguments]              run linters, type checks and tests
+
+Commands in the cloud take their settings from flags, else from the environment, else from launch.env (see
+launch.env.example); with --dry-run they print what they would run. COMMAND --help lists the flags.
 TEXT
 }
 
@@ -74,7 +86,7 @@ run_tests() {
   "$bin/ruff" check .
   "$bin/ruff" format --check .
   "$bin/mypy"
-  "$bin/shellcheck" launch.sh .ci/run
+  "$bin/shellcheck" launch.sh .ci/run docker/check_image.sh
   if [[ $# -gt 0 ]]; then
     "$bin/python" -m pytest "$@"
   else
@@ -90,6 +102,10 @@ case $command in
 local)
   set_up cpu
   exec "$venv/bin/python" -m loadtest local "$@"
+  ;;
+build | run | update | status | drain | cancel | replace | endpoint | smoke)
+  set_up cpu
+  exec "$venv/bin/python" -m pipeline.launch "$command" "$@"
   ;;
 test)
   set_up dev

@@ -19,7 +19,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["pipeline", "pipeline.*"]),
-    package_data={"pipeline": ["py.typed"]},
+    package_data={"pipeline": ["py.typed", "io/bigquery_schema.json"]},
     install_requires=[
         "aiohttp>=3.11",
         "apache-beam[gcp]==2.77.0",

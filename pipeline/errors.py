@@ -34,6 +34,12 @@ class EncodeError(RequestError):
     stage = "encode"
 
 
+class WriteError(RequestError):
+    """The answer is published, but the table refuses its row."""
+
+    stage = "write"
+
+
 class ModelError(Exception):
     """The model cannot be loaded or does not fit the flags. The message names the file or the flag."""
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 # https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
 _RESOURCE_ID = r"(?!goog)[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}"
-_PROJECT_ID = r"(?:[a-z0-9.\-]+:)?[a-z][a-z0-9\-]{4,28}[a-z0-9]"
+PROJECT_ID = r"(?:[a-z0-9.\-]+:)?[a-z][a-z0-9\-]{4,28}[a-z0-9]"
+# https://cloud.google.com/bigquery/docs/datasets#dataset-naming, and of tables#table_naming the ASCII ones.
+_TABLE = re.compile(rf"{PROJECT_ID}:[A-Za-z0-9_]{{1,1024}}\.[A-Za-z0-9_\-]{{1,1024}}")
 
 
 def resource(kind: str) -> Callable[[str], str]:
     """The full name of a Pub/Sub `topic` or `subscription`."""
-    pattern = re.compile(rf"projects/{_PROJECT_ID}/{kind}s/{_RESOURCE_ID}")
+    pattern = re.compile(rf"projects/{PROJECT_ID}/{kind}s/{_RESOURCE_ID}")
 
     def parse(text: str) -> str:
         if not pattern.fullmatch(text):
@@ -57,9 +58,17 @@ def region(text: str) -> str:
     return text
 
 
-def model_file(text: str) -> str:
-    if not Path(text).is_file():
-        raise ValueError(f"there is no file {text!r}: give the path of a model file on this machine")
+def table(text: str) -> str:
+    """The full name of a BigQuery table, as Beam writes it."""
+    if not _TABLE.fullmatch(text):
+        raise ValueError(f"{text!r} is not the full name of a table: PROJECT:DATASET.TABLE")
+    return text
+
+
+def path(text: str) -> str:
+    # Whether the file is there, only the machine that loads it can tell.
+    if not text:
+        raise ValueError("the path of a file is missing")
     return text
 
 

@@ -21,6 +21,7 @@ class Settings:
     input_subscription: str
     output_topic: str
     dead_letter_topic: str
+    output_table: str | None
     inference_mode: str
     model_path: str | None
     model_class: str | None
@@ -72,6 +73,12 @@ FLAGS = (
         required=True,
     ),
     Flag(
+        "output_table",
+        values.table,
+        "A BigQuery table that gets the results too: PROJECT:DATASET.TABLE, made beforehand from "
+        "pipeline/io/bigquery_schema.json; Dataflow only.",
+    ),
+    Flag(
         "inference_mode",
         values.one_of(LOCAL, ENDPOINT),
         "local: a PyTorch model inside the worker process; endpoint: a Vertex AI endpoint, or another server "
@@ -80,8 +87,9 @@ FLAGS = (
     ),
     Flag(
         "model_path",
-        values.model_file,
-        "The model file: torch.export (.pt2), TorchScript, or a state_dict together with --model_class.",
+        values.path,
+        "The model file: torch.export (.pt2), TorchScript, or a state_dict together with --model_class. "
+        "On Dataflow an absolute path in the worker's image, looked at when the worker loads it.",
     ),
     Flag(
         "model_class", values.class_name, "module:Class of the torch.nn.Module that a state_dict belongs to."

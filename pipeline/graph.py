@@ -5,7 +5,7 @@ from apache_beam.ml.inference.base import RunInference
 
 from pipeline import fusion, hints
 from pipeline.inference.handler import make_handler
-from pipeline.io import pubsub
+from pipeline.io import bigquery, pubsub
 from pipeline.options import PipelineOptions, runs_in_process, settings
 from pipeline.steps import DEAD_LETTERS, Decode, Encode
 
@@ -33,6 +33,9 @@ def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
     answers.results | "Write results" >> pubsub.write(job, job.output_topic, local)
     answers[DEAD_LETTERS] | "Write unanswered" >> pubsub.write(job, job.dead_letter_topic, local)
     requests[DEAD_LETTERS] | "Write undecoded" >> pubsub.write(job, job.dead_letter_topic, local)
+    if job.output_table is not None:
+        refused = answers.results | "Write rows" >> bigquery.WriteToTable(job.output_table)
+        refused | "Write refused rows" >> pubsub.write(job, job.dead_letter_topic, local)
 
     if job.max_active_bundles_per_worker is not None:
         hints.limit_active_bundles(pipeline, job.max_active_bundles_per_worker)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from pipeline.flags import ENDPOINT, FLAGS, LOCAL, Settings
 from pipeline.inference.endpoint.address import RAW, address
+
+_LOGGER = logging.getLogger(__name__)
 
 # Names that mean Beam's in-process engine. Plain DirectRunner would first try to download Prism.
 IN_PROCESS_RUNNERS = ("DirectRunner", "SwitchingDirectRunner", "FnApiRunner")
@@ -51,7 +55,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def problems(argv: Sequence[str]) -> list[str]:
-    """What is wrong with a command line, a sentence each: which flag, what, and the mend."""
+    """What is wrong with a command line, a sentence each: which flag, what, and the mend.
+
+    Under a template launch, flags that nobody knows are logged instead: the service adds its own.
+    """
     found = []
     left = list(argv)
     while True:
@@ -66,8 +73,12 @@ def problems(argv: Sequence[str]) -> list[str]:
             if others == left:
                 return found
             left = others
+    # The template's launcher reads the job where this flag has Beam write it, so it always sets it.
+    launched_by_template = known.template_location is not None
     for text, before in zip(unknown, ["", *unknown], strict=False):
-        if text.startswith("-"):
+        if text.startswith("-") and launched_by_template:
+            _LOGGER.warning("%s: there is no such flag; ignored", text.partition("=")[0])
+        elif text.startswith("-"):
             found.append(f"{text.partition('=')[0]}: there is no such flag; see --help")
         elif not before.startswith("-") or "=" in before:
             found.append(f"{text}: not a flag; write --name=value")
@@ -105,39 +116,63 @@ def _runner_name(runner: str | None) -> str:
 
 
 def _conflicts(known: argparse.Namespace) -> list[str]:
-    found = []
     runner = _runner_name(known.runner)
     if runner in IN_PROCESS_RUNNERS:
-        if known.direct_num_workers != 1:
-            found.append(
-                f"--direct_num_workers: {known.direct_num_workers} is refused, only 1 works: "
-                "with more, Beam's in-process engine loses what a streaming source has left to read"
-            )
-        if known.direct_running_mode != "in_memory":
-            found.append(
-                f"--direct_running_mode: {known.direct_running_mode} is refused: leave it at in_memory"
-            )
-        if known.max_active_bundles_per_worker is not None:
-            found.append(
-                "--max_active_bundles_per_worker: works on Dataflow only; here, one bundle runs at a time"
-            )
-    elif runner != "DataflowRunner":
-        found.append(
+        found = _in_process_conflicts(known)
+    elif runner == "DataflowRunner":
+        found = _dataflow_conflicts(known)
+    else:
+        found = [
             f"--runner: {runner} is refused: this job is proven on DataflowRunner, and on this machine "
             "on DirectRunner, only"
-        )
-    else:
-        for name in ("project", "region", "temp_location"):
-            if getattr(known, name) is None:
-                found.append(f"--{name}: missing. --runner=DataflowRunner needs it")
-        if known.run_for_s is not None:
-            found.append("--run_for_s: works off Dataflow only; drain a Dataflow job instead")
+        ]
     if known.inference_mode == LOCAL and known.model_path is None:
         found.append("--model_path: missing. --inference_mode=local needs a model file")
     if known.inference_mode == ENDPOINT:
         found += _endpoint_conflicts(known)
     if known.model_params is not None and known.model_class is None:
         found.append("--model_params: needs --model_class, whose arguments they are")
+    return found
+
+
+def _in_process_conflicts(known: argparse.Namespace) -> list[str]:
+    found = []
+    if known.direct_num_workers != 1:
+        found.append(
+            f"--direct_num_workers: {known.direct_num_workers} is refused, only 1 works: "
+            "with more, Beam's in-process engine loses what a streaming source has left to read"
+        )
+    if known.direct_running_mode != "in_memory":
+        found.append(f"--direct_running_mode: {known.direct_running_mode} is refused: leave it at in_memory")
+    if known.max_active_bundles_per_worker is not None:
+        found.append(
+            "--max_active_bundles_per_worker: works on Dataflow only; here, one bundle runs at a time"
+        )
+    if known.output_table is not None:
+        found.append(
+            "--output_table: works on Dataflow only: writing to BigQuery shuffles, and here messages would "
+            "then be acknowledged before their results are published"
+        )
+    if known.inference_mode == LOCAL and known.model_path and not Path(known.model_path).is_file():
+        found.append(
+            f"--model_path: there is no file {known.model_path!r}: "
+            "give the path of a model file on this machine"
+        )
+    return found
+
+
+def _dataflow_conflicts(known: argparse.Namespace) -> list[str]:
+    found = []
+    for name in ("project", "region", "temp_location"):
+        if getattr(known, name) is None:
+            found.append(f"--{name}: missing. --runner=DataflowRunner needs it")
+    if known.run_for_s is not None:
+        found.append("--run_for_s: works off Dataflow only; drain a Dataflow job instead")
+    if known.inference_mode == LOCAL and known.model_path and not known.model_path.startswith("/"):
+        found.append(
+            f"--model_path: {known.model_path!r} is not an absolute path. On Dataflow the file is looked for "
+            "in the worker's image: begin with a slash"
+        )
     return found
 
 

@@ -6,28 +6,18 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
-from apache_beam.portability.api import beam_runner_api_pb2
 
 from pipeline.hints import limit_active_bundles
-from tests.pipeline.staging import staged
+from tests.pipeline.staging import Staged, staged
 from tests.pipeline.test_options import ENDPOINT, line
 
 URN = "beam:resources:max_active_bundles_per_worker:v1"
 
 
-def leaves(proto: beam_runner_api_pb2.Pipeline) -> dict[str, str]:
-    """Environment ids by the names of the transforms that have one."""
-    return {
-        transform.unique_name: transform.environment_id
-        for transform in proto.components.transforms.values()
-        if transform.environment_id and not transform.subtransforms
-    }
-
-
 @pytest.mark.parametrize("mode", [{}, ENDPOINT], ids=["local", "endpoint"])
 def test_the_staged_value_is_the_flags(mode: dict[str, str], tmp_path: Path) -> None:
-    proto = staged(tmp_path, line(**mode, max_active_bundles_per_worker="7"))
-    environments = leaves(proto)
+    job = staged(tmp_path, line(**mode, max_active_bundles_per_worker="7"))
+    environments, proto = job.leaves, job.proto
     assert {"Decode/ParDo(Decode)", "Infer/BeamML_RunInference", "Encode/ParDo(Encode)"} <= set(environments)
     # All in one environment: between two, nothing would be fused.
     (environment_id,) = set(environments.values())
@@ -37,7 +27,7 @@ def test_the_staged_value_is_the_flags(mode: dict[str, str], tmp_path: Path) -> 
 
 
 def test_without_the_flag_there_is_no_hint(tmp_path: Path) -> None:
-    proto = staged(tmp_path, line(**ENDPOINT))
+    proto = staged(tmp_path, line(**ENDPOINT)).proto
     assert all(not environment.resource_hints for environment in proto.components.environments.values())
 
 
@@ -46,5 +36,5 @@ def test_other_hints_stay() -> None:
     pipeline | beam.Create([1]) | "Hinted" >> beam.Map(print).with_resource_hints(min_ram="1GB")
     limit_active_bundles(pipeline, 3)
     proto = pipeline.to_runner_api()
-    hinted = dict(proto.components.environments[leaves(proto)["Hinted"]].resource_hints)
+    hinted = dict(proto.components.environments[Staged({}, proto).leaves["Hinted"]].resource_hints)
     assert hinted == {URN: b"3", "beam:resources:min_ram_bytes:v1": b"1000000000"}

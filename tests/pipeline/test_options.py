@@ -65,6 +65,13 @@ def test_settings_are_typed() -> None:
         ({"direct_num_workers": "0"}, "--direct_num_workers: 0 is refused"),
         ({"direct_running_mode": "multi_processing"}, "--direct_running_mode: multi_processing is refused"),
         ({**DATAFLOW, "run_for_s": "5"}, "--run_for_s: works off Dataflow only"),
+        (
+            {"output_table": "my-project:predictions.results"},
+            "--output_table: works on Dataflow only: writing to BigQuery shuffles",
+        ),
+        ({**DATAFLOW, "output_table": "predictions.results"}, "'predictions.results' is not the full name"),
+        ({**DATAFLOW, "model_path": "model.pt2"}, "--model_path: 'model.pt2' is not an absolute path"),
+        ({**DATAFLOW, "model_path": ""}, "--model_path: the path of a file is missing"),
         ({**DATAFLOW, "region": None}, "--region: missing. --runner=DataflowRunner needs it"),
         ({"max_active_bundles_per_worker": "4"}, "--max_active_bundles_per_worker: works on Dataflow only"),
         ({"inference_mode": "endpoint"}, "--endpoint: missing"),
@@ -107,6 +114,9 @@ def test_each_wrong_flag_is_one_line(changes: dict, expected: str) -> None:
         {**ENDPOINT, "inference_mode": "local"},
         {**ENDPOINT, "endpoint": None, "endpoint_protocol": "raw"},
         {**DATAFLOW, **ENDPOINT, "max_active_bundles_per_worker": "4"},
+        {**DATAFLOW, "output_table": "my-project:predictions.results"},
+        # In the image; only the worker can look.
+        {**DATAFLOW, "model_path": "/no/such/model.pt2"},
         {**DATAFLOW, "inference_mode": "endpoint", "endpoint": "12", "endpoint_location": "us-central1"},
     ],
 )
@@ -129,6 +139,17 @@ def test_abbreviations_and_words_are_refused() -> None:
         "--max_batch: there is no such flag; see --help",
         "stray: not a flag; write --name=value",
     ]
+
+
+def test_a_template_launch_may_bring_unknown_flags(caplog: pytest.LogCaptureFixture) -> None:
+    """The service adds flags of its own, which Beam may not know yet."""
+    launch = line(**DATAFLOW, template_location="gs://my-bucket/job", added_by_the_service="1")
+    assert problems(launch) == []
+    assert [record.getMessage() for record in caplog.records] == [
+        "--added_by_the_service: there is no such flag; ignored"
+    ]
+    assert problems([*launch, "stray"]) == ["stray: not a flag; write --name=value"]
+    assert len(problems([*launch, "--max_batch_size=0"])) == 1
 
 
 def test_main_exits_2_with_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,131 @@
+"""The checks of check_image.sh that run inside the image. Prints a line each; exits with 1 if one failed."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+# Where the Dockerfiles put things.
+APP = Path("/app")
+MODELS = Path("/models")
+LAUNCHER = Path("/opt/google/dataflow/python_template_launcher")
+NEEDED = ("apache-beam", "torch", "beam-streaming-inference")
+
+
+class Failure(Exception):
+    """What is wrong with the image."""
+
+
+def packages() -> str:
+    """Each package that is installed and pinned has its pinned version; what the job needs is installed."""
+    locks = sorted(APP.glob("requirements-*.txt"))
+    if len(locks) != 1:
+        raise Failure(f"there should be one {APP}/requirements-*.txt, found {len(locks)}")
+    lock = locks[0]
+    pinned = dict(line.split("==") for line in lock.read_text().splitlines() if "==" in line)
+    found = {}
+    for distribution in importlib.metadata.distributions():
+        name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()
+        # 2.13.0+cpu is a build of 2.13.0.
+        found[name] = distribution.version.partition("+")[0]
+    wrong = [f"{name} is not installed" for name in NEEDED if name not in found]
+    wrong += [
+        f"{name} is {version}, not {pinned[name]} as in {lock.name}"
+        for name, version in sorted(found.items())
+        if pinned.get(name, version) != version
+    ]
+    if wrong:
+        raise Failure("; ".join(wrong))
+    return ", ".join([f"Python {platform.python_version()}", *(f"{name} {found[name]}" for name in NEEDED)])
+
+
+def pip_check() -> str:
+    return run(sys.executable, "-m", "pip", "check")
+
+
+def imports() -> str:
+    import apache_beam
+    import torch
+
+    import pipeline
+
+    folders = [Path(str(module.__file__)).parent for module in (apache_beam, torch, pipeline)]
+    if len({folder.parent for folder in folders}) > 1:
+        raise Failure(f"these should be installed in one place: {', '.join(map(str, folders))}")
+    return f"apache_beam, torch and pipeline, from {folders[0].parent}"
+
+
+def launcher() -> str:
+    if not os.access(LAUNCHER, os.X_OK):
+        raise Failure(f"there is no program {LAUNCHER}")
+    return str(LAUNCHER)
+
+
+def launched_file() -> str:
+    file = os.environ.get("FLEX_TEMPLATE_PYTHON_PY_FILE", "")
+    if not file:
+        raise Failure("FLEX_TEMPLATE_PYTHON_PY_FILE is not set: the launcher would not know what to run")
+    if "--input_subscription" not in run(sys.executable, file, "--help"):
+        raise Failure(f"{file} --help does not show the flags of the job")
+    return file
+
+
+def job() -> str:
+    run(sys.executable, "-m", "pipeline", "--help")
+    return "python -m pipeline --help"
+
+
+def model() -> str:
+    files = sorted(str(file) for file in MODELS.glob("*") if file.is_file())
+    if not files:
+        raise Failure(f"there is no file in {MODELS}")
+    return ", ".join(files)
+
+
+def gpu() -> str:
+    import torch
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        seen = torch.cuda.is_available()
+    if not seen:
+        reasons = " ".join(str(warning.message) for warning in said)
+        raise Failure(f"torch, built for CUDA {torch.version.cuda}, sees no GPU. {reasons}".rstrip())
+    ones = torch.ones(256, 256, device="cuda")
+    if not bool(((ones @ ones) == 256).all()):
+        raise Failure("the GPU multiplies wrongly")
+    return f"{torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}"
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failure(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}{done.stderr}".strip())
+    return done.stdout.strip()
+
+
+def passes(check: Callable[[], str]) -> bool:
+    name = check.__name__.replace("_", " ")
+    try:
+        print(f"ok      {name}: {check()}", flush=True)
+    except Failure as failure:
+        print(f"FAILED  {name}: {failure}", flush=True)
+        return False
+    # Whatever importing or computing raises is the finding, as a line like the others.
+    except Exception:
+        print(f"FAILED  {name}: {traceback.format_exc().strip()}", flush=True)
+        return False
+    return True
+
+
+CHECKS = (packages, pip_check, imports, launcher, launched_file, job, model)
+
+if __name__ == "__main__":
+    results = [passes(check) for check in (*CHECKS, *([gpu] if "--gpu" in sys.argv else []))]
+    sys.exit(0 if all(results) else 1)

@@ -1,0 +1,8 @@
+"""What the template launcher runs in the image: it takes a file, not a module."""
+
+import sys
+
+from pipeline.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

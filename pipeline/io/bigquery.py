@@ -1,0 +1,80 @@
+"""Results as rows of a BigQuery table. On Dataflow only: the inserts shuffle, which ends a fused stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import orjson
+from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
+from apache_beam.io.gcp.bigquery_tools import RetryStrategy
+from apache_beam.io.gcp.pubsub import PubsubMessage
+
+from pipeline import messages
+from pipeline.errors import WriteError
+from pipeline.messages import DeadLetter
+
+
+def row(message: PubsubMessage) -> dict[str, Any]:
+    """The row of a result's message, with the columns of bigquery_schema.json.
+
+    They are the result's own fields, but for `emitted`, which stands beside `timing` because tables can be
+    partitioned by outer columns only. Columns of type JSON take their values as JSON text.
+    """
+    body = orjson.loads(message.data)
+    body["emitted"] = body["timing"].pop("emitted")
+    for name in ("prediction", "passthrough"):
+        body[name] = orjson.dumps(body[name]).decode()
+    return body
+
+
+class WriteToTable(beam.PTransform):
+    """Inserts result messages as rows; what comes out are the refused ones, as dead letters to be published.
+
+    Trouble that passes is waited out: such inserts are tried again, with pauses, before the bundle ends.
+    """
+
+    def __init__(self, table: str, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self._table = table
+        self._clock = clock
+
+    def expand(self, results: beam.PCollection[PubsubMessage]) -> beam.PCollection[PubsubMessage]:
+        written = (
+            results
+            | "Row" >> beam.Map(row)
+            | "Insert"
+            >> WriteToBigQuery(
+                self._table,
+                method=WriteToBigQuery.Method.STREAMING_INSERTS,
+                insert_retry_strategy=RetryStrategy.RETRY_ON_TRANSIENT_ERROR,
+                # A table that the job made by itself would not be partitioned, might be a misspelt name, and
+                # takes inserts only minutes later. The job's account also needs fewer permissions.
+                create_disposition=BigQueryDisposition.CREATE_NEVER,
+            )
+        )
+        return written.failed_rows_with_errors | "Refuse" >> beam.ParDo(_Refuse(self._clock))
+
+
+class _Refuse(beam.DoFn):
+    """What WriteToBigQuery says of a refused row, to the dead letter that holds the row as JSON."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+
+    def process(self, element: tuple[str, dict[str, Any], Any]) -> Iterator[PubsubMessage]:
+        table, refused, errors = element
+        error = WriteError(f"{table} refused the row: {_reason(errors)}", refused["request_id"])
+        letter = messages.encode_dead_letter(DeadLetter.of(error, orjson.dumps(refused), {}, self._clock()))
+        yield PubsubMessage(letter.data, letter.attributes)
+
+
+def _reason(errors: str | list[dict[str, str]]) -> str:
+    # A text where Beam itself finds the row too large; else BigQuery's own list, a column in `location`.
+    if isinstance(errors, str):
+        return errors
+    return "; ".join(
+        ": ".join(text for text in (error.get("location"), error["message"]) if text) for error in errors
+    )

@@ -1,0 +1,62 @@
+"""`./launch.sh build cpu|gpu`: the image, by Docker here or by Cloud Build, then the Flex Template's spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.launch import job
+from pipeline.launch.gcloud import comma_list
+from pipeline.launch.setting import Settings
+from pipeline.launch.settings import DOCKER
+from pipeline.launch.shell import Shell
+
+ROOT = Path(__file__).parents[2]
+# The stage of both Dockerfiles that launcher and workers run.
+_STAGE = "worker"
+
+
+def run(settings: Settings, shell: Shell) -> None:
+    """Builds and pushes the image and writes the spec. Raises CommandError where something was refused."""
+    image = job.image(settings, settings.variant)
+    template = job.template(settings, settings.variant)
+    shell.note(f"building {image}; this takes some minutes")
+    for argv in (
+        _by_docker(settings, image) if settings.builder == DOCKER else _by_cloud_build(settings, image)
+    ):
+        shell.run(argv)
+    shell.note(f"writing {template}")
+    shell.run(
+        [
+            *("gcloud", "dataflow", "flex-template", "build", template),
+            f"--project={settings.project}",
+            f"--image={image}",
+            "--sdk-language=PYTHON",
+            f"--metadata-file={ROOT / 'metadata.json'}",
+        ]
+    )
+
+
+def _by_docker(settings: Settings, image: str) -> list[list[str]]:
+    file = ROOT / f"Dockerfile.{settings.variant}"
+    # Workers are x86, whatever this machine is.
+    build = ["docker", "build", "--platform=linux/amd64", f"--file={file}", f"--target={_STAGE}"]
+    return [[*build, f"--tag={image}", str(ROOT)], ["docker", "push", image]]
+
+
+def _by_cloud_build(settings: Settings, image: str) -> list[list[str]]:
+    name, _, tag = image.rpartition(":")
+    substitutions = {
+        "_IMAGE": name,
+        "_TAG": tag,
+        "_DOCKERFILE": f"Dockerfile.{settings.variant}",
+        "_TARGET": _STAGE,
+    }
+    return [
+        [
+            *("gcloud", "builds", "submit", str(ROOT)),
+            f"--project={settings.project}",
+            f"--config={ROOT / 'cloudbuild.yaml'}",
+            f"--substitutions={comma_list(f'{name}={value}' for name, value in substitutions.items())}",
+            f"--gcs-source-staging-dir={settings.bucket}/source",
+        ]
+    ]

@@ -1,0 +1,85 @@
+"""What is run for `./launch.sh run|replace|update|status|drain|cancel`."""
+
+from __future__ import annotations
+
+from pipeline.launch import job, rules, status
+from pipeline.launch.confirm import confirmed
+from pipeline.launch.gcloud import comma_list
+from pipeline.launch.running_job import RunningJob
+from pipeline.launch.setting import Settings, SettingsError
+from pipeline.launch.settings import NO_HINT
+from pipeline.launch.shell import Shell
+
+
+def run(settings: Settings, shell: Shell) -> None:
+    """Runs the command that `settings.command` names.
+
+    Raises SettingsError where the settings do not go together, CommandError where something was refused.
+    """
+    if problems := rules.problems(settings):
+        raise SettingsError("\n".join(problems))
+    commands = {"run": launch, "replace": launch, "update": _update, "drain": _drain, "cancel": _cancel}
+    commands.get(settings.command, status.show)(settings, shell)
+
+
+def launch(settings: Settings, shell: Shell) -> str:
+    """Launches the job or its new version and returns its id; "" under dry_run. Raises as `run` does."""
+    if problems := job_problems(settings):
+        raise SettingsError("\n".join(problems))
+    replaces = settings.command == "replace"
+    name = settings.job if replaces else settings.job_name
+    argv = ["gcloud", "dataflow", "flex-template", "run", name, *job.gcloud_flags(settings)]
+    if replaces:
+        argv.append("--update")
+        if renamed := settings.transform_name_mappings:
+            pairs = comma_list(f"{old}={new}" for old, new in renamed.items())
+            argv.append(f"--transform-name-mappings={pairs}")
+    job_id = shell.run([*argv, "--format=value(job.id)"]).strip()
+    if not shell.dry_run:
+        print(f"launched {name}: {job_id}", file=shell.out)
+        print(f"look at it by: ./launch.sh status {job_id}", file=shell.out)
+    return job_id
+
+
+def job_problems(settings: Settings) -> list[str]:
+    """What the job itself would say of the flags that it gets; see `pipeline.options.problems`."""
+    # Beam takes a second to import, and only a launch needs it.
+    from pipeline.options import problems
+
+    flags = {
+        "runner": "DataflowRunner",
+        "project": settings.project,
+        "region": settings.region,
+        "temp_location": f"{settings.bucket}/temp",
+        **job.parameters(settings),
+    }
+    return problems([f"--{name}={value}" for name, value in flags.items()])
+
+
+def _update(settings: Settings, shell: Shell) -> None:
+    flags = []
+    if settings.min_workers is not None:
+        flags.append(f"--min-num-workers={settings.min_workers}")
+    if settings.max_workers is not None:
+        flags.append(f"--max-num-workers={settings.max_workers}")
+    if settings.utilization_hint == NO_HINT:
+        flags.append("--unset-worker-utilization-hint")
+    elif settings.utilization_hint is not None:
+        flags.append(f"--worker-utilization-hint={settings.utilization_hint:g}")
+    shell.note(f"changing {settings.job}; it takes a few minutes to show")
+    RunningJob(settings, shell).change(("gcloud", "dataflow", "jobs", "update-options"), flags)
+
+
+def _drain(settings: Settings, shell: Shell) -> None:
+    shell.note(f"draining {settings.job}: it finishes what it has read, then ends")
+    RunningJob(settings, shell).change(("gcloud", "dataflow", "jobs", "drain"))
+
+
+def _cancel(settings: Settings, shell: Shell) -> None:
+    loss = f"Cancelling {settings.job} may lose requests that it has read and not finished; drain keeps them."
+    if settings.yes or shell.dry_run:
+        shell.note(loss)
+    elif not confirmed(loss):
+        shell.note("not cancelled")
+        return
+    RunningJob(settings, shell).change(("gcloud", "dataflow", "jobs", "cancel"))

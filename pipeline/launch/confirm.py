@@ -1,0 +1,18 @@
+"""Asking before something that cannot be taken back."""
+
+from __future__ import annotations
+
+import sys
+
+from pipeline.launch.setting import SettingsError
+
+
+def confirmed(warning: str) -> bool:
+    """Shows the warning on stderr and whether the user answers y or yes; anything else is a no.
+
+    Raises SettingsError where there is nobody to ask: stdin is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise SettingsError(f"{warning} There is no terminal to ask at: give --yes to go on")
+    print(f"{warning} Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,0 +1,129 @@
+"""From the settings of a launch to what Dataflow is given: the template's parameters and gcloud's flags.
+
+`gcloud dataflow flex-template run` has no flag for the image, the disk, the threads and the service options:
+they go as parameters of the template, which metadata.json declares.
+"""
+
+from __future__ import annotations
+
+from pipeline.flags import LOCAL
+from pipeline.launch.command_line import LIST_OPTIONS
+from pipeline.launch.gcloud import comma_list, where
+from pipeline.launch.machines import default_machine
+from pipeline.launch.setting import Settings
+from pipeline.launch.settings import MPS, SINGLE_PROCESS
+
+# https://cloud.google.com/dataflow/docs/gpu/use-gpus: "increase the boot disk size to 50 gigabytes or more".
+GPU_DISK_GB = 50
+# Parameters of the template that are no flags of the job but Beam's own; metadata.json declares them.
+WORKER_PARAMETERS = (
+    "sdk_container_image",
+    "dataflow_service_options",
+    "disk_size_gb",
+    "number_of_worker_harness_threads",
+)
+
+
+def image(settings: Settings, variant: str) -> str:
+    """Full name of the image, with its tag; `variant`: cpu or gpu."""
+    return f"{settings.image}:{settings.tag}-{variant}"
+
+
+def template(settings: Settings, variant: str) -> str:
+    """gs:// path of the template's spec."""
+    name = settings.image.rpartition("/")[2]
+    return settings.template or f"{settings.bucket}/templates/{name}-{settings.tag}-{variant}.json"
+
+
+def variant_of(settings: Settings) -> str:
+    """Which image a launch needs."""
+    return "gpu" if settings.gpu else "cpu"
+
+
+def machine_type(settings: Settings) -> str | None:
+    """Machine type of the workers; None leaves it to the service."""
+    if settings.machine_type is None and settings.gpu:
+        return default_machine(settings.gpu)
+    return settings.machine_type
+
+
+def service_options(settings: Settings) -> list[str]:
+    """Dataflow's service options.
+
+    As plain flags of Beam, the minimum, the hint and the accelerator would be ignored.
+    """
+    options = []
+    if settings.min_workers is not None:
+        options.append(f"min_num_workers={settings.min_workers}")
+    if isinstance(settings.utilization_hint, float):
+        options.append(f"worker_utilization_hint={settings.utilization_hint:g}")
+    if settings.gpu:
+        accelerator = f"type:{settings.gpu.type};count:{settings.gpu.count};install-nvidia-driver"
+        if settings.gpu_sharing == MPS:
+            accelerator += ";use_nvidia_mps"
+        options.append(f"worker_accelerator={accelerator}")
+    return options + _given(settings, "dataflow_service_options")
+
+
+def experiments(settings: Settings) -> list[str]:
+    """Dataflow's experiments."""
+    found = []
+    if settings.gpu:
+        # GPUs need Runner v2, which nothing may switch off then.
+        found.append("use_runner_v2")
+    if settings.gpu_sharing == SINGLE_PROCESS:
+        found.append("no_use_multiple_sdk_containers")
+    return list(dict.fromkeys(found + _given(settings, "experiments")))
+
+
+def parameters(settings: Settings) -> dict[str, str]:
+    """The template's parameters: the job's flags, and what gcloud has no flag for."""
+    found = {"inference_mode": settings.mode}
+    if settings.mode == LOCAL and settings.model_path is not None:
+        found["model_path"] = settings.model_path
+    found |= {name: value for name, value in settings.job_flags.items() if name not in LIST_OPTIONS}
+    # Workers run the very image that the launcher runs.
+    found["sdk_container_image"] = image(settings, variant_of(settings))
+    if options := service_options(settings):
+        found["dataflow_service_options"] = ",".join(options)
+    disk = settings.disk_gb or (GPU_DISK_GB if settings.gpu else None)
+    if disk is not None:
+        found["disk_size_gb"] = str(disk)
+    if settings.harness_threads is not None:
+        found["number_of_worker_harness_threads"] = str(settings.harness_threads)
+    return found
+
+
+def gcloud_flags(settings: Settings) -> list[str]:
+    """Flags of `gcloud dataflow flex-template run`, without the job's name."""
+    flags = [
+        *where(settings),
+        f"--template-file-gcs-location={template(settings, variant_of(settings))}",
+        f"--staging-location={settings.bucket}/staging",
+        f"--temp-location={settings.bucket}/temp",
+        # Without it, neither the worker range nor the hint can be changed while the job runs.
+        "--enable-streaming-engine",
+    ]
+    named = {
+        "num-workers": settings.num_workers,
+        "max-workers": settings.max_workers,
+        "worker-machine-type": machine_type(settings),
+        "worker-zone": settings.worker_zone,
+        "service-account-email": settings.service_account,
+        "network": settings.network,
+        "subnetwork": settings.subnetwork,
+    }
+    flags += [f"--{name}={value}" for name, value in named.items() if value is not None]
+    if not settings.public_ips:
+        flags.append("--disable-public-ips")
+    if asked := experiments(settings):
+        flags.append(f"--additional-experiments={comma_list(asked)}")
+    flags.append(
+        f"--parameters={comma_list(f'{name}={value}' for name, value in parameters(settings).items())}"
+    )
+    return flags
+
+
+def _given(settings: Settings, name: str) -> list[str]:
+    """What the user added to one of Beam's lists."""
+    return [part for part in settings.job_flags.get(name, "").split(",") if part]

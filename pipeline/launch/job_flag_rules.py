@@ -1,0 +1,171 @@
+"""Rules on what follows `--`: flags of the job, which must not undo what launching one needs.
+
+Sources: https://cloud.google.com/dataflow/docs/streaming-engine, https://cloud.google.com/dataflow/docs/runner-v2,
+https://cloud.google.com/dataflow/docs/gpu/use-nvidia-mps, https://cloud.google.com/dataflow/docs/guides/right-fitting,
+https://cloud.google.com/dataflow/docs/guides/enable-dataflow-prime, https://cloud.google.com/dataflow/docs/guides/flexrs,
+and DataflowRunner of Beam 2.77 (which experiments switch Runner v2 off).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.flags import FLAGS
+from pipeline.launch.command_line import LIST_OPTIONS
+from pipeline.launch.rule import LAUNCHES, Rule
+from pipeline.launch.setting import Settings
+from pipeline.launch.settings import MPS, SINGLE_PROCESS
+
+# Flags that the launch sets itself, by the setting that they come from.
+_SETTING_OF: Mapping[str, str] = {
+    "inference_mode": "mode",
+    "model_path": "model-path",
+    "project": "project",
+    "region": "region",
+    "job_name": "job-name",
+    "staging_location": "bucket",
+    "temp_location": "bucket",
+    "sdk_container_image": "image and --tag",
+    "num_workers": "num-workers",
+    "max_num_workers": "max-workers",
+    "min_num_workers": "min-workers",
+    "worker_utilization_hint": "utilization-hint",
+    "worker_accelerator": "gpu",
+    "worker_machine_type": "machine-type",
+    "machine_type": "machine-type",
+    "disk_size_gb": "disk-gb",
+    "number_of_worker_harness_threads": "harness-threads",
+    "worker_zone": "worker-zone",
+    "service_account_email": "service-account",
+    "network": "network",
+    "subnetwork": "subnetwork",
+    "use_public_ips": "public-ips",
+    "no_use_public_ips": "public-ips=false",
+    "transform_name_mapping": "transform-name-mappings",
+}
+_OWN_SERVICE_OPTIONS = ("min_num_workers", "max_num_workers", "worker_utilization_hint", "worker_accelerator")
+# Flags with a rule of their own.
+_SPOKEN_OF = ("enable_streaming_engine", "flexrs_goal", *LIST_OPTIONS)
+_WITHOUT_RUNNER_V2 = (
+    "disable_runner_v2",
+    "disable_runner_v2_until_2023",
+    "disable_runner_v2_until_v2.50",
+    "disable_prime_runner_v2",
+)
+_WITHOUT_STREAMING_ENGINE = ("disable_streaming_engine", "disable_windmill_service")
+
+
+def _listed(settings: Settings, name: str) -> list[str]:
+    return settings.job_flags.get(name, "").split(",")
+
+
+def _flag_of_a_setting(settings: Settings) -> str | None:
+    found = [name for name in settings.job_flags if name in _SETTING_OF]
+    if not found:
+        return None
+    instead = ", ".join(f"--{_SETTING_OF[name]} instead of --{name}" for name in found)
+    return f"after --: the launch sets this itself; give, before --, {instead}"
+
+
+def _unknown_flag(settings: Settings) -> str | None:
+    known = {flag.name for flag in FLAGS} | set(_SETTING_OF) | set(_SPOKEN_OF)
+    found = [f"--{name}" for name in settings.job_flags if name not in known]
+    if not found:
+        return None
+    return (
+        f"after --: {', '.join(found)}: no flag of the job (python -m pipeline --help), and the template "
+        "declares no other; settings of the launch come before --"
+    )
+
+
+def _own_service_option(settings: Settings) -> str | None:
+    names = [option.partition("=")[0] for option in _listed(settings, "dataflow_service_options")]
+    found = [name for name in names if name in _OWN_SERVICE_OPTIONS]
+    if not found:
+        return None
+    instead = ", ".join(f"--{_SETTING_OF[name]} instead of {name}" for name in found)
+    return f"--dataflow_service_options: the launch sets this itself; give, before --, {instead}"
+
+
+def _without_streaming_engine(settings: Settings) -> str | None:
+    off = [name for name in _listed(settings, "experiments") if name in _WITHOUT_STREAMING_ENGINE]
+    switch = settings.job_flags.get("enable_streaming_engine")
+    if switch is not None and switch.lower() != "true":
+        off.append(f"--enable_streaming_engine={switch}")
+    if not off:
+        return None
+    return (
+        f"after --: {', '.join(off)}: without Streaming Engine a job has no worker range and no update "
+        "while it runs; leave it out, it is always on here"
+    )
+
+
+def _streaming_engine_again(settings: Settings) -> str | None:
+    if settings.job_flags.get("enable_streaming_engine", "").lower() != "true":
+        return None
+    return "after --: --enable_streaming_engine: it is always on here, and no flag of the job: leave it out"
+
+
+def _without_runner_v2(settings: Settings) -> str | None:
+    off = [name for name in _listed(settings, "experiments") if name in _WITHOUT_RUNNER_V2]
+    if not off:
+        return None
+    return f"--experiments: {', '.join(off)}: custom images and GPUs need Runner v2: leave it out"
+
+
+def _mps_with_single_process(settings: Settings) -> str | None:
+    if settings.gpu_sharing != MPS or "no_use_multiple_sdk_containers" not in _listed(
+        settings, "experiments"
+    ):
+        return None
+    return (
+        "--gpu-sharing: mps lets several processes use the GPU, no_use_multiple_sdk_containers allows one: "
+        "take the one or the other (--gpu-sharing=single-process)"
+    )
+
+
+def _single_process_undone(settings: Settings) -> str | None:
+    if settings.gpu_sharing != SINGLE_PROCESS or "use_multiple_sdk_containers" not in _listed(
+        settings, "experiments"
+    ):
+        return None
+    return "--experiments: use_multiple_sdk_containers contradicts --gpu-sharing=single-process: leave it out"
+
+
+def _right_fitting_with_gpu(settings: Settings) -> str | None:
+    if not settings.gpu or "enable_streaming_rightfitting" not in _listed(settings, "experiments"):
+        return None
+    return (
+        "--experiments: enable_streaming_rightfitting gives GPUs by resource hints and must not stand beside "
+        "--gpu, which gives every worker one; this job has no such hints: leave it out"
+    )
+
+
+def _prime(settings: Settings) -> str | None:
+    if "enable_prime" not in _listed(settings, "dataflow_service_options"):
+        return None
+    return (
+        "--dataflow_service_options: enable_prime: Dataflow Prime ignores --machine-type, has no MPS and "
+        "is not supported here: leave it out"
+    )
+
+
+def _flexrs(settings: Settings) -> str | None:
+    if "flexrs_goal" not in settings.job_flags:
+        return None
+    return "after --: --flexrs_goal: FlexRS schedules batch jobs only, and this job streams: leave it out"
+
+
+JOB_FLAG_RULES = (
+    Rule("flag that a setting sets", LAUNCHES, _flag_of_a_setting),
+    Rule("flag that the template does not declare", LAUNCHES, _unknown_flag),
+    Rule("service option that a setting sets", LAUNCHES, _own_service_option),
+    Rule("range or update without Streaming Engine", LAUNCHES, _without_streaming_engine),
+    Rule("Streaming Engine asked for again", LAUNCHES, _streaming_engine_again),
+    Rule("Runner v2 switched off", LAUNCHES, _without_runner_v2),
+    Rule("MPS with a single process", LAUNCHES, _mps_with_single_process),
+    Rule("single process undone", LAUNCHES, _single_process_undone),
+    Rule("right fitting with a GPU", LAUNCHES, _right_fitting_with_gpu),
+    Rule("Dataflow Prime", LAUNCHES, _prime),
+    Rule("FlexRS", LAUNCHES, _flexrs),
+)

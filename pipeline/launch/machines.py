@@ -1,0 +1,131 @@
+"""Which GPUs which machine types take: of Compute Engine, for Dataflow workers and endpoint replicas alike.
+
+Sources: https://cloud.google.com/compute/docs/gpus (GPU models, counts, most vCPUs of N1),
+https://cloud.google.com/compute/docs/accelerator-optimized-machines (G2, A2, A3) and
+https://cloud.google.com/compute/docs/general-purpose-machines (shared cores, Arm).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# Machines that hold a GPU already: type → (GPU, count). Smallest first, for each GPU.
+_BUILT_IN: Mapping[str, tuple[str, int]] = {
+    "g2-standard-4": ("nvidia-l4", 1),
+    "g2-standard-8": ("nvidia-l4", 1),
+    "g2-standard-12": ("nvidia-l4", 1),
+    "g2-standard-16": ("nvidia-l4", 1),
+    "g2-standard-32": ("nvidia-l4", 1),
+    "g2-standard-24": ("nvidia-l4", 2),
+    "g2-standard-48": ("nvidia-l4", 4),
+    "g2-standard-96": ("nvidia-l4", 8),
+    "a2-highgpu-1g": ("nvidia-tesla-a100", 1),
+    "a2-highgpu-2g": ("nvidia-tesla-a100", 2),
+    "a2-highgpu-4g": ("nvidia-tesla-a100", 4),
+    "a2-highgpu-8g": ("nvidia-tesla-a100", 8),
+    "a2-megagpu-16g": ("nvidia-tesla-a100", 16),
+    "a2-ultragpu-1g": ("nvidia-a100-80gb", 1),
+    "a2-ultragpu-2g": ("nvidia-a100-80gb", 2),
+    "a2-ultragpu-4g": ("nvidia-a100-80gb", 4),
+    "a2-ultragpu-8g": ("nvidia-a100-80gb", 8),
+    "a3-highgpu-1g": ("nvidia-h100-80gb", 1),
+    "a3-highgpu-2g": ("nvidia-h100-80gb", 2),
+    "a3-highgpu-4g": ("nvidia-h100-80gb", 4),
+    "a3-highgpu-8g": ("nvidia-h100-80gb", 8),
+    "a3-edgegpu-8g": ("nvidia-h100-80gb", 8),
+    "a3-megagpu-8g": ("nvidia-h100-mega-80gb", 8),
+}
+# GPUs that are attached to N1 machines: GPU → count → most vCPUs of the machine.
+_ON_N1: Mapping[str, Mapping[int, int]] = {
+    "nvidia-tesla-t4": {1: 48, 2: 48, 4: 96},
+    "nvidia-tesla-p4": {1: 24, 2: 48, 4: 96},
+    "nvidia-tesla-v100": {1: 12, 2: 24, 4: 48, 8: 96},
+    "nvidia-tesla-p100": {1: 16, 2: 32, 4: 96},
+}
+_DEFAULT_N1 = "n1-standard-4"
+GPU_TYPES = (*dict.fromkeys(gpu for gpu, _ in _BUILT_IN.values()), *_ON_N1)
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """The GPUs of one machine: Compute Engine's name of the type, and how many."""
+
+    type: str
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.type}:{self.count}"
+
+
+def parse_gpu(text: str) -> Gpu:
+    """`TYPE:COUNT`, or `TYPE` for one. Raises ValueError for a type or a count that no machine offers."""
+    found = re.fullmatch(r"([a-z0-9\-]+)(?::([0-9]{1,3}))?", text)
+    if not found:
+        raise ValueError(f"{text!r} is not TYPE:COUNT, as in nvidia-l4:1")
+    gpu = Gpu(found[1], int(found[2] or 1))
+    if gpu.type not in GPU_TYPES:
+        raise ValueError(f"{gpu.type!r} is not one of: {', '.join(GPU_TYPES)}")
+    counts = _counts(gpu.type)
+    if gpu.count not in counts:
+        shown = ", ".join(str(count) for count in counts)
+        raise ValueError(f"no machine has {gpu.count} {gpu.type}; possible: {shown}")
+    return gpu
+
+
+def default_machine(gpu: Gpu) -> str:
+    """The smallest machine type that takes these GPUs."""
+    if gpu.type in _ON_N1:
+        return _DEFAULT_N1
+    return next(machine for machine, inside in _BUILT_IN.items() if inside == (gpu.type, gpu.count))
+
+
+def misfit(machine: str, gpu: Gpu) -> str | None:
+    """Why these GPUs do not go with a machine type, and which does; None where they do."""
+    family = machine.split("-")[0]
+    if gpu.type in _ON_N1:
+        return _misfit_on_n1(machine, gpu)
+    inside = _BUILT_IN.get(machine)
+    if inside == (gpu.type, gpu.count):
+        return None
+    wanted = default_machine(gpu)
+    needed = wanted.split("-")[0]
+    if family != needed:
+        return f"{gpu.type} is found on {needed.upper()} machines only, not on {machine}: take {wanted}"
+    if inside is None:
+        return f"there is no machine type {machine}: take {wanted}"
+    return f"{machine} has {inside[1]} × {inside[0]}, not {gpu.count} × {gpu.type}: take {wanted}"
+
+
+def built_in_gpu(machine: str) -> Gpu | None:
+    """The GPUs that a machine type always has, asked for or not."""
+    inside = _BUILT_IN.get(machine)
+    return None if inside is None else Gpu(*inside)
+
+
+def has_shared_core(machine: str) -> bool:
+    return machine in ("f1-micro", "g1-small", "e2-micro", "e2-small", "e2-medium")
+
+
+def is_arm(machine: str) -> bool:
+    return machine.split("-")[0] in ("t2a", "c4a", "n4a", "a4x")
+
+
+def _misfit_on_n1(machine: str, gpu: Gpu) -> str | None:
+    found = re.fullmatch(r"(?:n1-)?(?:standard|highmem|highcpu|custom)-(\d+)(?:-\d+)?(?:-ext)?", machine)
+    if not found or not machine.startswith(("n1-", "custom-")):
+        return f"{gpu.type} is found on N1 machines only, not on {machine}: take {_DEFAULT_N1}"
+    most = _ON_N1[gpu.type][gpu.count]
+    if int(found[1]) > most:
+        return (
+            f"{gpu.count} × {gpu.type} go with at most {most} vCPUs, {machine} has {found[1]}: "
+            "take a smaller machine or more GPUs"
+        )
+    return None
+
+
+def _counts(gpu_type: str) -> list[int]:
+    if gpu_type in _ON_N1:
+        return list(_ON_N1[gpu_type])
+    return sorted({count for kind, count in _BUILT_IN.values() if kind == gpu_type})

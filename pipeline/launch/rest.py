@@ -1,0 +1,94 @@
+"""Calls of Vertex AI's REST API, for what gcloud has no command or flag for.
+
+gcloud 528 cannot make a dedicated endpoint, deploy with scale to zero or by request count, or change what is
+deployed (mutateDeployedModel).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.launch.shell import CommandError, Shell, refusal
+
+OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
+# As long as gcloud waits for its own operations on endpoints.
+OPERATION_WAIT_S = 1800.0
+_CALL_TIMEOUT_S = 60.0
+_TOKEN = ("gcloud", "auth", "print-access-token")
+
+
+class Rest:
+    """The API in one region, with gcloud's account. Under dry_run each call is printed as a curl command.
+
+    The variable that redirects gcloud's own calls (OVERRIDE) redirects these as well.
+    """
+
+    def __init__(self, shell: Shell, project: str, region: str, *, poll_s: float = 5.0) -> None:
+        self._shell = shell
+        self._base = os.environ.get(OVERRIDE, f"https://{region}-aiplatform.googleapis.com").rstrip("/")
+        self._poll_s = poll_s
+        self.location = f"projects/{project}/locations/{region}"
+
+    def change(self, what: str, version: str, path: str, body: Mapping[str, Any]) -> Any:
+        """POSTs to `path` (`endpoints/1:deployModel`) and waits for the operation; returns its response.
+
+        Returns None under dry_run. Raises CommandError, which begins with `what`: refused, failed, or not
+        ended within OPERATION_WAIT_S.
+        """
+        url = f"{self._base}/{version}/{self.location}/{path}"
+        data = json.dumps(body)
+        if self._shell.dry_run:
+            print(_curl(url, data), file=self._shell.out)
+            self._shell.note("it prints an operation; go on when that has ended")
+            return None
+        token = self._shell.run(_TOKEN).strip()
+        operation = _call(what, "POST", url, token, data.encode())
+        deadline = time.monotonic() + OPERATION_WAIT_S
+        while not operation.get("done"):
+            if time.monotonic() > deadline:
+                raise CommandError(
+                    f"{what}: not done after {OPERATION_WAIT_S:.0f} s; it goes on without us: "
+                    f"{operation['name']}"
+                )
+            time.sleep(self._poll_s)
+            operation = _call(what, "GET", f"{self._base}/{version}/{operation['name']}", token, None)
+        if "error" in operation:
+            raise CommandError(refusal(what, operation["error"].get("message", "failed without a reason")))
+        return operation.get("response", {})
+
+
+def _call(what: str, method: str, url: str, token: str, data: bytes | None) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(url, data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=_CALL_TIMEOUT_S) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise CommandError(refusal(what, _reason(error))) from None
+    except (OSError, ValueError) as error:  # no connection, a connection that broke, a body that is no JSON
+        raise CommandError(refusal(what, f"{url}: {error}")) from None
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    """`PERMISSION_DENIED: …` of Google's error body, else the status line."""
+    try:
+        said = json.load(error)["error"]
+        return f"{said['status']}: {said['message']}"
+    except (OSError, ValueError, LookupError, TypeError):
+        return f"{error.code} {error.reason}"
+
+
+def _curl(url: str, data: str) -> str:
+    # In double quotes: the token is got when the line is run, and never printed.
+    return (
+        "curl --fail-with-body --silent --show-error "
+        f'--header "Authorization: Bearer $({shlex.join(_TOKEN)})" '
+        f"--header 'Content-Type: application/json' --data {shlex.quote(data)} {shlex.quote(url)}"
+    )

@@ -1,0 +1,185 @@
+"""What Dataflow refuses, or ignores in silence, of a launch's or an update's settings; each with its reason.
+
+Sources: https://cloud.google.com/dataflow/docs/gpu/gpu-support (disk, Runner v2, machines),
+https://cloud.google.com/dataflow/docs/gpu/use-nvidia-mps, https://cloud.google.com/dataflow/docs/horizontal-autoscaling,
+https://cloud.google.com/dataflow/docs/guides/updating-a-pipeline (range, hint),
+https://cloud.google.com/dataflow/docs/guides/right-fitting, https://cloud.google.com/dataflow/docs/concepts/dataflow-vms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.flags import ENDPOINT
+from pipeline.launch import job, machines
+from pipeline.launch.job_flag_rules import JOB_FLAG_RULES
+from pipeline.launch.rule import LAUNCHES, Rule
+from pipeline.launch.setting import Settings
+from pipeline.launch.settings import MPS, NO_SHARING
+
+MOST_WORKERS = 1_000
+# Of a streaming job with Streaming Engine that is given no maximum.
+DEFAULT_MOST_WORKERS = 100
+LOWEST_HINT = 0.1
+HIGHEST_HINT = 0.9
+
+
+def problems(settings: Settings) -> list[str]:
+    """What is wrong with the settings of a command, one problem each; to be asked before anything runs."""
+    found = (rule.problem(settings) for rule in RULES if settings.command in rule.commands)
+    return [problem for problem in found if problem]
+
+
+def _endpoint_with_gpu(settings: Settings) -> str | None:
+    if settings.mode != ENDPOINT or not settings.gpu:
+        return None
+    return (
+        "--gpu: in endpoint mode the workers compute nothing that a GPU speeds up, and you would pay for it; "
+        "leave it out (--gpu= if launch.env sets it) and give the endpoint one: --endpoint-gpu"
+    )
+
+
+def _gpu_misfit(settings: Settings) -> str | None:
+    if not settings.gpu or not settings.machine_type:
+        return None
+    reason = machines.misfit(settings.machine_type, settings.gpu)
+    return f"--machine-type: {reason}" if reason else None
+
+
+def _gpu_left_out(settings: Settings) -> str | None:
+    inside = machines.built_in_gpu(settings.machine_type or "")
+    if inside is None or settings.gpu:
+        return None
+    return (
+        f"--machine-type: {settings.machine_type} comes with GPUs, which get no driver unless they are asked "
+        f"for: add --gpu={inside}, or take a machine without"
+    )
+
+
+def _machine_not_supported(settings: Settings) -> str | None:
+    machine = settings.machine_type or ""
+    if machines.has_shared_core(machine):
+        return f"--machine-type: Dataflow does not support shared cores, as in {machine}: take n1-standard-2"
+    if machines.is_arm(machine):
+        return f"--machine-type: {machine} is Arm and the image is built for x86: take n1-standard-2"
+    return None
+
+
+def _sharing_without_gpu(settings: Settings) -> str | None:
+    if settings.gpu or settings.gpu_sharing == NO_SHARING:
+        return None
+    return (
+        f"--gpu-sharing: {settings.gpu_sharing} shares a GPU, and there is none: add --gpu, or leave it out"
+    )
+
+
+def _mps_on_several_gpus(settings: Settings) -> str | None:
+    if settings.gpu_sharing != MPS or not settings.gpu or settings.gpu.count == 1:
+        return None
+    return (
+        f"--gpu-sharing: Dataflow supports mps with one GPU a worker, not {settings.gpu.count}: "
+        f"take --gpu={settings.gpu.type}:1"
+    )
+
+
+def _small_disk(settings: Settings) -> str | None:
+    if not settings.gpu or settings.disk_gb is None or settings.disk_gb >= job.GPU_DISK_GB:
+        return None
+    return (
+        f"--disk-gb: {settings.disk_gb} is too small for an image with CUDA: with --gpu take "
+        f"{job.GPU_DISK_GB} or more"
+    )
+
+
+def _min_above_max(settings: Settings) -> str | None:
+    fewest, most = settings.min_workers, settings.max_workers
+    if fewest is None or (most is None and settings.command == "update"):
+        return None
+    if most is None and fewest > DEFAULT_MOST_WORKERS:
+        return f"--min-workers: {fewest} is above {DEFAULT_MOST_WORKERS}, the default of --max-workers"
+    if most is not None and fewest > most:
+        return f"--min-workers: {fewest} is above --max-workers, {most}"
+    return None
+
+
+def _too_many_workers(name: str) -> Callable[[Settings], str | None]:
+    def problem(settings: Settings) -> str | None:
+        workers = getattr(settings, name.replace("-", "_"))
+        if workers is None or workers <= MOST_WORKERS:
+            return None
+        return f"--{name}: a job has at most {MOST_WORKERS:,} workers, not {workers:,}: take larger machines"
+
+    return problem
+
+
+def _outside_the_range(settings: Settings) -> str | None:
+    if settings.num_workers is None:
+        return None
+    if settings.min_workers is not None and settings.num_workers < settings.min_workers:
+        return f"--num-workers: {settings.num_workers} is below --min-workers, {settings.min_workers}"
+    if settings.max_workers is not None and settings.num_workers > settings.max_workers:
+        return f"--num-workers: {settings.num_workers} is above --max-workers, {settings.max_workers}"
+    return None
+
+
+def _hint(settings: Settings) -> str | None:
+    hint = settings.utilization_hint
+    if not isinstance(hint, float) or LOWEST_HINT <= hint <= HIGHEST_HINT:
+        return None
+    return (
+        f"--utilization-hint: {hint:g} is outside {LOWEST_HINT} to {HIGHEST_HINT}; it is a share of "
+        "the CPUs, as in 0.6"
+    )
+
+
+def _zone_elsewhere(settings: Settings) -> str | None:
+    zone = settings.worker_zone
+    if zone is None or zone.rpartition("-")[0] == settings.region:
+        return None
+    return f"--worker-zone: {zone} is not in --region, {settings.region}: take a zone of that region"
+
+
+def _subnetwork_elsewhere(settings: Settings) -> str | None:
+    parts = (settings.subnetwork or "").split("/")
+    if "regions" not in parts[:-1] or parts[parts.index("regions") + 1] == settings.region:
+        return None
+    return (
+        f"--subnetwork: {settings.subnetwork} is not in --region, {settings.region}: take one of that region"
+    )
+
+
+def _subnetwork_without_region(settings: Settings) -> str | None:
+    if settings.subnetwork is None or "regions/" in settings.subnetwork:
+        return None
+    return (
+        f"--subnetwork: Dataflow takes no bare name: write regions/{settings.region}/subnetworks/"
+        f"{settings.subnetwork}"
+    )
+
+
+def _nothing_to_change(settings: Settings) -> str | None:
+    if any(v is not None for v in (settings.min_workers, settings.max_workers, settings.utilization_hint)):
+        return None
+    return "nothing to change: give --min-workers, --max-workers or --utilization-hint"
+
+
+_UPDATE = ("update",)
+RULES = (
+    Rule("endpoint mode with a GPU", LAUNCHES, _endpoint_with_gpu),
+    Rule("GPU and machine that do not fit", LAUNCHES, _gpu_misfit),
+    Rule("GPU machine without its GPU", LAUNCHES, _gpu_left_out),
+    Rule("machine that Dataflow does not support", LAUNCHES, _machine_not_supported),
+    Rule("sharing without a GPU", LAUNCHES, _sharing_without_gpu),
+    Rule("MPS with several GPUs", LAUNCHES, _mps_on_several_gpus),
+    Rule("disk too small for a GPU image", LAUNCHES, _small_disk),
+    Rule("min above max", (*LAUNCHES, *_UPDATE), _min_above_max),
+    Rule("min above 1,000", (*LAUNCHES, *_UPDATE), _too_many_workers("min-workers")),
+    Rule("max above 1,000", (*LAUNCHES, *_UPDATE), _too_many_workers("max-workers")),
+    Rule("initial workers outside the range", LAUNCHES, _outside_the_range),
+    Rule("hint outside 0.1 to 0.9", (*LAUNCHES, *_UPDATE), _hint),
+    Rule("zone outside the region", LAUNCHES, _zone_elsewhere),
+    Rule("subnetwork outside the region", LAUNCHES, _subnetwork_elsewhere),
+    Rule("subnetwork without its region", LAUNCHES, _subnetwork_without_region),
+    Rule("nothing to change", _UPDATE, _nothing_to_change),
+    *JOB_FLAG_RULES,
+)

@@ -1,0 +1,74 @@
+"""A job that runs already: from its name to its id, and commands on it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.launch.gcloud import where
+from pipeline.launch.setting import Settings
+from pipeline.launch.shell import CommandError, Shell
+from pipeline.launch.values import is_job_id
+
+
+class RunningJob:
+    """The job that `settings.job` names, by its name or its id.
+
+    Under dry_run a name is turned into the id by the shell that the lines are pasted into.
+
+    Raises CommandError where no job of that name is active, or more than one.
+    """
+
+    def __init__(self, settings: Settings, shell: Shell) -> None:
+        self._settings = settings
+        self._shell = shell
+        self.name = settings.job
+        self._id = self.name if is_job_id(self.name) else self._find()
+
+    @property
+    def id(self) -> str:
+        """The job's id; under dry_run, where nobody has looked a name up, the variable that holds it."""
+        return self._id or "$JOB_ID"
+
+    def change(self, before: Sequence[str], after: Sequence[str] = ()) -> None:
+        """Runs the command `before`, the job's id, its project and region, `after`."""
+        if not self._printed(before, after):
+            self._shell.run(self._argv(before, after))
+
+    def read(self, before: Sequence[str], after: Sequence[str] = ()) -> Any:
+        """The same for a command that only reads: the value that it prints as JSON, None under dry_run."""
+        after = [*after, "--format=json"]
+        return None if self._printed(before, after) else self._shell.read(self._argv(before, after))
+
+    def _argv(self, before: Sequence[str], after: Sequence[str]) -> list[str]:
+        return [*before, self.id, *where(self._settings), *after]
+
+    def _printed(self, before: Sequence[str], after: Sequence[str]) -> bool:
+        if self._id is not None:
+            return False
+        flags = shlex.join([*where(self._settings), *after])
+        print(f'{shlex.join(before)} "$JOB_ID" {flags}', file=self._shell.out)
+        return True
+
+    def _find(self) -> str | None:
+        settings, shell = self._settings, self._shell
+        listing = [
+            *("gcloud", "dataflow", "jobs", "list"),
+            *where(settings),
+            "--status=active",
+            f"--filter=name={self.name}",
+        ]
+        if shell.dry_run:
+            print(f"JOB_ID=$({shlex.join([*listing, '--format=value(id)'])})", file=shell.out)
+            return None
+        # The filter also finds parts of names that dashes separate.
+        found = [job for job in shell.read([*listing, "--format=json"]) if job["name"] == self.name]
+        if not found:
+            raise CommandError(
+                f"no active job is named {self.name} in {settings.region}: see the name, --project, --region"
+            )
+        if len(found) > 1:
+            ids = ", ".join(job["id"] for job in found)
+            raise CommandError(f"{len(found)} active jobs are named {self.name}: give one's id: {ids}")
+        return found[0]["id"]

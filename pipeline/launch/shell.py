@@ -1,0 +1,137 @@
+"""Running commands for a user: printed instead under --dry-run; refusals are one line, with what to do."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+# What a refusal says (gcloud's stderr, any case) → what to do about it. The first that fits wins.
+_ADVICE = (
+    (
+        "application default credentials|default credentials were not found",
+        "log in for programs, too: gcloud auth application-default login",
+    ),
+    (
+        r"active account|reauthentication|could not automatically determine credentials|unauthenticated"
+        r"|invalid_grant|problem refreshing your current auth tokens",
+        "log in: gcloud auth login",
+    ),
+    (
+        r"has not been used in project|is disabled|service_disabled",
+        "switch the API on: gcloud services enable",
+    ),
+    (
+        r"resource_exhausted|quota|\b429\b",
+        "ask for more quota, or for fewer or smaller machines, or use another region",
+    ),
+    (
+        r"already_exists|already exists|\b409\b|aborted:|conflict",
+        "choose another name, or wait until the other operation on it has ended",
+    ),
+    (
+        r"permission_denied|not have (?:sufficient )?permission|permission denied|\b403\b|forbidden",
+        "the account that gcloud uses (gcloud auth list) needs this permission in the project",
+    ),
+    (r"not_found|not found|\b404\b", "check the name, --project and --region"),
+)
+
+
+class CommandError(Exception):
+    """A command that was refused or could not run. `str()` is one line: what was refused, and what to do."""
+
+
+class Shell:
+    """Runs commands. With `dry_run` prints each to `out` instead, one a line, quoted for pasting."""
+
+    def __init__(self, *, dry_run: bool, out: TextIO | None = None) -> None:
+        self.dry_run = dry_run
+        self.out = sys.stdout if out is None else out
+
+    def run(self, argv: Sequence[str]) -> str:
+        """Runs a command that changes something and returns its stdout; "" under dry_run.
+
+        Raises CommandError where the command is missing or ends with another code than 0.
+        """
+        if self.dry_run:
+            print(shlex.join(argv), file=self.out)
+            return ""
+        try:
+            ended = subprocess.run(
+                argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            )
+        except OSError as error:
+            raise CommandError(_not_started(argv[0], error)) from None
+        # `gcloud dataflow jobs drain` and `cancel` end with 0 where they were refused.
+        if ended.returncode or re.search(r"^Failed to ", ended.stderr, re.MULTILINE):
+            raise CommandError(_ended_badly(argv, ended.stderr, ended.returncode))
+        return ended.stdout
+
+    def note(self, text: str) -> None:
+        """Tells the user what goes on; under dry_run as a comment, so that all of it can be pasted."""
+        print(f"# {text}" if self.dry_run else text, file=self.out)
+
+    def read(self, argv: Sequence[str]) -> Any:
+        """Runs a command that only reads and prints JSON (`… --format=json`), and returns the value.
+
+        Under dry_run prints the command, too, and returns None.
+
+        Raises CommandError as `run` does, and where what it printed is not JSON.
+        """
+        printed = self.run(argv)
+        if self.dry_run:
+            return None
+        try:
+            return json.loads(printed)
+        except ValueError:
+            raise CommandError(f"{_name(argv)}: expected JSON, it printed {printed[:80]!r}") from None
+
+
+def refusal(what: str, said: str) -> str:
+    """One line: what was asked for, what was said to it, and what to do about that where it is known."""
+    advice = next((advice for pattern, advice in _ADVICE if re.search(pattern, said, re.IGNORECASE)), None)
+    return f"{what}: {' '.join(said.split())}" + (f" – {advice}" if advice else "")
+
+
+def _not_started(program: str, error: OSError) -> str:
+    if not isinstance(error, FileNotFoundError):
+        return f"{program} cannot be started: {error.strerror}"
+    if program == "gcloud":
+        return (
+            "gcloud was not found: install the Google Cloud CLI (https://cloud.google.com/sdk/docs/install)"
+        )
+    return f"{program} was not found: install it, or put its folder on PATH"
+
+
+def _ended_badly(argv: Sequence[str], stderr: str, code: int) -> str:
+    return refusal(_name(argv), _said(stderr) or f"it ended with exit code {code} and said nothing")
+
+
+def _said(stderr: str) -> str:
+    """The reason in a command's stderr, on one line: gcloud's own after ERROR, else the last line."""
+    # Hints of gcloud's own that are the same whatever went wrong.
+    stderr = re.sub(r" This command is authenticated .*? property\b\.?", "", stderr)
+    stderr = re.sub(r" Ensure that you have permission to access the job and .*", "", stderr)
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    for place, line in enumerate(lines):
+        if found := re.match(r"(?:ERROR: (?:\([\w.-]+\) )?|(?=Failed to ))(.*)", line):
+            # What follows in plain lines belongs to it; gcloud's details (YAML, hints) do not.
+            rest = []
+            for later in lines[place + 1 :]:
+                if later.endswith(":") or re.match(r"[-'{$]|ERROR: |\w+:|To |Please ", later):
+                    break
+                rest.append(later)
+            return " ".join([found[1], *rest]).strip().rstrip(".")
+    return lines[-1].rstrip(".") if lines else ""
+
+
+def _name(argv: Sequence[str]) -> str:
+    """`gcloud ai endpoints create` of a whole command: its words before the first flag or value."""
+    words: list[str] = []
+    for word in argv:
+        if not re.fullmatch(r"[a-z][a-z-]*", word) and words:
+            break
+        words.append(word)
+    return " ".join(words)

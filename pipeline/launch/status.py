@@ -1,0 +1,68 @@
+"""`./launch.sh status`. What cannot be read is shown as -, never as 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.launch.monitoring import Monitoring
+from pipeline.launch.running_job import RunningJob
+from pipeline.launch.setting import Settings
+from pipeline.launch.shell import CommandError, Shell
+
+# Metrics of Cloud Monitoring: https://cloud.google.com/monitoring/api/metrics_gcp_d_h#gcp-dataflow
+WORKERS = "active_worker_instances"
+MIN_WORKERS = "min_worker_instances_limit"
+MAX_WORKERS = "max_worker_instances_limit"
+BACKLOG_S = "estimated_backlog_processing_time"
+LAG_S = "system_lag"
+METRICS = (WORKERS, MIN_WORKERS, MAX_WORKERS, BACKLOG_S, LAG_S)
+
+
+def show(settings: Settings, shell: Shell) -> None:
+    """Prints a job's state, workers, backlog and lag. Raises CommandError where the job cannot be read.
+
+    Metrics that cannot be read are no error: a note says why.
+    """
+    running = RunningJob(settings, shell)
+    described = running.read(("gcloud", "dataflow", "jobs", "describe"), ("--full",)) or {}
+    values = _metrics(settings, shell, running)
+    if shell.dry_run:
+        return
+    changed = described.get("runtimeUpdatableParams", {})
+    state = described.get("currentState", "")
+    rows = (
+        ("job", f"{described.get('name', running.name)}, {running.id}"),
+        ("state", state.removeprefix("JOB_STATE_").lower() or "-"),
+        ("workers now", _whole(values.get(WORKERS))),
+        ("workers min", _limit(changed, "minNumWorkers", values.get(MIN_WORKERS))),
+        ("workers max", _limit(changed, "maxNumWorkers", values.get(MAX_WORKERS))),
+        ("hint", str(changed.get("workerUtilizationHint", "-"))),
+        ("backlog", _seconds(values.get(BACKLOG_S))),
+        ("lag", _seconds(values.get(LAG_S))),
+    )
+    for name, value in rows:
+        print(f"{name:<12} {value}", file=shell.out)
+
+
+def _metrics(settings: Settings, shell: Shell, running: RunningJob) -> Mapping[str, float | None]:
+    values: dict[str, float | None] = {}
+    try:
+        monitoring = Monitoring(shell, settings.project)
+        for metric in METRICS:
+            values[metric] = monitoring.latest(metric, running.id)
+    except (OSError, CommandError) as error:
+        shell.note(f"metrics cannot be read: {error}; the account needs roles/monitoring.viewer")
+    return values
+
+
+def _limit(changed: Mapping[str, Any], name: str, metric: float | None) -> str:
+    return str(changed[name]) if name in changed else _whole(metric)
+
+
+def _whole(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f} s"

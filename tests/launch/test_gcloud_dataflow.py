@@ -1,0 +1,193 @@
+"""run, replace, update, status, drain, cancel with the real gcloud, against a server on loopback."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.launch.__main__ import main
+from tests.launch.cloud import JOB_ID, PROJECT, REGION, Cloud
+from tests.launch.test_dry_run import JOB_FLAGS
+
+pytestmark = pytest.mark.skipif(not shutil.which("gcloud"), reason="needs the Google Cloud CLI (gcloud)")
+
+JOBS = f"/v1b3/projects/{PROJECT}/locations/{REGION}/jobs"
+LAUNCH = f"/v1b3/projects/{PROJECT}/locations/{REGION}/flexTemplates:launch"
+IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/inference/worker"
+ENVIRON = {
+    "LAUNCH_PROJECT": PROJECT,
+    "LAUNCH_REGION": REGION,
+    "LAUNCH_BUCKET": "gs://shop-bucket",
+    "LAUNCH_IMAGE": IMAGE,
+    "LAUNCH_TAG": "1",
+}
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    with Cloud() as running:
+        for name, value in running.environment(tmp_path).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_MONITORING", running.address)
+        yield running
+
+
+def launch(*argv: str) -> int:
+    return main(argv, ENVIRON, Path("no-launch.env"))
+
+
+def test_run(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--model-path=/m.pt2", "--gpu=nvidia-l4:1", "--gpu-sharing=mps", "--min-workers=2")
+    more = ("--max-workers=9", "--num-workers=3", "--utilization-hint=0.6", "--harness-threads=4")
+    assert launch("run", *flags, *more, "--public-ips=false", "--", *JOB_FLAGS, "--experiments=a") == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"launched streaming-inference: {JOB_ID}"
+    (request,) = cloud.sent("POST", LAUNCH)
+    sent = request.body["launchParameter"]
+    assert sent["jobName"] == "streaming-inference"
+    assert sent["containerSpecGcsPath"] == "gs://shop-bucket/templates/worker-1-gpu.json"
+    assert sent["parameters"] == {
+        "inference_mode": "local",
+        "model_path": "/m.pt2",
+        **dict(flag.removeprefix("--").split("=", 1) for flag in JOB_FLAGS),
+        "sdk_container_image": f"{IMAGE}:1-gpu",
+        "dataflow_service_options": "min_num_workers=2,worker_utilization_hint=0.6,"
+        "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver;use_nvidia_mps",
+        "disk_size_gb": "50",
+        "number_of_worker_harness_threads": "4",
+    }
+    environment = {name: value for name, value in sent["environment"].items() if value}
+    assert environment == {
+        "numWorkers": 3,
+        "maxWorkers": 9,
+        "machineType": "g2-standard-4",
+        "enableStreamingEngine": True,
+        "additionalExperiments": ["use_runner_v2", "a"],
+        "ipConfiguration": "WORKER_IP_PRIVATE",
+        "stagingLocation": "gs://shop-bucket/staging",
+        "tempLocation": "gs://shop-bucket/temp",
+    }
+    assert not sent.get("update")
+
+
+def test_replace(cloud: Cloud) -> None:
+    flags = ("--mode=endpoint", "--transform-name-mappings=Old=New")
+    endpoint = ("--endpoint=123", f"--endpoint_location={REGION}")
+    assert launch("replace", "inference", *flags, "--", *JOB_FLAGS, *endpoint) == 0
+    (request,) = cloud.sent("POST", LAUNCH)
+    sent = request.body["launchParameter"]
+    assert sent["jobName"] == "inference"
+    assert sent["update"] is True
+    assert sent["transformNameMappings"] == {"Old": "New"}
+    assert sent["environment"]["enableStreamingEngine"] is True
+    assert sent["parameters"]["inference_mode"] == "endpoint"
+
+
+def test_update_finds_the_job_by_its_name(cloud: Cloud) -> None:
+    assert launch("update", "inference", "--min-workers=2", "--max-workers=9", "--utilization-hint=0.6") == 0
+    (request,) = cloud.sent("PUT", f"{JOBS}/{JOB_ID}")
+    wanted = {"minNumWorkers": 2, "maxNumWorkers": 9, "workerUtilizationHint": 0.6}
+    assert request.body["runtimeUpdatableParams"] == wanted
+    (mask,) = request.query["updateMask"]
+    assert set(mask.split(",")) == {
+        "runtime_updatable_params.min_num_workers",
+        "runtime_updatable_params.max_num_workers",
+        "runtime_updatable_params.worker_utilization_hint",
+    }
+
+
+def test_update_takes_the_hint_away(cloud: Cloud) -> None:
+    assert launch("update", JOB_ID, "--utilization-hint=none") == 0
+    (request,) = cloud.sent("PUT", f"{JOBS}/{JOB_ID}")
+    assert request.query["updateMask"] == ["runtime_updatable_params.worker_utilization_hint"]
+    assert not request.body.get("runtimeUpdatableParams", {}).get("workerUtilizationHint")
+
+
+@pytest.mark.parametrize(
+    ("command", "state"), [("drain", "JOB_STATE_DRAINED"), ("cancel", "JOB_STATE_CANCELLED")]
+)
+def test_end(cloud: Cloud, command: str, state: str) -> None:
+    assert launch(command, JOB_ID, *(["--yes"] if command == "cancel" else [])) == 0
+    (request,) = cloud.sent("PUT", f"{JOBS}/{JOB_ID}")
+    assert request.body["requestedState"] == state
+
+
+def test_status(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    values = {"active_worker_instances": [{"int64Value": "3"}], "system_lag": [{"int64Value": "4"}]}
+    values["system_lag"].append({"int64Value": "7"})
+    values["max_worker_instances_limit"] = [{"int64Value": "9"}]
+
+    def series(request) -> dict:  # type: ignore[no-untyped-def, type-arg]
+        (asked,) = request.query["filter"]
+        assert f'metric.labels.job_id="{JOB_ID}"' in asked
+        name = asked.split('"')[1].rpartition("/")[2]
+        return {"timeSeries": [{"points": [{"value": value}]} for value in values.get(name, [])]}
+
+    cloud.answer("GET", f"/v3/projects/{PROJECT}/timeSeries", series)
+    assert launch("status", JOB_ID) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"job          inference, {JOB_ID}",
+        "state        running",
+        "workers now  3",
+        "workers min  -",
+        "workers max  9",
+        "hint         -",
+        "backlog      -",
+        "lag          7 s",
+    ]
+
+
+def test_status_without_metrics(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.refuse("GET", f"/v3/projects/{PROJECT}/timeSeries", 403, "no")
+    assert launch("status", JOB_ID) == 0
+    printed = capsys.readouterr().out
+    assert "metrics cannot be read: Cloud Monitoring answered 403" in printed
+    assert "workers now  -\n" in printed
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "said"),
+    [
+        (403, "(1a2b): dataflow.jobs.create is missing", "dataflow.jobs.create is missing"),
+        (404, "(1a2b): The template was not found", "The template was not found"),
+        (409, "(1a2b): There is already an active job named streaming-inference", "choose another name"),
+        (429, "Quota exceeded for quota metric 'CPUS'", "ask for more quota"),
+    ],
+)
+def test_a_refusal_is_one_line(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], status: int, message: str, said: str
+) -> None:
+    cloud.refuse("POST", LAUNCH, status, message)
+    assert launch("run", "--model-path=/m.pt2", "--", *JOB_FLAGS) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("gcloud dataflow flex-template run")
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [
+        ([], "no active job is named shop"),
+        (
+            [("1", "shop"), ("2", "shop"), ("3", "shop-two")],
+            "2 active jobs are named shop: give one's id: 1, 2",
+        ),
+    ],
+)
+def test_a_name_that_is_not_one_job(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], jobs: list[tuple[str, str]], said: str
+) -> None:
+    common = {
+        "currentState": "JOB_STATE_RUNNING",
+        "type": "JOB_TYPE_STREAMING",
+        "createTime": "2026-01-02T03:04:05Z",
+        "currentStateTime": "2026-01-02T03:04:05Z",
+        "location": REGION,
+    }
+    listed = [{**common, "id": number, "name": name} for number, name in jobs]
+    cloud.answer("GET", JOBS, {"jobs": listed})
+    assert launch("drain", "shop") == 1
+    assert said in capsys.readouterr().err
+    assert cloud.sent("PUT", ".*") == []

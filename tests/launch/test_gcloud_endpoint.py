@@ -1,0 +1,249 @@
+"""`./launch.sh endpoint …` with the real gcloud and the REST calls, against a server on loopback."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.launch import endpoint_commands, rest
+from pipeline.launch.__main__ import main
+from pipeline.launch.setting import SettingsError
+from pipeline.launch.settings import parse
+from pipeline.launch.shell import CommandError, Shell
+from tests.launch.cloud import PROJECT, REGION, Cloud
+
+pytestmark = pytest.mark.skipif(not shutil.which("gcloud"), reason="needs the Google Cloud CLI (gcloud)")
+
+LOCATION = f"projects/{PROJECT}/locations/{REGION}"
+IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/images/serving:1"
+UPLOAD = ("--model-uri=gs://shop-models/m", f"--serving-image={IMAGE}")
+CPU = "aiplatform.googleapis.com/prediction/online/cpu/utilization"
+DUTY_CYCLE = "aiplatform.googleapis.com/prediction/online/accelerator/duty_cycle"
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    with Cloud() as running:
+        for name, value in running.environment(tmp_path).items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+WHERE = (f"--project={PROJECT}", f"--region={REGION}")
+
+
+def run(command: str, *flags: str, dry_run: bool = False) -> list[str]:
+    """The lines that were printed."""
+    out = io.StringIO()
+    settings = parse(command, [*WHERE, *flags], {}, Path("no-launch.env"))
+    endpoint_commands.run(settings, Shell(dry_run=dry_run, out=out))
+    return out.getvalue().splitlines()
+
+
+def only(cloud: Cloud, method: str, path: str) -> Any:
+    (request,) = cloud.sent(method, path)
+    return request.body
+
+
+def test_deploy(cloud: Cloud) -> None:
+    printed = run(
+        "endpoint deploy",
+        *UPLOAD,
+        "--serving-args=--input_shape=3,224 --workers=2",
+        "--min-replicas=1",
+        "--max-replicas=4",
+        "--endpoint-gpu=nvidia-l4:1",
+        "--scaling-metric=cpu-usage=50,gpu-duty-cycle=70",
+    )
+    model = only(cloud, "POST", f"/v1/{LOCATION}/models:upload")
+    assert model["modelId"] == "streaming-inference"
+    assert model["model"] == {
+        "displayName": "streaming-inference",
+        "artifactUri": "gs://shop-models/m",
+        "containerSpec": {
+            "imageUri": IMAGE,
+            "args": ["--input_shape=3,224", "--workers=2"],
+            "predictRoute": "/predict",
+            "healthRoute": "/health",
+            "ports": [{"containerPort": 8080}],
+        },
+    }
+    (made,) = cloud.sent("POST", f"/v1/{LOCATION}/endpoints")
+    assert made.query == {"endpointId": ["streaming-inference"]}
+    assert made.body == {"displayName": "streaming-inference", "dedicatedEndpointEnabled": True}
+    assert made.token == "Bearer not-a-token"
+    deployed = only(cloud, "POST", f"/v1/{LOCATION}/endpoints/streaming-inference:deployModel")
+    assert deployed["trafficSplit"] == {"0": 100}
+    assert deployed["deployedModel"]["model"] == f"{LOCATION}/models/streaming-inference"
+    resources = deployed["deployedModel"]["dedicatedResources"]
+    assert resources.pop("spot", False) is False
+    # gcloud keeps no order of them.
+    assert sorted(resources.pop("autoscalingMetricSpecs"), key=lambda spec: spec["target"]) == [
+        {"metricName": CPU, "target": 50},
+        {"metricName": DUTY_CYCLE, "target": 70},
+    ]
+    assert resources == {
+        "machineSpec": {
+            "machineType": "g2-standard-4",
+            "acceleratorType": "NVIDIA_L4",
+            "acceleratorCount": 1,
+        },
+        "minReplicaCount": 1,
+        "maxReplicaCount": 4,
+    }
+    assert printed[-1] == (
+        f"--endpoint=streaming-inference --endpoint_location={REGION} "
+        f"--endpoint_url=https://1.{REGION}-1.prediction.vertexai.goog"
+    )
+
+
+def test_deploy_with_scale_to_zero(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint_commands, "Rest", lambda *args: rest.Rest(*args, poll_s=0.01))
+    operation = f"projects/1/locations/{REGION}/operations/slow"
+    cloud.answer("POST", r".*:deployModel", {"name": operation})
+    asked: list[Any] = []
+
+    def state(request: Any) -> dict[str, Any]:
+        asked.append(request)
+        return {"name": operation} if len(asked) < 3 else {"name": operation, "done": True, "response": {}}
+
+    cloud.answer("GET", f"/v1beta1/{operation}", state)
+    run("endpoint deploy", "--model=7", "--endpoint=1", "--scale-to-zero", "--min-scaleup-s=600")
+    deployed = only(cloud, "POST", f"/v1beta1/{LOCATION}/endpoints/1:deployModel")
+    assert deployed["deployedModel"]["dedicatedResources"] == {
+        "machineSpec": {"machineType": "n1-standard-4"},
+        "minReplicaCount": 0,
+        "maxReplicaCount": 1,
+        "initialReplicaCount": 1,
+        "scaleToZeroSpec": {"minScaleupPeriod": "600s"},
+    }
+    assert deployed["trafficSplit"] == {"0": 100}
+    assert len(asked) == 3
+    assert cloud.sent("POST", ".*models:upload") == []
+
+
+def test_update(cloud: Cloud) -> None:
+    resources = {"machineSpec": {"machineType": "n1-standard-4"}, "minReplicaCount": 1, "maxReplicaCount": 2}
+    model = {"id": "5", "model": f"{LOCATION}/models/7", "dedicatedResources": resources}
+    cloud.answer("GET", f"/v1/{LOCATION}/endpoints/1", {"name": "1", "deployedModels": [model]})
+    with pytest.raises(SettingsError, match="min-replicas would be 3 and max-replicas 2"):
+        run("endpoint update", "--endpoint=1", "--min-replicas=3")
+    assert cloud.sent("POST", ".*") == []
+
+    run("endpoint update", "--endpoint=1", "--max-replicas=6", "--scaling-metric=cpu-usage=40")
+    counts, metrics = cloud.sent("POST", f"/v1/{LOCATION}/endpoints/1:mutateDeployedModel")
+    assert counts.body == {
+        "deployedModel": {"id": "5", "dedicatedResources": {"maxReplicaCount": 6}},
+        "updateMask": "dedicatedResources.maxReplicaCount",
+    }
+    assert metrics.body == {
+        "deployedModel": {
+            "id": "5",
+            "dedicatedResources": {"autoscalingMetricSpecs": [{"metricName": CPU, "target": 40}]},
+        },
+        "updateMask": "dedicatedResources.autoscalingMetricSpecs",
+    }
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl, which what gcloud cannot do is printed for")
+def test_a_dry_run_pasted_into_a_shell_makes_the_same_calls(cloud: Cloud) -> None:
+    flags = (*UPLOAD, "--serving-args=--input_shape=3,224 --workers=2", "--scale-to-zero", "--max-replicas=2")
+    printed = run("endpoint deploy", *flags, dry_run=True)
+    assert cloud.requests == []
+    subprocess.run(["bash", "-euc", "\n".join(printed)], check=True, capture_output=True, timeout=60)
+    by_hand = list(cloud.requests)
+    cloud.requests.clear()
+    run("endpoint deploy", *flags)
+    assert [request.method for request in by_hand] == ["POST", "POST", "POST", "GET"]
+    assert cloud.requests == by_hand
+
+
+def test_undeploy(cloud: Cloud) -> None:
+    model = {"id": "5", "model": f"{LOCATION}/models/7@2"}
+    cloud.answer("GET", f"/v1/{LOCATION}/endpoints/1", {"name": "1", "deployedModels": [model]})
+    run("endpoint undeploy", "--endpoint=1", "--yes", "--delete")
+    assert only(cloud, "POST", f"/v1/{LOCATION}/endpoints/1:undeployModel")["deployedModelId"] == "5"
+    assert len(cloud.sent("DELETE", f"/v1/{LOCATION}/endpoints/1")) == 1
+    assert len(cloud.sent("DELETE", f"/v1/{LOCATION}/models/7")) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "expected"),
+    [
+        (403, "Permission 'aiplatform.models.upload' denied.", "PERMISSION_DENIED: .* needs this permission"),
+        (404, "The project was not found.", "NOT_FOUND: .* – check the name, --project and --region"),
+        (409, "The model exists.", "ALREADY_EXISTS: .* – choose another name"),
+        (429, "Quota exceeded.", "RESOURCE_EXHAUSTED: .* – ask for more quota"),
+    ],
+)
+def test_a_refusal_by_gcloud_is_one_line(cloud: Cloud, status: int, message: str, expected: str) -> None:
+    cloud.refuse("POST", ".*models:upload", status, message)
+    with pytest.raises(CommandError, match=f"^gcloud ai models upload: {expected}") as caught:
+        run("endpoint deploy", *UPLOAD)
+    assert message.rstrip(".") in str(caught.value)
+    assert "\n" not in str(caught.value)
+    # Nothing goes on after it.
+    assert len(cloud.requests) == len(cloud.sent("POST", ".*models:upload"))
+
+
+def test_exit_codes(cloud: Cloud, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def launched(*argv: str) -> tuple[int, list[str]]:
+        code = main(["endpoint", "update", *WHERE, "--endpoint=3", *argv], {}, tmp_path / "launch.env")
+        return code, capsys.readouterr().err.splitlines()
+
+    cloud.refuse("GET", ".*/endpoints/3", 404, "Endpoint 3 is not found.")
+    code, (said,) = launched("--max-replicas=6")
+    assert code == 1
+    assert said.startswith(
+        "gcloud ai endpoints describe: NOT_FOUND: Endpoint 3 is not found – check the name"
+    )
+    code, (said,) = launched()
+    assert code == 2
+    assert said.startswith("nothing to change")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (403, "PERMISSION_DENIED: no – the account"),
+        (404, "NOT_FOUND: no – check"),
+        (409, "ALREADY_EXISTS: no – choose"),
+        (429, "RESOURCE_EXHAUSTED: no – ask for more quota"),
+    ],
+)
+def test_a_refusal_by_rest_is_one_line(
+    cloud: Cloud, status: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.refuse("POST", ".*/endpoints", status, "no")
+    caller = rest.Rest(Shell(dry_run=False), PROJECT, REGION, poll_s=0.01)
+    monkeypatch.setattr(Shell, "run", lambda shell, argv: "token\n")
+    with pytest.raises(CommandError, match=f"^making it: {expected}"):
+        caller.change("making it", "v1", "endpoints", {})
+
+
+def test_an_operation_that_fails_is_told(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = {"code": 8, "message": "RESOURCE_EXHAUSTED: no\nL4 left"}
+    cloud.answer("POST", ".*:deployModel", {"name": "operations/1", "done": True, "error": error})
+    caller = rest.Rest(Shell(dry_run=False), PROJECT, REGION, poll_s=0.01)
+    monkeypatch.setattr(Shell, "run", lambda shell, argv: "token\n")
+    with pytest.raises(
+        CommandError, match=r"^deploying: RESOURCE_EXHAUSTED: no L4 left – ask for more quota"
+    ):
+        caller.change("deploying", "v1", "endpoints/1:deployModel", {})
+
+
+def test_an_operation_is_not_waited_for_without_end(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.answer("POST", ".*:deployModel", {"name": "operations/1"})
+    monkeypatch.setattr(rest, "OPERATION_WAIT_S", -1.0)
+    monkeypatch.setattr(Shell, "run", lambda shell, argv: "token\n")
+    caller = rest.Rest(Shell(dry_run=False), PROJECT, REGION, poll_s=0.01)
+    with pytest.raises(
+        CommandError, match="^deploying: not done after .* it goes on without us: operations/1"
+    ):
+        caller.change("deploying", "v1", "endpoints/1:deployModel", {})

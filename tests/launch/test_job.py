@@ -1,0 +1,144 @@
+"""What Dataflow is given for which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.launch import gcloud, job
+from pipeline.launch.setting import Settings
+
+Make = Callable[..., Settings]
+
+
+@pytest.mark.parametrize(
+    ("argv", "options"),
+    [
+        ([], []),
+        (["--max-workers=9"], []),
+        (["--min-workers=2", "--max-workers=9"], ["min_num_workers=2"]),
+        (["--utilization-hint=0.60"], ["worker_utilization_hint=0.6"]),
+        (["--utilization-hint=none"], []),
+        (["--gpu=nvidia-l4:2"], ["worker_accelerator=type:nvidia-l4;count:2;install-nvidia-driver"]),
+        (
+            ["--gpu=nvidia-l4", "--gpu-sharing=mps"],
+            ["worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver;use_nvidia_mps"],
+        ),
+        (["--min-workers=2", "--", "--dataflow_service_options=a,b=1"], ["min_num_workers=2", "a", "b=1"]),
+    ],
+)
+def test_service_options(settings: Make, argv: list[str], options: list[str]) -> None:
+    made = settings("run", *argv)
+    assert job.service_options(made) == options
+    assert job.parameters(made).get("dataflow_service_options", "") == ",".join(options)
+
+
+@pytest.mark.parametrize(
+    ("argv", "experiments"),
+    [
+        ([], []),
+        (["--gpu=nvidia-l4"], ["use_runner_v2"]),
+        (
+            ["--gpu=nvidia-l4", "--gpu-sharing=single-process"],
+            ["use_runner_v2", "no_use_multiple_sdk_containers"],
+        ),
+        (["--gpu=nvidia-l4", "--", "--experiments=use_runner_v2,a"], ["use_runner_v2", "a"]),
+    ],
+)
+def test_experiments(settings: Make, argv: list[str], experiments: list[str]) -> None:
+    made = settings("run", *argv)
+    assert job.experiments(made) == experiments
+    flag = [flag for flag in job.gcloud_flags(made) if flag.startswith("--additional-experiments")]
+    assert flag == ([f"--additional-experiments={','.join(experiments)}"] if experiments else [])
+
+
+IMAGE = "us-docker.pkg.dev/shop-project/inference/worker:1"
+
+
+@pytest.mark.parametrize(
+    ("argv", "parameters"),
+    [
+        (["--model-path=/m.pt2"], {"inference_mode": "local", "model_path": "/m.pt2"}),
+        # The other mode's setting may stand in launch.env: it is left out.
+        (["--mode=endpoint", "--model-path=/m.pt2"], {"inference_mode": "endpoint"}),
+        (["--", "--input_shape=3x4"], {"inference_mode": "local", "input_shape": "3x4"}),
+        (
+            ["--disk-gb=80", "--harness-threads=4"],
+            {"inference_mode": "local", "disk_size_gb": "80", "number_of_worker_harness_threads": "4"},
+        ),
+    ],
+)
+def test_parameters(settings: Make, argv: list[str], parameters: dict[str, str]) -> None:
+    expected = {**parameters, "sdk_container_image": f"{IMAGE}-cpu"}
+    assert job.parameters(settings("run", *argv)) == expected
+
+
+def test_a_gpu_brings_its_image_disk_and_machine(settings: Make) -> None:
+    made = settings("run", "--gpu=nvidia-l4:1")
+    assert job.parameters(made)["sdk_container_image"] == f"{IMAGE}-gpu"
+    assert job.parameters(made)["disk_size_gb"] == "50"
+    assert "--worker-machine-type=g2-standard-4" in job.gcloud_flags(made)
+    assert "--template-file-gcs-location=gs://shop-bucket/templates/worker-1-gpu.json" in job.gcloud_flags(
+        made
+    )
+    larger = settings("run", "--gpu=nvidia-l4:1", "--disk-gb=200", "--machine-type=g2-standard-8")
+    assert job.parameters(larger)["disk_size_gb"] == "200"
+    assert "--worker-machine-type=g2-standard-8" in job.gcloud_flags(larger)
+
+
+def test_gcloud_flags(settings: Make) -> None:
+    made = settings(
+        "run",
+        "--min-workers=2",
+        "--max-workers=9",
+        "--num-workers=3",
+        "--machine-type=n1-standard-2",
+        "--worker-zone=us-central1-a",
+        "--service-account=a@shop-project.iam.gserviceaccount.com",
+        "--network=net",
+        "--subnetwork=regions/us-central1/subnetworks/one",
+        "--public-ips=false",
+        "--template=gs://elsewhere/spec.json",
+    )
+    assert job.gcloud_flags(made) == [
+        "--project=shop-project",
+        "--region=us-central1",
+        "--template-file-gcs-location=gs://elsewhere/spec.json",
+        "--staging-location=gs://shop-bucket/staging",
+        "--temp-location=gs://shop-bucket/temp",
+        "--enable-streaming-engine",
+        "--num-workers=3",
+        "--max-workers=9",
+        "--worker-machine-type=n1-standard-2",
+        "--worker-zone=us-central1-a",
+        "--service-account-email=a@shop-project.iam.gserviceaccount.com",
+        "--network=net",
+        "--subnetwork=regions/us-central1/subnetworks/one",
+        "--disable-public-ips",
+        f"--parameters=inference_mode=local,sdk_container_image={IMAGE}-cpu,"
+        "dataflow_service_options=min_num_workers=2",
+    ]
+
+
+@pytest.mark.parametrize("command", ["run", "smoke"])
+def test_streaming_engine_is_always_on(settings: Make, command: str) -> None:
+    assert "--enable-streaming-engine" in job.gcloud_flags(settings(command))
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (["a=1", "b=2"], "a=1,b=2"),
+        (["a=1,2", "b=2"], "^~^a=1,2~b=2"),
+        (["a=1,2", "b=~"], "^;;^a=1,2;;b=~"),
+        (["^a^b"], "^~^^a^b"),
+    ],
+)
+def test_lists_with_commas_get_another_delimiter(values: list[str], text: str) -> None:
+    assert gcloud.comma_list(values) == text
+
+
+def test_a_list_that_no_delimiter_fits() -> None:
+    with pytest.raises(ValueError, match="cannot be passed to gcloud"):
+        gcloud.comma_list([",", "~~~", ";;", "@@"])

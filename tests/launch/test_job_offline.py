@@ -1,0 +1,191 @@
+"""What Dataflow gets for each mode, GPU and way of sharing it: the Job and the graph, built offline."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from apache_beam.portability.api import beam_runner_api_pb2
+
+from pipeline.launch.job import gcloud_flags, parameters
+from pipeline.launch.settings import parse
+from tests.pipeline.staging import Staged, offline_flags, staged, written
+from tests.pipeline.test_options import ENDPOINT, line
+
+IMAGE = "us-central1-docker.pkg.dev/my-project/inference/worker"
+LAUNCH = (
+    "--project=my-project",
+    "--region=us-central1",
+    "--bucket=gs://my-bucket",
+    f"--image={IMAGE}",
+    "--tag=1",
+)
+JOB = (
+    "--input_subscription=projects/my-project/subscriptions/requests",
+    "--output_topic=projects/my-project/topics/results",
+    "--dead_letter_topic=projects/my-project/topics/dead-letters",
+)
+LOCAL_MODE = ("--mode=local", "--model-path=/models/model.pt2")
+MACHINES = {
+    "nvidia-l4:1": "g2-standard-4",
+    "nvidia-tesla-t4:1": "n1-standard-4",
+    "nvidia-tesla-a100:1": "a2-highgpu-1g",
+    "nvidia-h100-80gb:1": "a3-highgpu-1g",
+}
+# The flag of Beam that the template launcher makes of a flag of `gcloud dataflow flex-template run`, whose
+# `environment` it is: https://cloud.google.com/dataflow/docs/reference/rest/v1b3/FlexTemplateRuntimeEnvironment
+# and https://cloud.google.com/dataflow/docs/reference/pipeline-options.
+BEAM_FLAGS = {
+    "num-workers": "num_workers",
+    "max-workers": "max_num_workers",
+    "worker-machine-type": "machine_type",
+    "worker-zone": "worker_zone",
+    "service-account-email": "service_account_email",
+    "network": "network",
+    "subnetwork": "subnetwork",
+}
+# The launch's own, and the places, for which folders stand here.
+NOT_FOR_BEAM = {
+    "project",
+    "region",
+    "template-file-gcs-location",
+    "staging-location",
+    "temp-location",
+    "parameters",
+}
+
+
+def as_launched(*argv: str, job_flags: tuple[str, ...] = JOB) -> list[str]:
+    """The command line that the template launcher starts the job with, but for project and places."""
+    settings = parse("run", [*LAUNCH, *argv, "--", *job_flags], {}, Path("no-launch.env"))
+    flags = [f"--{name}={value}" for name, value in parameters(settings).items()]
+    for text in gcloud_flags(settings):
+        name, _, value = text.removeprefix("--").partition("=")
+        if name == "enable-streaming-engine":
+            flags.append("--enable_streaming_engine")
+        elif name == "disable-public-ips":
+            flags.append("--no_use_public_ips")
+        elif name == "additional-experiments":
+            flags += [f"--experiments={experiment}" for experiment in value.split(",")]
+        elif name not in NOT_FOR_BEAM:
+            flags.append(f"--{BEAM_FLAGS[name]}={value}")
+    return flags
+
+
+def kinds(job: Staged) -> list[str]:
+    urns = [transform.spec.urn for transform in job.proto.components.transforms.values()]
+    return sorted(urn for urn in urns if urn.startswith("beam:transform:pubsub_"))
+
+
+def check_graph(job: Staged, image: str) -> None:
+    assert kinds(job) == ["beam:transform:pubsub_read:v1"] + 3 * ["beam:transform:pubsub_write:v1"]
+    # One environment, the image's: between two nothing is fused, and hints would ask for other workers.
+    (environment_id,) = set(job.leaves.values())
+    environment = job.proto.components.environments[environment_id]
+    assert beam_runner_api_pb2.DockerPayload.FromString(environment.payload).container_image == image
+    assert not environment.resource_hints
+    (pool,) = job.job["environment"]["workerPools"]
+    assert pool["workerHarnessContainerImage"] == image
+    assert [sdk["containerImage"] for sdk in pool["sdkHarnessContainerImages"]] == [image]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "sharing"), list(itertools.product(MACHINES, ("none", "mps", "single-process")))
+)
+def test_gpu(gpu: str, sharing: str, tmp_path: Path) -> None:
+    job = staged(tmp_path, as_launched(*LOCAL_MODE, f"--gpu={gpu}", f"--gpu-sharing={sharing}"))
+    check_graph(job, f"{IMAGE}:1-gpu")
+    environment = job.job["environment"]
+    (pool,) = environment["workerPools"]
+    assert (pool["machineType"], pool["diskSizeGb"]) == (MACHINES[gpu], 50)
+    kind, count = gpu.split(":")
+    mps = ";use_nvidia_mps" if sharing == "mps" else ""
+    assert environment["serviceOptions"] == [
+        f"worker_accelerator=type:{kind};count:{count};install-nvidia-driver{mps}"
+    ]
+    experiments = environment["experiments"]
+    assert {"use_runner_v2", "enable_streaming_engine"} <= set(experiments)
+    single = sharing == "single-process"
+    assert ("no_use_multiple_sdk_containers" in experiments) is single
+    assert ("use_multiple_sdk_containers" in experiments) is not single
+
+
+@pytest.mark.parametrize(
+    ("mode", "job_flags"),
+    [
+        (LOCAL_MODE, JOB),
+        (("--mode=endpoint",), (*JOB, "--endpoint=4711", "--endpoint_location=us-central1")),
+    ],
+    ids=["local", "endpoint"],
+)
+def test_without_a_gpu(mode: tuple[str, ...], job_flags: tuple[str, ...], tmp_path: Path) -> None:
+    workers = (
+        "--min-workers=2",
+        "--num-workers=3",
+        "--max-workers=10",
+        "--utilization-hint=0.6",
+        "--machine-type=n2-standard-4",
+        "--disk-gb=40",
+        "--harness-threads=24",
+        "--public-ips=false",
+        "--service-account=worker@my-project.iam.gserviceaccount.com",
+    )
+    job = staged(tmp_path, as_launched(*mode, *workers, job_flags=job_flags))
+    check_graph(job, f"{IMAGE}:1-cpu")
+    environment = job.job["environment"]
+    (pool,) = environment["workerPools"]
+    assert job.job["type"] == "JOB_TYPE_STREAMING"
+    assert (pool["machineType"], pool["diskSizeGb"]) == ("n2-standard-4", 40)
+    assert (pool["numWorkers"], pool["autoscalingSettings"]["maxNumWorkers"]) == (3, 10)
+    assert pool["numThreadsPerWorker"] == 24
+    assert pool["ipConfiguration"] == "WORKER_IP_PRIVATE"
+    assert environment["serviceAccountEmail"] == "worker@my-project.iam.gserviceaccount.com"
+    # No accelerator, in endpoint mode above all.
+    assert environment["serviceOptions"] == ["min_num_workers=2", "worker_utilization_hint=0.6"]
+    assert "enable_streaming_engine" in environment["experiments"]
+
+
+def test_left_to_the_service(tmp_path: Path) -> None:
+    job = staged(tmp_path, as_launched(*LOCAL_MODE))
+    (pool,) = job.job["environment"]["workerPools"]
+    unset = {"machineType", "diskSizeGb", "numWorkers", "numThreadsPerWorker", "ipConfiguration"}
+    assert not unset & set(pool)
+    assert "serviceOptions" not in job.job["environment"]
+
+
+# Runs the job's main with every way out closed. In endpoint mode without torch, too. (In local mode there is
+# nothing to win: where torch is installed, Beam's own RunInference imports it.)
+LAUNCHER = """
+import os
+import sys
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
+        print("contacted", event, arguments[-1], file=sys.stderr, flush=True)
+        os._exit(9)
+
+sys.addaudithook(refuse)
+if "--inference_mode=endpoint" in sys.argv:
+    sys.modules["torch"] = None
+from pipeline.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("mode", [{}, ENDPOINT], ids=["local", "endpoint"])
+def test_the_launcher_loads_no_model_and_contacts_nobody(mode: dict[str, str], tmp_path: Path) -> None:
+    # A model that is only in the image, and an endpoint that does not exist.
+    flags = line(
+        **{**mode, "model_path": "/no/such/model.pt2"}, output_table="my-project:predictions.results"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", LAUNCHER, *flags, *offline_flags(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert written(tmp_path).job["type"] == "JOB_TYPE_STREAMING"

@@ -1,0 +1,229 @@
+"""Each rule both ways: settings that break this rule only, and settings beside it that are fine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.launch import rules
+from pipeline.launch.setting import Settings
+
+Make = Callable[..., Settings]
+
+# The rule, a command line that breaks it, part of what it says, and one that is close and fine.
+CASES = [
+    (
+        "endpoint mode with a GPU",
+        "run --mode=endpoint --gpu=nvidia-l4",
+        "--gpu: in endpoint mode",
+        "run --mode=endpoint --gpu=",
+    ),
+    (
+        "GPU and machine that do not fit",
+        "run --gpu=nvidia-l4 --machine-type=n1-standard-4",
+        "nvidia-l4 is found on G2 machines only",
+        "run --gpu=nvidia-l4 --machine-type=g2-standard-8",
+    ),
+    (
+        "GPU and machine that do not fit",
+        "run --gpu=nvidia-tesla-a100 --machine-type=g2-standard-4",
+        "nvidia-tesla-a100 is found on A2 machines only",
+        "run --gpu=nvidia-tesla-a100 --machine-type=a2-highgpu-1g",
+    ),
+    (
+        "GPU and machine that do not fit",
+        "run --gpu=nvidia-h100-80gb --machine-type=a2-highgpu-1g",
+        "nvidia-h100-80gb is found on A3 machines only",
+        "run --gpu=nvidia-h100-80gb --machine-type=a3-highgpu-1g",
+    ),
+    (
+        "GPU and machine that do not fit",
+        "run --gpu=nvidia-tesla-t4 --machine-type=n2-standard-4",
+        "nvidia-tesla-t4 is found on N1 machines only",
+        "run --gpu=nvidia-tesla-t4 --machine-type=n1-standard-8",
+    ),
+    (
+        "GPU machine without its GPU",
+        "run --machine-type=g2-standard-4",
+        "add --gpu=nvidia-l4:1",
+        "run --machine-type=g2-standard-4 --gpu=nvidia-l4:1",
+    ),
+    (
+        "machine that Dataflow does not support",
+        "run --machine-type=e2-micro",
+        "does not support shared cores",
+        "run --machine-type=e2-standard-2",
+    ),
+    (
+        "machine that Dataflow does not support",
+        "run --machine-type=t2a-standard-1",
+        "is Arm",
+        "run --machine-type=t2d-standard-1",
+    ),
+    ("sharing without a GPU", "run --gpu-sharing=mps", "add --gpu", "run --gpu-sharing=mps --gpu=nvidia-l4"),
+    (
+        "MPS with several GPUs",
+        "run --gpu=nvidia-l4:2 --gpu-sharing=mps",
+        "with one GPU a worker, not 2",
+        "run --gpu=nvidia-l4:2 --gpu-sharing=single-process",
+    ),
+    (
+        "disk too small for a GPU image",
+        "run --gpu=nvidia-l4 --disk-gb=49",
+        "49 is too small",
+        "run --gpu=nvidia-l4 --disk-gb=50",
+    ),
+    (
+        "min above max",
+        "run --min-workers=3 --max-workers=2",
+        "3 is above --max-workers, 2",
+        "run --min-workers=2 --max-workers=2",
+    ),
+    ("min above max", "run --min-workers=101", "the default of --max-workers", "run --min-workers=100"),
+    (
+        "min above max",
+        "update job --min-workers=3 --max-workers=2",
+        "3 is above --max-workers",
+        "update job --min-workers=101",
+    ),
+    (
+        "min above 1,000",
+        "update job --min-workers=1001",
+        "--min-workers: a job has at most 1,000 workers",
+        "update job --min-workers=1000",
+    ),
+    (
+        "max above 1,000",
+        "run --max-workers=1001",
+        "--max-workers: a job has at most 1,000 workers, not 1,001",
+        "run --max-workers=1000",
+    ),
+    (
+        "initial workers outside the range",
+        "run --num-workers=5 --max-workers=4",
+        "5 is above --max-workers, 4",
+        "run --num-workers=4 --max-workers=4",
+    ),
+    (
+        "initial workers outside the range",
+        "run --num-workers=1 --min-workers=2",
+        "1 is below --min-workers, 2",
+        "run --num-workers=2 --min-workers=2",
+    ),
+    (
+        "hint outside 0.1 to 0.9",
+        "run --utilization-hint=0.95",
+        "0.95 is outside",
+        "run --utilization-hint=0.9",
+    ),
+    (
+        "hint outside 0.1 to 0.9",
+        "update job --utilization-hint=0.05",
+        "0.05 is outside",
+        "update job --utilization-hint=none",
+    ),
+    (
+        "zone outside the region",
+        "run --worker-zone=us-east1-b",
+        "us-east1-b is not in --region, us-central1",
+        "run --worker-zone=us-central1-a",
+    ),
+    (
+        "subnetwork outside the region",
+        "run --subnetwork=regions/us-east1/subnetworks/one",
+        "is not in --region, us-central1",
+        "run --subnetwork=regions/us-central1/subnetworks/one",
+    ),
+    (
+        "subnetwork without its region",
+        "run --subnetwork=one",
+        "write regions/us-central1/subnetworks/one",
+        "run --subnetwork=regions/us-central1/subnetworks/one",
+    ),
+    ("nothing to change", "update job", "nothing to change", "update job --max-workers=3"),
+    (
+        "flag that a setting sets",
+        "run -- --max_num_workers=3",
+        "--max-workers instead of --max_num_workers",
+        "run --max-workers=3",
+    ),
+    (
+        "flag that the template does not declare",
+        "run -- --autoscaling_algorithm=NONE",
+        "--autoscaling_algorithm: no flag of the job",
+        "run -- --max_batch_size=3",
+    ),
+    (
+        "service option that a setting sets",
+        "run -- --dataflow_service_options=min_num_workers=3",
+        "--min-workers instead of min_num_workers",
+        "run -- --dataflow_service_options=enable_google_cloud_profiler",
+    ),
+    (
+        "range or update without Streaming Engine",
+        "run --min-workers=2 -- --enable_streaming_engine=false",
+        "without Streaming Engine a job has no worker range",
+        "run --min-workers=2",
+    ),
+    (
+        "range or update without Streaming Engine",
+        "replace job -- --experiments=a,disable_streaming_engine",
+        "disable_streaming_engine: without Streaming Engine",
+        "replace job -- --experiments=a",
+    ),
+    ("Streaming Engine asked for again", "run -- --enable_streaming_engine=true", "always on here", "run"),
+    (
+        "Runner v2 switched off",
+        "run -- --experiments=disable_runner_v2",
+        "need Runner v2",
+        "run -- --experiments=use_runner_v2",
+    ),
+    (
+        "MPS with a single process",
+        "run --gpu=nvidia-l4 --gpu-sharing=mps -- --experiments=no_use_multiple_sdk_containers",
+        "mps lets several processes use the GPU",
+        "run --gpu=nvidia-l4 -- --experiments=no_use_multiple_sdk_containers",
+    ),
+    (
+        "single process undone",
+        "run --gpu=nvidia-l4 --gpu-sharing=single-process -- --experiments=use_multiple_sdk_containers",
+        "contradicts",
+        "run --gpu=nvidia-l4 -- --experiments=use_multiple_sdk_containers",
+    ),
+    (
+        "right fitting with a GPU",
+        "run --gpu=nvidia-l4 -- --experiments=enable_streaming_rightfitting",
+        "must not stand beside",
+        "run -- --experiments=enable_streaming_rightfitting",
+    ),
+    (
+        "Dataflow Prime",
+        "run -- --dataflow_service_options=enable_prime",
+        "Dataflow Prime ignores",
+        "run -- --dataflow_service_options=enable_prime_x",
+    ),
+    ("FlexRS", "run -- --flexrs_goal=COST_OPTIMIZED", "FlexRS schedules batch jobs only", "run"),
+]
+
+
+@pytest.mark.parametrize(("name", "broken", "reason", "fine"), CASES, ids=[f"{c[0]}: {c[1]}" for c in CASES])
+def test_a_rule_both_ways(settings: Make, name: str, broken: str, reason: str, fine: str) -> None:
+    made = settings(*broken.split())
+    assert [rule.name for rule in rules.RULES if _breaks(rule, made)] == [name]
+    (problem,) = rules.problems(made)
+    assert reason in problem
+    assert rules.problems(settings(*fine.split())) == []
+
+
+def test_each_rule_is_tested() -> None:
+    assert {rule.name for rule in rules.RULES} == {name for name, *_ in CASES}
+
+
+def test_several_problems(settings: Make) -> None:
+    made = settings("run", "--min-workers=3", "--max-workers=2", "--utilization-hint=1", "--gpu-sharing=mps")
+    assert len(rules.problems(made)) == 3
+
+
+def _breaks(rule: rules.Rule, made: Settings) -> bool:
+    return made.command in rule.commands and rule.problem(made) is not None

@@ -1,0 +1,184 @@
+"""Where a setting's value comes from, and how wrong ones are refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.launch.env_file import read_env_file
+from pipeline.launch.setting import Settings, SettingsError
+from pipeline.launch.settings import COMMANDS, SETTINGS, help_text, parse, settings_of
+from tests.launch.conftest import ENVIRON
+
+ROOT = Path(__file__).parents[2]
+Make = Callable[..., Settings]
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "line", "expected"),
+    [
+        ([], None, None, "streaming-inference"),
+        ([], None, "from-file", "from-file"),
+        ([], "from-environ", "from-file", "from-environ"),
+        (["--job-name=from-flag"], "from-environ", "from-file", "from-flag"),
+        (["--job-name", "from-flag"], None, None, "from-flag"),
+        (["--job-name="], "from-environ", "from-file", "streaming-inference"),
+        ([], "", "from-file", "streaming-inference"),
+    ],
+)
+def test_flag_then_environment_then_file_then_default(
+    tmp_path: Path, argv: list[str], environ: str | None, line: str | None, expected: str
+) -> None:
+    file = tmp_path / "launch.env"
+    if line is not None:
+        file.write_text(f"LAUNCH_JOB_NAME={line}\n")
+    given = ENVIRON if environ is None else {**ENVIRON, "LAUNCH_JOB_NAME": environ}
+    assert parse("run", argv, given, file).job_name == expected
+
+
+def test_another_file(tmp_path: Path) -> None:
+    (tmp_path / "launch.env").write_text("LAUNCH_TAG=1\n")
+    other = tmp_path / "other.env"
+    other.write_text("LAUNCH_TAG=2\n")
+    given = {name: value for name, value in ENVIRON.items() if name != "LAUNCH_TAG"}
+    default = tmp_path / "launch.env"
+    assert parse("run", [], given, default).tag == "1"
+    assert parse("run", ["--env-file", str(other)], given, default).tag == "2"
+    assert parse("run", [], {**given, "LAUNCH_ENV_FILE": str(other)}, default).tag == "2"
+    with pytest.raises(SettingsError, match=r"nothing\.env: cannot be read: No such file"):
+        parse("run", [f"--env-file={tmp_path / 'nothing.env'}"], given, default)
+
+
+def test_lines_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "launch.env"
+    file.write_text(
+        "# a comment\n\nLAUNCH_TAG=1 # after a blank\nexport LAUNCH_REGION='us-east1'\n"
+        'LAUNCH_SERVING_ARGS="--workers=4 $HOME"\nLAUNCH_GPU=\n'
+    )
+    known = {setting.variable for setting in SETTINGS}
+    assert read_env_file(file, known) == (
+        {
+            "LAUNCH_TAG": "1",
+            "LAUNCH_REGION": "us-east1",
+            "LAUNCH_SERVING_ARGS": "--workers=4 $HOME",
+            "LAUNCH_GPU": "",
+        },
+        [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            "LAUNCH_MINWORKERS=1",
+            "line 2: there is no setting LAUNCH_MINWORKERS; did you mean LAUNCH_MIN_WORKERS?",
+        ),
+        ("COLOUR=red", "line 2: there is no setting COLOUR; see launch.env.example"),
+        ("LAUNCH_TAG=a b", "line 2: not KEY=value"),
+        ("LAUNCH_REGION=us-east1", "line 2: LAUNCH_REGION is given a second time"),
+    ],
+)
+def test_a_wrong_line_is_refused_by_its_number(tmp_path: Path, line: str, problem: str) -> None:
+    file = tmp_path / "launch.env"
+    file.write_text(f"LAUNCH_REGION=us-central1\n{line}\n")
+    with pytest.raises(SettingsError, match=re.escape(problem)):
+        parse("run", [], ENVIRON, file)
+
+
+@pytest.mark.parametrize(
+    ("command", "argv", "problem"),
+    [
+        ("run", ["--min-workers=0"], "--min-workers: '0' is not a whole number from 1"),
+        ("run", ["--min-workers"], "--min-workers: needs a value"),
+        ("run", ["--min-workers", "--yes"], "--min-workers: needs a value"),
+        ("run", ["--colour=red"], "--colour: run has no such flag"),
+        ("run", ["--gpu=l4"], "--gpu: 'l4' is not one of"),
+        ("run", ["--mode=cloud"], "--mode: 'cloud' is not one of: local, endpoint"),
+        ("run", ["--tag=latest"], "--tag: latest is refused"),
+        ("run", ["--image=worker"], "--image: 'worker' is not the name of an image"),
+        ("run", ["--image=us-docker.pkg.dev/p/r/worker:1"], "without its tag"),
+        ("run", ["--bucket=shop"], "--bucket: 'shop' is not a Cloud Storage path"),
+        ("run", ["--region=US"], "--region: 'US' is not a region"),
+        ("run", ["--project=ab"], "--project: 'ab' is not a project id"),
+        ("run", ["--worker-zone=us-central1"], "is not a zone"),
+        ("run", ["--service-account=me"], "is not an email"),
+        ("run", ["--public-ips=no"], "neither true nor false"),
+        ("run", ["--utilization-hint=half"], "neither a number such as 0.6 nor none"),
+        ("run", ["--machine-type=big"], "is not a machine type"),
+        ("run", ["--job-name=My_Job"], "is not the name of a job"),
+        ("run", ["--harness-threads=0"], "from 1 to 1000"),
+        ("run", ["job"], "job: not a flag"),
+        ("run", ["--", "--input_shape", "30"], "a flag of the job is written --name=value"),
+        ("run", ["--", "--a=1", "--a=2"], "--a: given twice"),
+        ("update", ["job", "--", "--a=1"], "--: update takes no flags of the job"),
+        ("update", ["--min-workers=1"], "JOB: missing"),
+        ("update", ["a", "b"], "b: not a flag"),
+        ("drain", ["My_Job"], "JOB: 'My_Job' is not the name of a job"),
+        ("build", ["tpu"], "VARIANT: 'tpu' is not one of: cpu, gpu"),
+        ("replace", ["2026-01-02_03_04_05-123"], "is not the name of a job"),
+        ("replace", ["job", "--transform-name-mappings=a"], "is not old=new,old=new"),
+    ],
+)
+def test_wrong_settings(settings: Make, command: str, argv: list[str], problem: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(problem)):
+        settings(command, *argv)
+
+
+def test_every_problem_is_listed(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as error:
+        parse("run", ["--gpu=l4", "--disk-gb=x"], {"LAUNCH_TAG": "latest"}, tmp_path / "launch.env")
+    lines = str(error.value).splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "--project",
+        "--region",
+        "--bucket",
+        "--image",
+        "LAUNCH_TAG",
+        "--gpu",
+        "--disk-gb",
+    ]
+
+
+def test_what_changes_a_job_comes_from_flags_only(tmp_path: Path) -> None:
+    given = {**ENVIRON, "LAUNCH_MIN_WORKERS": "5", "LAUNCH_YES": "true"}
+    assert parse("run", [], given, tmp_path / "none").min_workers == 5
+    assert parse("update", ["job", "--max-workers=7"], given, tmp_path / "none").min_workers is None
+    assert parse("cancel", ["job"], given, tmp_path / "none").yes is False
+
+
+def test_job_flags_and_switches(settings: Make) -> None:
+    made = settings("run", "--dry-run", "--", "--experiments=a", "--input_shape=3x4", "--experiments=b,c")
+    assert made.dry_run is True
+    assert made.job_flags == {"experiments": "a,b,c", "input_shape": "3x4"}
+    assert settings("run", "--dry-run=false").dry_run is False
+    with pytest.raises(AttributeError, match="has no setting 'gpu'"):
+        _ = settings("drain", "job").gpu
+
+
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
+def test_help_lists_each_flag(command: str) -> None:
+    shown = help_text(command)
+    assert shown.startswith(f"usage: ./launch.sh {command}")
+    for setting in settings_of(command):
+        assert f"\n  --{setting.name}\n" in shown
+
+
+def test_the_example_holds_each_setting_that_a_file_may_set() -> None:
+    text = (ROOT / "launch.env.example").read_text()
+    shown = re.findall(r"^#?(LAUNCH_\w+)=(.*)$", text, re.MULTILINE)
+    from_file = {s.variable for s in SETTINGS if set(s.commands) - set(s.from_flag_only)} - {"LAUNCH_DRY_RUN"}
+    assert {name for name, _ in shown} == from_file
+    assert len(shown) == len(from_file)
+    for name, value in shown:
+        for setting in SETTINGS:
+            if setting.variable == name:
+                setting.parse(value.strip("'"))
+
+
+def test_the_example_is_a_launch_env(tmp_path: Path) -> None:
+    assert parse("run", [], {}, ROOT / "launch.env.example").project == "my-project"
+    assert "/launch.env\n" in (ROOT / ".gitignore").read_text()

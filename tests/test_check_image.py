@@ -1,0 +1,200 @@
+"""docker/check_image.sh: the script against a stand-in for the docker program, its checks each by itself.
+
+The stand-in only records how it is called: no container engine runs where the tests do.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "docker/check_image.sh"
+PROGRAM = ROOT / "docker/inside_image.py"
+
+_DOCKER = """#!/usr/bin/env bash
+echo "$@" >>"$RECORD/calls"
+case $* in
+*--entrypoint*) cat >"$RECORD/program"; exit "$INSIDE" ;;
+*) echo "2026/11/24 00:00:00 $SAID" >&2; exit 1 ;;
+esac
+"""
+
+Check = Callable[..., tuple[subprocess.CompletedProcess[str], list[str]]]
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    docker = tmp_path / "docker"
+    docker.write_text(_DOCKER)
+    docker.chmod(0o755)
+
+    def run(
+        *arguments: str, inside: int = 0, said: str = "No id provided."
+    ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        found = subprocess.run(
+            [SCRIPT, *arguments],
+            env={**os.environ, "PATH": path, "RECORD": str(tmp_path), "INSIDE": str(inside), "SAID": said},
+            capture_output=True,
+            text=True,
+        )
+        calls = tmp_path / "calls"
+        return found, calls.read_text().splitlines() if calls.exists() else []
+
+    return run
+
+
+def test_a_good_image(check: Check, tmp_path: Path) -> None:
+    found, calls = check("repository/worker:1")
+    assert (found.returncode, found.stdout) == (0, "ok      boot: the entrypoint is Beam's\n"), found.stderr
+    assert calls == [
+        "run --rm repository/worker:1",
+        "run --rm --interactive --entrypoint python repository/worker:1 -",
+    ]
+    assert (tmp_path / "program").read_text() == PROGRAM.read_text()
+
+
+def test_with_a_gpu(check: Check) -> None:
+    found, calls = check("--gpu", "worker:gpu")
+    assert found.returncode == 0
+    assert "--gpu" not in calls[0]
+    assert calls[1].endswith(" --entrypoint python worker:gpu - --gpu")
+    assert "--gpus all" in calls[1] or "/var/lib/nvidia/lib64:/usr/local/nvidia/lib64" in calls[1]
+
+
+def test_another_entrypoint(check: Check) -> None:
+    found, calls = check("worker:1", said="usage: python_template_launcher")
+    assert found.returncode == 1
+    assert "FAILED  boot: the entrypoint is not Beam's boot program; it said: " in found.stdout
+    assert "usage: python_template_launcher" in found.stdout
+    assert len(calls) == 2
+
+
+def test_a_check_inside_fails(check: Check) -> None:
+    found, _ = check("worker:1", inside=1)
+    assert found.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "which image?"),
+        (["a:1", "b:1"], "one image at a time: a:1, or b:1?"),
+        (["a:1", "--cpu"], "there is no flag --cpu"),
+    ],
+)
+def test_wrong_arguments(check: Check, arguments: list[str], reason: str) -> None:
+    found, calls = check(*arguments)
+    assert (found.returncode, calls) == (2, [])
+    assert reason in found.stderr
+
+
+def test_shellcheck() -> None:
+    found = subprocess.run(
+        [Path(sys.executable).with_name("shellcheck"), SCRIPT], capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stdout
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The program, with an empty folder in the place of the image's own."""
+    spec = importlib.util.spec_from_file_location("inside_image", PROGRAM)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "APP", tmp_path)
+    monkeypatch.setattr(module, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(module, "LAUNCHER", tmp_path / "launcher")
+    monkeypatch.setenv("FLEX_TEMPLATE_PYTHON_PY_FILE", str(ROOT / "docker/main.py"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return module
+
+
+def test_packages(inside: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(inside.Failure, match="one .*/requirements-\\*.txt, found 0"):
+        inside.packages()
+    lock = tmp_path / "requirements-cpu.txt"
+    lock.write_text((ROOT / "requirements-cpu.txt").read_text())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(inside, "NEEDED", ("apache-beam", "torch", "the-job"))
+    with pytest.raises(inside.Failure, match="^the-job is not installed$"):
+        inside.packages()
+    own = tmp_path / "the_job-0.1.0.dist-info"
+    own.mkdir()
+    (own / "METADATA").write_text("Metadata-Version: 2.1\nName: the_job\nVersion: 0.1.0\n")
+    assert inside.packages().endswith(", apache-beam 2.77.0, torch 2.13.0, the-job 0.1.0")
+    lock.write_text(lock.read_text().replace("orjson==", "orjson==1"))
+    with pytest.raises(inside.Failure, match=r"^orjson is 3\S+, not 13\S+ as in requirements-cpu.txt$"):
+        inside.packages()
+
+
+def test_launcher(inside: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(inside.Failure, match="there is no program"):
+        inside.launcher()
+    (tmp_path / "launcher").touch(mode=0o755)
+    assert inside.launcher() == str(tmp_path / "launcher")
+
+
+def test_launched_file(inside: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert inside.launched_file() == str(ROOT / "docker/main.py")
+    empty = tmp_path / "main.py"
+    empty.touch()
+    monkeypatch.setenv("FLEX_TEMPLATE_PYTHON_PY_FILE", str(empty))
+    with pytest.raises(inside.Failure, match="does not show the flags of the job"):
+        inside.launched_file()
+    monkeypatch.delenv("FLEX_TEMPLATE_PYTHON_PY_FILE")
+    with pytest.raises(inside.Failure, match="is not set"):
+        inside.launched_file()
+
+
+def test_model(inside: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(inside.Failure, match="no file in"):
+        inside.model()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "model.pt2").touch()
+    assert inside.model() == str(tmp_path / "models" / "model.pt2")
+
+
+def test_imports_want_one_place(inside: ModuleType) -> None:
+    # Here, pipeline is the checkout's.
+    with pytest.raises(inside.Failure, match="installed in one place"):
+        inside.imports()
+
+
+def test_gpu_where_there_is_none(inside: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(inside.Failure, match="sees no GPU"):
+        inside.gpu()
+
+
+def test_each_check_is_a_line(
+    inside: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> str:
+        raise OSError("libcublas.so.13 is missing")
+
+    assert inside.passes(inside.job)
+    assert not inside.passes(inside.launcher)
+    assert not inside.passes(broken)
+    shown = capsys.readouterr().out
+    assert "ok      job: python -m pipeline --help\n" in shown
+    assert "FAILED  launcher: there is no program" in shown
+    assert "FAILED  broken: " in shown
+    assert "libcublas.so.13 is missing" in shown
+
+
+def test_a_failed_program_says_why(inside: ModuleType) -> None:
+    with pytest.raises(inside.Failure, match=r"-c raise SystemExit\(7\) ended with 7"):
+        inside.run(sys.executable, "-c", "raise SystemExit(7)")
