@@ -53,13 +53,12 @@ GOOD = {
 # What both refuse. Some flags take more than a regex can tell of; those have none.
 BAD = {
     "input_subscription": ["requests", "projects/my-project/topics/requests", "projects/p/subscriptions/x12"],
-    "output_topic": ["results", "projects/my-project/topics/goog-x"],
+    "output_topic": ["results", "projects/my-project/topics/1st"],
     "dead_letter_topic": ["projects/my-project/subscriptions/dead-letters"],
     "output_table": ["predictions.results", "my-project.predictions.results", "my-project:d.t.u"],
     "inference_mode": ["remote", "localendpoint"],
     "model_path": [""],
     "model_class": ["Classifier", "a.b:"],
-    "model_params": ["[1]", "16"],
     "max_batch_size": ["1e3", "-1", ""],
     "endpoint_location": ["Belgium", "us central1"],
     "endpoint_url": ["127.0.0.1:8080", "ftp://host/x"],
@@ -119,6 +118,15 @@ def test_what_does_not_fit_the_flag_refuses(name: str) -> None:
         assert not fits(name, value), value
         with pytest.raises(ValueError, match=r"\S"):
             flag_named(name).parse(value)
+
+
+def test_regexes_are_plain() -> None:
+    """The documentation calls them POSIX egrep: no backslashes in sets, no (?…), no repetition above 255."""
+    for name, row in PARAMETERS.items():
+        for regex in row.get("regexes", []):
+            assert "\\" not in regex, name
+            assert "(?" not in regex, name
+            assert all(int(most) <= 255 for most in re.findall(r"(\d+)\}", regex)), name
 
 
 def test_worker_parameters_reach_beam() -> None:
