@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.launch.setting import Settings
+from pipeline.launch.setting import Settings, SettingsError
 
-# For lists whose values hold commas; see `gcloud topic escaping`.
-_DELIMITERS = ("~", ";;", "@@", "~~~")
+# For lists whose values hold commas; see `gcloud topic escaping`. One character each: of a longer one, a value
+# could end with a part.
+_DELIMITERS = "~|!#@%;:"
 
 
 def where(settings: Settings) -> list[str]:
@@ -17,7 +18,7 @@ def where(settings: Settings) -> list[str]:
 def comma_list(values: Iterable[str]) -> str:
     """The value of a flag that takes a list, with another delimiter than the comma where a value holds one.
 
-    Raises ValueError where every delimiter that is known here occurs in the values.
+    Raises SettingsError where every delimiter that is known here occurs in the values.
     """
     parts = list(values)
     # A list that begins with ^ would be read as one that names its delimiter.
@@ -26,4 +27,4 @@ def comma_list(values: Iterable[str]) -> str:
     for delimiter in _DELIMITERS:
         if not any(delimiter in part for part in parts):
             return f"^{delimiter}^{delimiter.join(parts)}"
-    raise ValueError(f"cannot be passed to gcloud, as they hold each of {', '.join(_DELIMITERS)}: {parts}")
+    raise SettingsError(f"cannot be passed to gcloud, as they hold each of {' '.join(_DELIMITERS)}: {parts}")

@@ -47,6 +47,8 @@ _OWN_SERVICE_OPTIONS = ("min_num_workers", "max_num_workers", "worker_utilizatio
 # Flags with a rule of their own.
 _SPOKEN_OF = ("enable_streaming_engine", "flexrs_goal", *LIST_OPTIONS)
 _WITHOUT_RUNNER_V2 = (
+    "disable_portable_runner",
+    "enable_streaming_java_runner",
     "disable_runner_v2",
     "disable_runner_v2_until_2023",
     "disable_runner_v2_until_v2.50",
@@ -142,10 +144,12 @@ def _right_fitting_with_gpu(settings: Settings) -> str | None:
 
 
 def _prime(settings: Settings) -> str | None:
-    if "enable_prime" not in _listed(settings, "dataflow_service_options"):
+    # Beam makes the service option of the experiment.
+    found = [name for name in LIST_OPTIONS if "enable_prime" in _listed(settings, name)]
+    if not found:
         return None
     return (
-        "--dataflow_service_options: enable_prime: Dataflow Prime ignores --machine-type, has no MPS and "
+        f"--{found[0]}: enable_prime: Dataflow Prime ignores --machine-type, has no MPS and "
         "is not supported here: leave it out"
     )
 

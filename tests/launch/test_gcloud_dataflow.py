@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +20,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("gcloud"), reason="needs the Go
 JOBS = f"/v1b3/projects/{PROJECT}/locations/{REGION}/jobs"
 LAUNCH = f"/v1b3/projects/{PROJECT}/locations/{REGION}/flexTemplates:launch"
 IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/inference/worker"
+ROOT = Path(__file__).parents[2]
 ENVIRON = {
     "LAUNCH_PROJECT": PROJECT,
     "LAUNCH_REGION": REGION,
@@ -112,6 +116,41 @@ def test_end(cloud: Cloud, command: str, state: str) -> None:
     assert launch(command, JOB_ID, *(["--yes"] if command == "cancel" else [])) == 0
     (request,) = cloud.sent("PUT", f"{JOBS}/{JOB_ID}")
     assert request.body["requestedState"] == state
+
+
+def test_launch_sh_goes_all_the_way(cloud: Cloud, tmp_path: Path) -> None:
+    """In a copy of the checkout that takes this environment for its .venv, with everything installed."""
+    checkout = tmp_path / "checkout"
+    venv = checkout / ".venv"
+    venv.mkdir(parents=True)
+    for name in ("launch.sh", "requirements-cpu.txt"):
+        shutil.copy(ROOT / name, checkout)
+    shutil.copy(ROOT / "requirements-cpu.txt", venv / ".installed-cpu")
+    (checkout / "pipeline").symlink_to(ROOT / "pipeline")
+    for thing in Path(sys.prefix).iterdir():
+        if not thing.name.startswith("."):
+            (venv / thing.name).symlink_to(thing)
+
+    def launch_sh(*argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [checkout / "launch.sh", *argv],
+            cwd=tmp_path,
+            env={**os.environ, **ENVIRON},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    ended = launch_sh("drain", JOB_ID)
+    assert ended.returncode == 0, ended.stderr
+    (request,) = cloud.sent("PUT", f"{JOBS}/{JOB_ID}")
+    assert request.body["requestedState"] == "JOB_STATE_DRAINED"
+
+    cloud.refuse("PUT", f"{JOBS}/{JOB_ID}", 403, "dataflow.jobs.updateContents is missing")
+    refused = launch_sh("update", JOB_ID, "--min-workers=2", "--max-workers=9")
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert "dataflow.jobs.updateContents is missing" in line
 
 
 def test_status(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.launch import gcloud, job
-from pipeline.launch.setting import Settings
+from pipeline.launch.setting import Settings, SettingsError
 
 Make = Callable[..., Settings]
 
@@ -131,7 +131,8 @@ def test_streaming_engine_is_always_on(settings: Make, command: str) -> None:
     [
         (["a=1", "b=2"], "a=1,b=2"),
         (["a=1,2", "b=2"], "^~^a=1,2~b=2"),
-        (["a=1,2", "b=~"], "^;;^a=1,2;;b=~"),
+        (["a=1,2", "b=~"], "^|^a=1,2|b=~"),
+        (["a=1,2;", "b=~|!#@%"], "^:^a=1,2;:b=~|!#@%"),
         (["^a^b"], "^~^^a^b"),
     ],
 )
@@ -140,5 +141,5 @@ def test_lists_with_commas_get_another_delimiter(values: list[str], text: str) -
 
 
 def test_a_list_that_no_delimiter_fits() -> None:
-    with pytest.raises(ValueError, match="cannot be passed to gcloud"):
-        gcloud.comma_list([",", "~~~", ";;", "@@"])
+    with pytest.raises(SettingsError, match="cannot be passed to gcloud"):
+        gcloud.comma_list([",", "~|!#", "@%;:"])

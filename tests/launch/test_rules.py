@@ -107,6 +107,12 @@ CASES = [
     ),
     (
         "initial workers outside the range",
+        "run --num-workers=101",
+        "101 is above 100, the default of --max-workers",
+        "run --num-workers=100",
+    ),
+    (
+        "initial workers outside the range",
         "run --num-workers=1 --min-workers=2",
         "1 is below --min-workers, 2",
         "run --num-workers=2 --min-workers=2",
@@ -180,6 +186,12 @@ CASES = [
         "run -- --experiments=use_runner_v2",
     ),
     (
+        "Runner v2 switched off",
+        "run -- --experiments=disable_portable_runner",
+        "need Runner v2",
+        "run",
+    ),
+    (
         "MPS with a single process",
         "run --gpu=nvidia-l4 --gpu-sharing=mps -- --experiments=no_use_multiple_sdk_containers",
         "mps lets several processes use the GPU",
@@ -202,6 +214,12 @@ CASES = [
         "run -- --dataflow_service_options=enable_prime",
         "Dataflow Prime ignores",
         "run -- --dataflow_service_options=enable_prime_x",
+    ),
+    (
+        "Dataflow Prime",
+        "run -- --experiments=a,enable_prime",
+        "--experiments: enable_prime: Dataflow Prime ignores",
+        "run -- --experiments=a",
     ),
     ("FlexRS", "run -- --flexrs_goal=COST_OPTIMIZED", "FlexRS schedules batch jobs only", "run"),
 ]
