@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from pipeline.launch.setting import Settings, SettingsError
 
-# For lists whose values hold commas; see `gcloud topic escaping`. One character each: of a longer one, a value
-# could end with a part.
+# For lists whose values hold commas; see `gcloud topic escaping`. One character each:
+# a value could end with a part of a longer one.
 _DELIMITERS = "~|!#@%;:"
 
 

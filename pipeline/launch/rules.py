@@ -118,7 +118,10 @@ def _outside_the_range(settings: Settings) -> str | None:
     if settings.min_workers is not None and settings.num_workers < settings.min_workers:
         return f"--num-workers: {settings.num_workers} is below --min-workers, {settings.min_workers}"
     if settings.max_workers is None and settings.num_workers > DEFAULT_MOST_WORKERS:
-        return f"--num-workers: {settings.num_workers} is above {DEFAULT_MOST_WORKERS}, the default of --max-workers"
+        return (
+            f"--num-workers: {settings.num_workers} is above {DEFAULT_MOST_WORKERS}, "
+            "the default of --max-workers"
+        )
     if settings.max_workers is not None and settings.num_workers > settings.max_workers:
         return f"--num-workers: {settings.num_workers} is above --max-workers, {settings.max_workers}"
     return None
