@@ -21,7 +21,7 @@ def make_handler(
     """The handler for `--inference_mode`. Contacts nothing and loads nothing."""
     if settings.inference_mode == ENDPOINT:
         return EndpointModelHandler(_endpoint_config(settings, options))
-    # Endpoint workers need no torch: half a second of start and 200 MB of memory.
+    # An endpoint is called by machines without torch, too. (Beam's RunInference imports it where it is there.)
     from pipeline.inference.local import LocalModelHandler
 
     assert settings.model_path is not None

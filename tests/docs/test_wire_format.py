@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DecodeError
+from pipeline.flag_values import table
 from pipeline.input_spec import InputSpec
 from pipeline.messages import DeadLetter, Result, decode, encode, encode_dead_letter
 
-PAGE = (Path(__file__).parents[2] / "docs/wire-format.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/wire-format.md").read_text()
 BLOCKS = dict(re.findall(r"```json (\S+)\n(.*?)```", PAGE, re.DOTALL))
 ROWS = re.findall(r"^\| `(\{.*?\})` \| `(.*)` \|$", PAGE, re.MULTILINE)
 THREE = InputSpec.parse("3")
@@ -48,6 +50,16 @@ def test_refusals(data: str, reason: str) -> None:
     with pytest.raises(DecodeError) as caught:
         decode(data.encode(), {}, THREE, received=0)
     assert str(caught.value) == reason
+
+
+def test_the_table_is_made_of_the_schema() -> None:
+    (command,) = re.findall(r"```bash row\n(.*?)```", PAGE, re.DOTALL)
+    flags = dict(re.findall(r"--(\w+)=(\S+)", command))
+    columns = {column["name"]: column["type"] for column in json.loads((ROOT / flags["schema"]).read_text())}
+    assert columns[flags["time_partitioning_field"]] == "TIMESTAMP"
+    # The one field that moves out of its object; tests/pipeline/test_bigquery.py has the rows themselves.
+    assert set(columns) == {*json.loads(BLOCKS["result"]), "emitted"}
+    assert table(command.split()[-1]) == "my-project:predictions.results"
 
 
 def test_attributes_of_a_dead_letter() -> None:

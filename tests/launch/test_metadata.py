@@ -112,7 +112,7 @@ def test_what_the_flag_takes_fits(name: str) -> None:
         assert getattr(options.view_as(JobOptions), name) == value
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "regexes" in PARAMETERS[name]])
+@pytest.mark.parametrize("name", [name for name in NAMES if "regexes" in PARAMETERS.get(name, {})])
 def test_what_does_not_fit_the_flag_refuses(name: str) -> None:
     for value in BAD[name]:
         assert not fits(name, value), value

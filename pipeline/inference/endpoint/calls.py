@@ -31,9 +31,8 @@ _TOKEN_LOOK_S = 0.05
 # A second token that is refused as well is no expired one.
 _TOKENS_TRIED = 2
 _LOG_EVERY_S = 30.0
-# What is kept of the deadline for an attempt after the last pause, and what is too little for one.
+# What is kept of the deadline for an attempt after the last pause; of a short deadline, a quarter.
 _LAST_ATTEMPT_S = 1.0
-_LEAST_ATTEMPT_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -210,6 +209,7 @@ class _Tries:
         self._url = url
         self._patience = patience
         self._clock = clock
+        self._last_attempt_s = min(_LAST_ATTEMPT_S, patience.deadline_s / 4)
         self.failed = 0
         self._deadline = float("inf")
         self._scaling_s = 0.0
@@ -257,12 +257,11 @@ class _Tries:
         self.check(failure)
         longest = min(_FIRST_PAUSE_S * 2 ** min(self.failed - 1, 10), _LONGEST_PAUSE_S)
         pause = max(longest * random_.uniform(0.5, 1.0), failure.after_s)
-        left = self._deadline - self._clock()
-        return min(pause, max(left / 2, left - _LAST_ATTEMPT_S))
+        return min(pause, max(0.0, self._deadline - self._clock() - self._last_attempt_s))
 
     def check(self, failure: RetryError) -> None:
-        """Raises TransientError when there is no time for another attempt."""
-        if self._deadline - self._clock() < _LEAST_ATTEMPT_S:
+        """Raises TransientError when there is no time for another attempt worth the name."""
+        if self._deadline - self._clock() <= self._last_attempt_s:
             raise TransientError(
                 f"{self._url} failed for {self._patience.deadline_s:g} s (--endpoint_deadline_s), "
                 f"{self.failed} times; at last: {failure}"

@@ -170,8 +170,8 @@ def test_a_prediction_that_is_no_number_is_a_dead_letter(endpoint: ScriptedEndpo
 
 def test_past_the_deadline_nothing_is_refused(endpoint: ScriptedEndpoint, make: Make) -> None:
     endpoint.script = [500] * 1000
-    with pytest.raises(TransientError, match=r"failed for 0.3 s \(--endpoint_deadline_s\).* 500 scripted"):
-        predict(make(patience=replace(PATIENT, deadline_s=0.3)), requests(30))
+    with pytest.raises(TransientError, match=r"failed for 1 s \(--endpoint_deadline_s\).* 500 scripted"):
+        predict(make(patience=replace(PATIENT, deadline_s=1)), requests(30))
 
 
 def test_a_server_that_asks_for_more_time_than_there_is(endpoint: ScriptedEndpoint, make: Make) -> None:
