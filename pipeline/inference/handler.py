@@ -21,7 +21,7 @@ def make_handler(
     """The handler for `--inference_mode`. Contacts nothing and loads nothing."""
     if settings.inference_mode == ENDPOINT:
         return EndpointModelHandler(_endpoint_config(settings, options))
-    # An endpoint is called by machines without torch, too. (Beam's RunInference imports it where it is there.)
+    # Endpoints are called by machines without torch, too; where it is there, Beam imports it all the same.
     from pipeline.inference.local import LocalModelHandler
 
     assert settings.model_path is not None
