@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 
@@ -14,7 +13,6 @@ from google.auth.exceptions import DefaultCredentialsError
 
 from pipeline import graph, registry
 from pipeline.errors import EndpointError, ModelError, TransientError
-from pipeline.flags import LOCAL
 from pipeline.inference.handler import make_handler
 from pipeline.io.subscriber import SubscriptionError
 from pipeline.lifecycle import stop_signal
@@ -33,8 +31,6 @@ def run(options: PipelineOptions) -> int:
         _LOGGER.info("running on Beam's in-process engine (FnApiRunner), one worker, this process")
     # What a DoFn raises comes out of run() and is told below; Beam would log it too, with 50 lines.
     logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
-    if job.inference_mode == LOCAL:
-        _leave_a_core()
     try:
         # Before anything is read: a model that does not load must not cost a delivery.
         model = make_handler(job, options).load_model()
@@ -72,14 +68,3 @@ def run(options: PipelineOptions) -> int:
 def _told(error: Exception) -> str:
     """The message without the step that Beam adds to it."""
     return re.sub(r" \[while running '[^']*'\]", "", str(error))
-
-
-def _leave_a_core() -> None:
-    """Leaves one core to reading, decoding and Beam.
-
-    With a thread of the model on every core, each forward pass waits for the one that lost its core (2 cores,
-    busy: p99 of a small model 125 ms instead of 5).
-    """
-    import torch  # endpoint mode does without
-
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))

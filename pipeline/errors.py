@@ -44,6 +44,10 @@ class ModelError(Exception):
     """The model cannot be loaded or does not fit the flags. The message names the file or the flag."""
 
 
+class HookError(Exception):
+    """A hook cannot be loaded. The message names its flag."""
+
+
 class TransientError(Exception):
     """Trouble outside the request that outlasted its deadline.
 

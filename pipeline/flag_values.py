@@ -52,6 +52,18 @@ def seconds(text: str) -> float:
     return float(text)
 
 
+def milliseconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
+        raise ValueError(f"{text!r} is not a number of milliseconds")
+    return float(text)
+
+
+def boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
 def region(text: str) -> str:
     if not re.fullmatch(r"[a-z]+(-[a-z]+)*[0-9]*", text):
         raise ValueError(f"{text!r} is not a region such as us-central1")
@@ -75,6 +87,12 @@ def path(text: str) -> str:
 def class_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
         raise ValueError(f"{text!r} is not module:Class, as in my_package.models:Classifier")
+    return text
+
+
+def function_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
+        raise ValueError(f"{text!r} is not module:function, as in my_package.hooks:decode")
     return text
 
 

@@ -13,6 +13,9 @@ from pipeline.input_spec import InputSpec
 LOCAL = "local"
 ENDPOINT = "endpoint"
 
+PER_CPU = "per_cpu"
+SINGLE = "single"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -26,8 +29,21 @@ class Settings:
     model_path: str | None
     model_class: str | None
     model_params: dict[str, Any] | None
+    model_pointer: str | None
+    model_root: str | None
+    model_refresh_s: float
     input_shape: InputSpec
+    decode_hook: str | None
+    encode_hook: str | None
+    allow_nan: bool
     max_batch_size: int
+    max_batch_wait_ms: float
+    inference_timeout_s: float
+    device: str
+    precision: str
+    compile: bool
+    torch_threads: int | None
+    worker_processes: str
     endpoint: str | None
     endpoint_location: str | None
     endpoint_url: str | None
@@ -89,12 +105,25 @@ FLAGS = (
         "model_path",
         values.path,
         "The model file: torch.export (.pt2), TorchScript, or a state_dict together with --model_class. "
-        "On Dataflow an absolute path in the worker's image, looked at when the worker loads it.",
+        "A path, or gs://BUCKET/OBJECT. On Dataflow a path is absolute, and in the worker's image.",
     ),
     Flag(
         "model_class", values.class_name, "module:Class of the torch.nn.Module that a state_dict belongs to."
     ),
     Flag("model_params", values.json_object, "Keyword arguments of --model_class, as a JSON object."),
+    Flag(
+        "model_pointer",
+        values.path,
+        "Instead of --model_path: a small file (a path, or gs://BUCKET/OBJECT) that holds the current model's "
+        "path. When its content changes, the model is swapped while the job runs.",
+    ),
+    Flag(
+        "model_root",
+        values.path,
+        "The folder that models of --model_pointer lie under; none from elsewhere is loaded. Default: the "
+        "pointer's own folder.",
+    ),
+    Flag("model_refresh_s", values.seconds, "Seconds between two looks at --model_pointer.", default="60"),
     Flag(
         "input_shape",
         InputSpec.parse,
@@ -103,10 +132,71 @@ FLAGS = (
         default="30",
     ),
     Flag(
+        "decode_hook",
+        values.function_name,
+        "module:function that makes the inputs out of a request's body, where --input_shape alone does not.",
+    ),
+    Flag(
+        "encode_hook",
+        values.function_name,
+        "module:function that makes what a result holds as its prediction out of what the model returned.",
+    ),
+    Flag(
+        "allow_nan",
+        values.boolean,
+        "true: NaN and infinity in the model's output are no error; JSON has neither, so they become null.",
+        default="false",
+    ),
+    Flag(
         "max_batch_size",
         values.integer(1, 100_000),
         "Most requests in one call of the model, with --inference_mode=local.",
         default="128",
+    ),
+    Flag(
+        "max_batch_wait_ms",
+        values.milliseconds,
+        "Longest that a free model waits for requests of other bundles, where there were some a moment ago; "
+        "0: never.",
+        default="1",
+    ),
+    Flag(
+        "inference_timeout_s",
+        values.seconds,
+        "Seconds that one call of the model may take; then its bundles fail and are tried again.",
+        default="300",
+    ),
+    Flag(
+        "device",
+        values.one_of("cpu", "gpu", "auto"),
+        "Where the model computes. gpu: refuses to start without a CUDA device; auto: a GPU where there is "
+        "one.",
+        default="auto",
+    ),
+    Flag(
+        "precision",
+        values.one_of("fp32", "fp16", "bf16"),
+        "What the model computes in.",
+        default="fp32",
+    ),
+    Flag(
+        "compile",
+        values.boolean,
+        "true: torch.compile, at load, for batches padded to powers of two. Needs a C++ compiler.",
+        default="false",
+    ),
+    Flag(
+        "torch_threads",
+        values.integer(1, 1_024),
+        "Threads of one call of the model on the CPU. Default: the cores, divided by the processes on the "
+        "worker; off Dataflow one core is left free.",
+    ),
+    Flag(
+        "worker_processes",
+        values.one_of(PER_CPU, SINGLE),
+        "per_cpu: a Python process, with its own copy of the model, for each vCPU of a worker; single: one for "
+        "all. Dataflow only.",
+        default=PER_CPU,
     ),
     Flag(
         "endpoint",

@@ -4,6 +4,7 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 
 from pipeline import fusion, hints
+from pipeline.hooks import Hook, load_hook
 from pipeline.inference.handler import make_handler
 from pipeline.io import bigquery, pubsub
 from pipeline.options import PipelineOptions, runs_in_process, settings
@@ -14,20 +15,23 @@ def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
     """Adds the job to `pipeline`.
 
     Raises:
+        HookError: --decode_hook or --encode_hook names no function.
         UnfusedGraphError: the in-process engine would not run source to sinks as one stage.
     """
     job = settings(options)
     local = runs_in_process(options)
+    decode = Decode(job.input_shape, _hook("--decode_hook", job.decode_hook))
+    encode = Encode(_hook("--encode_hook", job.encode_hook))
 
     requests = (
         pipeline
         | "Read" >> pubsub.read(job, local)
-        | "Decode" >> beam.ParDo(Decode(job.input_shape)).with_outputs(DEAD_LETTERS, main="requests")
+        | "Decode" >> beam.ParDo(decode).with_outputs(DEAD_LETTERS, main="requests")
     )
     answers = (
         requests.requests
         | "Infer" >> RunInference(make_handler(job, options))
-        | "Encode" >> beam.ParDo(Encode()).with_outputs(DEAD_LETTERS, main="results")
+        | "Encode" >> beam.ParDo(encode).with_outputs(DEAD_LETTERS, main="results")
     )
     # Two sinks for dead letters rather than a Flatten, which would end the fused stage.
     answers.results | "Write results" >> pubsub.write(job, job.output_topic, local)
@@ -41,3 +45,7 @@ def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
         hints.limit_active_bundles(pipeline, job.max_active_bundles_per_worker)
     if local:
         fusion.check(pipeline)
+
+
+def _hook(flag: str, name: str | None) -> Hook | None:
+    return None if name is None else load_hook(flag, name)

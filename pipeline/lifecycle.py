@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
+from typing import NoReturn
 
 from pipeline import registry
 
@@ -61,11 +62,16 @@ class StopSignal:
     def _force(self) -> None:
         # A call of the model or of Pub/Sub hangs. Its messages go back and are delivered again.
         _LOGGER.warning("still busy %.0f s after being told to stop: giving messages back", GRACE_S)
-        # On a thread of its own: whatever hangs may hold the registry's lock.
-        closing = threading.Thread(target=registry.close_all, daemon=True)
-        closing.start()
-        closing.join(_FORCED_CLOSE_S)
-        os._exit(0)
+        give_back_and_exit(0)
+
+
+def give_back_and_exit(code: int) -> NoReturn:
+    """Ends the process at once, whatever its threads are doing. What was not answered is given back."""
+    # On a thread of its own: whatever hangs may hold the registry's lock.
+    closing = threading.Thread(target=registry.close_all, daemon=True)
+    closing.start()
+    closing.join(_FORCED_CLOSE_S)
+    os._exit(code)
 
 
 def stop_signal() -> StopSignal:

@@ -5,10 +5,9 @@ import sys
 from collections.abc import Sequence
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from pipeline import engine, graph
-from pipeline.options import parser, problems, runs_in_process
+from pipeline.options import parser, pipeline_options, problems, runs_in_process
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,8 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if wrong := problems(argv):
         print("\n".join(wrong), file=sys.stderr)
         return 2
-    options = PipelineOptions(argv)
-    options.view_as(StandardOptions).streaming = True
+    options = pipeline_options(argv)
     if runs_in_process(options):
         return engine.run(options)
     pipeline = beam.Pipeline(options=options)

@@ -9,10 +9,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, StandardOptions
 
-from pipeline.flags import ENDPOINT, FLAGS, LOCAL, Settings
+from pipeline.flags import ENDPOINT, FLAGS, LOCAL, SINGLE, Settings
 from pipeline.inference.endpoint.address import RAW, address
+from pipeline.workers import ONE_PROCESS, PROCESS_PER_CPU
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -95,6 +96,15 @@ def problems(argv: Sequence[str]) -> list[str]:
     return found + _conflicts(known)
 
 
+def pipeline_options(argv: Sequence[str]) -> PipelineOptions:
+    """Beam's options of a command line that has no `problems()`, and what the job's own flags add to them."""
+    options = PipelineOptions(argv)
+    options.view_as(StandardOptions).streaming = True
+    if options.view_as(JobOptions).worker_processes == SINGLE:
+        options.view_as(DebugOptions).add_experiment(ONE_PROCESS)
+    return options
+
+
 def settings(options: PipelineOptions) -> Settings:
     """The typed flags of options that have no `problems()`."""
     job = options.view_as(JobOptions)
@@ -126,13 +136,23 @@ def _conflicts(known: argparse.Namespace) -> list[str]:
             f"--runner: {runner} is refused: this job is proven on DataflowRunner, and on this machine "
             "on DirectRunner, only"
         ]
-    if known.inference_mode == LOCAL and known.model_path is None:
-        found.append("--model_path: missing. --inference_mode=local needs a model file")
+    if known.inference_mode == LOCAL:
+        found += _model_conflicts(known)
     if known.inference_mode == ENDPOINT:
         found += _endpoint_conflicts(known)
     if known.model_params is not None and known.model_class is None:
         found.append("--model_params: needs --model_class, whose arguments they are")
+    if known.model_root is not None and known.model_pointer is None:
+        found.append("--model_root: needs --model_pointer, whose models lie under it")
     return found
+
+
+def _model_conflicts(known: argparse.Namespace) -> list[str]:
+    if known.model_path is None and known.model_pointer is None:
+        return ["--model_path: missing. --inference_mode=local needs a model file, or else --model_pointer"]
+    if known.model_path is not None and known.model_pointer is not None:
+        return ["--model_pointer: says which model to run, and so does --model_path: give one of the two"]
+    return []
 
 
 def _in_process_conflicts(known: argparse.Namespace) -> list[str]:
@@ -153,11 +173,14 @@ def _in_process_conflicts(known: argparse.Namespace) -> list[str]:
             "--output_table: works on Dataflow only: writing to BigQuery shuffles, and here messages would "
             "then be acknowledged before their results are published"
         )
-    if known.inference_mode == LOCAL and known.model_path and not Path(known.model_path).is_file():
-        found.append(
-            f"--model_path: there is no file {known.model_path!r}: "
-            "give the path of a model file on this machine"
-        )
+    if known.worker_processes == SINGLE:
+        found.append("--worker_processes: works on Dataflow only; here, one process is all there is")
+    for name, what in (("model_path", "a model file"), ("model_pointer", "a pointer")):
+        path = getattr(known, name)
+        if known.inference_mode == LOCAL and path and _is_local(path) and not Path(path).is_file():
+            found.append(
+                f"--{name}: there is no file {path!r}: give the path of {what} on this machine, or gs://…"
+            )
     return found
 
 
@@ -168,12 +191,29 @@ def _dataflow_conflicts(known: argparse.Namespace) -> list[str]:
             found.append(f"--{name}: missing. --runner=DataflowRunner needs it")
     if known.run_for_s is not None:
         found.append("--run_for_s: works off Dataflow only; drain a Dataflow job instead")
-    if known.inference_mode == LOCAL and known.model_path and not known.model_path.startswith("/"):
+    for name in ("model_path", "model_pointer", "model_root"):
+        path = getattr(known, name)
+        if known.inference_mode == LOCAL and path and _is_local(path) and not path.startswith("/"):
+            found.append(
+                f"--{name}: {path!r} is not an absolute path. On Dataflow it is looked for in the worker's "
+                "image: begin with a slash, or with gs://"
+            )
+    experiments = known.experiments or []
+    if known.worker_processes == SINGLE and PROCESS_PER_CPU in experiments:
         found.append(
-            f"--model_path: {known.model_path!r} is not an absolute path. On Dataflow the file is looked for "
-            "in the worker's image: begin with a slash"
+            f"--experiments: {PROCESS_PER_CPU} contradicts --worker_processes=single: leave one of them out"
+        )
+    if known.worker_processes != SINGLE and ONE_PROCESS in experiments:
+        found.append(
+            f"--experiments: {ONE_PROCESS}: use --worker_processes=single instead, which gives the one "
+            "process all cores"
         )
     return found
+
+
+def _is_local(path: str) -> bool:
+    """Whether a path is on the machine that opens it, rather than on one of Beam's other filesystems."""
+    return "://" not in path
 
 
 def _endpoint_conflicts(known: argparse.Namespace) -> list[str]:

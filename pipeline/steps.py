@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.pvalue import TaggedOutput
 
-from pipeline import messages
+from pipeline import messages, metrics
 from pipeline.errors import DecodeError, EncodeError
+from pipeline.hooks import Hook
 from pipeline.input_spec import InputSpec
 from pipeline.messages import DeadLetter, Request, Result, WireMessage
 
@@ -20,46 +21,55 @@ DEAD_LETTERS = "dead_letters"
 class Decode(beam.DoFn):
     """PubsubMessage to Request; what is none goes to the output `dead_letters`, ready to be published."""
 
-    def __init__(self, spec: InputSpec, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, spec: InputSpec, hook: Hook | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
         self._spec = spec
+        self._hook = hook
         self._clock = clock
 
-    def process(self, element: PubsubMessage) -> Iterator[Request | TaggedOutput]:
+    # A tuple rather than a generator, which costs 0.2 µs more for each message.
+    def process(self, element: PubsubMessage) -> tuple[Request | TaggedOutput]:
         attributes = element.attributes or {}
         now = self._clock()
         published = element.publish_time
         try:
-            yield messages.decode(
+            request = messages.decode(
                 element.data,
                 attributes,
                 self._spec,
                 received=now,
                 published=published.timestamp() if published is not None else None,
                 message_id=element.message_id,
+                hook=self._hook,
             )
         except DecodeError as error:
-            yield _dead_letter(DeadLetter.of(error, element.data, attributes, now))
+            return (_dead_letter(DeadLetter.of(error, element.data, attributes, now)),)
+        return (request,)
 
 
 class Encode(beam.DoFn):
     """Result to PubsubMessage; dead letters, and results that cannot be published, to `dead_letters`."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, hook: Hook | None = None, clock: Callable[[], float] = time.time) -> None:
+        self._hook = hook
         self._clock = clock
 
-    def process(self, element: Result | DeadLetter) -> Iterator[PubsubMessage | TaggedOutput]:
+    def process(self, element: Result | DeadLetter) -> tuple[PubsubMessage | TaggedOutput]:
         if isinstance(element, DeadLetter):
-            yield _dead_letter(element)
-            return
+            return (_dead_letter(element),)
         now = self._clock()
         try:
-            yield _pubsub(messages.encode(element, now))
+            message = messages.encode(element, now, self._hook)
         except EncodeError as error:
             request = element.request
-            yield _dead_letter(DeadLetter.of(error, request.data, request.attributes, now))
+            return (_dead_letter(DeadLetter.of(error, request.data, request.attributes, now)),)
+        metrics.count_result(element, now)
+        return (_pubsub(message),)
 
 
 def _dead_letter(letter: DeadLetter) -> TaggedOutput:
+    metrics.count_dead_letter(letter.stage)
     return TaggedOutput(DEAD_LETTERS, _pubsub(messages.encode_dead_letter(letter)))
 
 

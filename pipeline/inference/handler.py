@@ -13,6 +13,7 @@ from pipeline.inference.endpoint.calls import Patience
 from pipeline.inference.endpoint.client import EndpointConfig
 from pipeline.inference.endpoint.handler import EndpointModelHandler
 from pipeline.messages import DeadLetter, Request, Result
+from pipeline.options import runs_in_process
 
 
 def make_handler(
@@ -24,14 +25,7 @@ def make_handler(
     # Endpoints are called by machines without torch, too; where it is there, Beam imports it all the same.
     from pipeline.inference.local import LocalModelHandler
 
-    assert settings.model_path is not None
-    return LocalModelHandler(
-        settings.model_path,
-        settings.input_shape,
-        max_batch_size=settings.max_batch_size,
-        model_class=settings.model_class,
-        model_params=settings.model_params,
-    )
+    return LocalModelHandler(settings, on_dataflow=not runs_in_process(options))
 
 
 def _endpoint_config(settings: Settings, options: PipelineOptions) -> EndpointConfig:

@@ -1,58 +1,105 @@
-"""Loads, checks and runs a PyTorch model. Imports no Beam: the endpoint container runs this code too."""
+"""A PyTorch model: loaded, checked, and run. Imports no Beam: the endpoint container runs this code too."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
-import logging
-import zipfile
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from pipeline.errors import InferenceError, ModelError
+from pipeline.errors import ModelError
+from pipeline.inference.compiling import compiled, padded_size, padded_sizes
+from pipeline.inference.compute import Compute, name_of
+from pipeline.inference.model_files import read
+from pipeline.inference.outputs import Outputs, columns, predictions
+from pipeline.inference.staging import HostStaging, Staging, make_staging
 from pipeline.input_spec import Inputs, InputSpec
 
-_LOGGER = logging.getLogger(__name__)
-
-# What a loaded module is called with, and what it gives back: tensors with the batch first.
-Forward = Callable[..., Any]
+# The default of `load`.
+_ON_CPU = Compute()
 
 
 class Model:
-    """A loaded model on the CPU, checked to take batches of the given inputs.
+    """A loaded model, which takes batches of the given inputs.
 
     Attributes:
         model_id: file name and the first 12 hexadecimal digits of the file's SHA-256, so that a result
             names exactly the weights that made it.
+        device: what a person reads: `cpu`, or `cuda:0 (NVIDIA L4)`.
     """
 
-    def __init__(self, forward: Forward, spec: InputSpec, model_id: str) -> None:
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        spec: InputSpec,
+        model_id: str,
+        *,
+        device: str = "cpu",
+        staging: Staging | None = None,
+        padded_to: int | None = None,
+    ) -> None:
+        """
+        Args:
+            forward: called with tensors, the batch first (named inputs by name), gives such back.
+            spec: the model's inputs.
+            model_id: see there.
+            device: see there.
+            staging: carries batches to the model's device; default: to the CPU.
+            padded_to: rows of the largest batch, where batches are padded as `compiling` says.
+        """
+        self.model_id = model_id
+        self.device = device
         self._forward = forward
         self._spec = spec
-        self.model_id = model_id
+        self._staging = staging or HostStaging(spec, None)
+        self._padded_to = padded_to
 
     def __str__(self) -> str:
-        return f"model {self.model_id}"
+        return f"model {self.model_id} on {self.device}"
+
+    @cached_property
+    def outputs(self) -> Outputs:
+        """What every prediction is like, found out on zeros.
+
+        Raises:
+            Exception: see `predict`.
+        """
+        return self.try_zeros(1)
 
     def predict(self, rows: list[Inputs]) -> list[Any]:
-        """One prediction for each row, in the same order.
+        """One prediction for each row, in the same order. May be called by several threads at once.
 
         A prediction is a numpy scalar or array, or a dict of them where the model returns named outputs.
 
         Raises:
-            InferenceError: the model returned something else than one row for each request.
+            InferenceError: a row does not fit, or the model returned something else than one row for each.
             Exception: whatever the model raised.
         """
-        batch = self._spec.stack(rows)
-        arrays = batch if isinstance(batch, dict) else {"": batch}
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        with torch.inference_mode():
-            output = self._forward(**tensors) if self._spec.named else self._forward(tensors[""])
-        return _split_rows(output, len(rows))
+        size = len(rows) if self._padded_to is None else padded_size(len(rows), self._padded_to)
+        names: list[str | None] = []
+
+        def forward(batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+            output = self._forward(**batch) if self._spec.named else self._forward(*batch.values())
+            tensors = columns(output, size)
+            names.extend(tensors)
+            if size == len(rows):
+                return list(tensors.values())
+            return [tensor[: len(rows)] for tensor in tensors.values()]
+
+        padded = rows + [self._spec.zeros()] * (size - len(rows)) if size > len(rows) else rows
+        arrays = self._staging.run(padded, forward)
+        return predictions(names, arrays)
+
+    def try_zeros(self, rows: int) -> Outputs:
+        """Runs a batch of so many rows of zeros, and says what its first prediction is like.
+
+        Raises:
+            Exception: see `predict`.
+        """
+        return Outputs.of(self.predict([self._spec.zeros()] * rows)[0])
 
 
 def load(
@@ -62,140 +109,118 @@ def load(
     model_class: str | None = None,
     model_params: Mapping[str, Any] | None = None,
     max_batch_size: int = 1,
+    compute: Compute = _ON_CPU,
+    called: str | None = None,
 ) -> Model:
-    """Loads `path` and tries it on zeros, in the smallest and the largest batch.
+    """Loads `path` and tries it on zeros, so that the first request finds it warm.
 
     Args:
-        path: a torch.export file (.pt2), a TorchScript file, or a state_dict (then `model_class` is needed).
+        path: of a file on this machine: torch.export (.pt2), TorchScript, or a state_dict (then `model_class`
+            is needed).
         spec: the model's inputs.
         model_class: `module:Class` of a torch.nn.Module, for a state_dict.
         model_params: keyword arguments of that class.
         max_batch_size: rows of the largest batch that the model must take.
+        compute: device, precision, and whether to compile.
+        called: how messages begin; default: `--model_path: ` and the path.
 
     Raises:
-        ModelError: the file is missing, damaged, of another kind, or does not take such inputs.
+        ModelError: the file is missing, damaged, of another kind, or does not take such inputs; or it cannot
+            compute as it is to.
     """
+    called = called or f"--model_path: {path}"
+    device = compute.choose_device()
     file = Path(path)
     if not file.is_file():
-        raise ModelError(f"--model_path: there is no file {path}")
-    kind = _kind_of(file)
-    if model_class is not None:
-        forward = _from_state_dict(path, model_class, model_params or {})
-    elif kind == "export":
-        forward = _from_export(path, spec, max_batch_size)
-    elif kind == "torchscript":
-        forward = _from_torchscript(path)
-    else:
-        raise ModelError(
-            f"--model_path: {path} is neither a torch.export (.pt2) nor a TorchScript file; "
-            "if it is a state_dict, name its class by --model_class=module:Class"
-        )
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
-    model = Model(forward, spec, f"{file.name}@{digest}")
-    _check(model, path, spec, max_batch_size)
-    return model
-
-
-def _kind_of(file: Path) -> str:
-    """`export`, `torchscript` or `other`, by the names inside the archive: an extension proves nothing."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile:
-        return "other"
-    parts = [name.split("/", 1)[-1] for name in names]
-    if "archive_format" in parts or any(name.startswith("models/") for name in parts):
-        return "export"
-    if "constants.pkl" in parts and any(name.startswith("code/") for name in parts):
-        return "torchscript"
-    return "other"
-
-
-def _from_export(path: str, spec: InputSpec, max_batch_size: int) -> Forward:
-    try:
-        program = torch.export.load(path)
-    except Exception as error:
-        raise ModelError(f"--model_path: {path} cannot be loaded by torch.export: {error}") from error
-    user_inputs = program.graph_signature.user_inputs
-    shapes = {
-        node.name: tuple(node.meta["val"].shape)
-        for node in program.graph.nodes
-        if node.op == "placeholder" and node.name in user_inputs
-    }
-    if len(shapes) != len(spec.tensors):
-        raise ModelError(
-            f"--model_path: {path} takes {len(shapes)} inputs ({', '.join(shapes)}), "
-            f"--input_shape names {len(spec.tensors)}"
-        )
-    for name, shape in shapes.items():
-        if not shape or isinstance(shape[0], int):
-            raise ModelError(
-                f"--model_path: {path} was exported for a fixed batch (input {name} has shape "
-                f"{list(shape)}): export it with "
-                f"dynamic_shapes={{{name!r}: {{0: torch.export.Dim('batch')}}}}"
-            )
-        limits = program.range_constraints.get(shape[0].node.expr)
-        if limits is not None and limits.upper < max_batch_size:
-            raise ModelError(
-                f"--model_path: {path} was exported for at most {limits.upper} rows, "
-                f"--max_batch_size is {max_batch_size}"
-            )
-    return program.module()
-
-
-def _from_torchscript(path: str) -> Forward:
-    _LOGGER.warning(
-        "%s is TorchScript, which PyTorch has deprecated: export it anew by torch.export.save (.pt2)", path
+        raise ModelError(f"{called}: there is no file")
+    before = file.stat()
+    module = read(
+        path,
+        spec,
+        model_class=model_class,
+        model_params=model_params or {},
+        max_batch_size=max_batch_size,
+        device=device,
+        called=called,
     )
     try:
-        return torch.jit.load(path, map_location="cpu").eval()
-    except Exception as error:
-        raise ModelError(f"--model_path: {path} cannot be loaded by torch.jit: {error}") from error
+        module = module.to(device=device, dtype=compute.dtype)
+    except RuntimeError as error:
+        raise ModelError(f"{called} cannot be moved to {name_of(device)}: {error}") from error
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()[:12]
+    after = file.stat()
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+        raise ModelError(f"{called} changed while it was loaded: write each model to a path of its own")
 
+    def made(forward: Callable[..., Any], dtype: torch.dtype | None, padded_to: int | None = None) -> Model:
+        return Model(
+            forward,
+            spec,
+            f"{file.name}@{digest}",
+            device=name_of(device),
+            staging=make_staging(spec, dtype, device, max_batch_size),
+            padded_to=padded_to,
+        )
 
-def _from_state_dict(path: str, model_class: str, params: Mapping[str, Any]) -> Forward:
-    module_name, _, class_name = model_class.partition(":")
+    dtype = compute.dtype
+    model = made(module, dtype)
+    sizes = sorted({1, min(2, max_batch_size), max_batch_size})
     try:
-        cls = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ModelError(f"--model_class: cannot import {model_class!r}: {error}") from error
+        _check(model, spec, sizes, called)
+    except ModelError as error:
+        if dtype is None or not _passes(made(module.float(), None), spec, sizes):
+            raise
+        raise ModelError(
+            f"{called} computes in fp32 only (--precision={compute.precision}): export it in "
+            f"{compute.precision}, or give a state_dict and its --model_class, or use --precision=fp32: "
+            f"{error.__cause__}"
+        ) from error
+    if not compute.compile:
+        return model
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ModelError(
+            f"{called} is TorchScript, which cannot be compiled (--compile=true): export the model by "
+            "torch.export.save (.pt2), or use --compile=false"
+        )
+    sizes = padded_sizes(max_batch_size)
+    fast = made(compiled(module, len(sizes)), dtype, padded_to=max_batch_size)
     try:
-        module = cls(**params)
-    except Exception as error:
-        raise ModelError(f"--model_params: {class_name}({dict(params)}) failed: {error}") from error
-    if not isinstance(module, torch.nn.Module):
-        raise ModelError(f"--model_class: {model_class} is not a torch.nn.Module")
-    try:
-        # weights_only: a pickle that runs code is refused.
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        module.load_state_dict(state)
-    except Exception as error:
-        raise ModelError(f"--model_path: {path} is not a state_dict of {model_class}: {error}") from error
-    return module.eval()
+        _check(fast, spec, sizes, called)
+    except ModelError as error:
+        # Without torch's advice on debugging.
+        reason = str(error.__cause__ or error).split("\n\n")[0]
+        raise ModelError(
+            f"{called} cannot be compiled (--compile=true), which needs a C++ compiler such as g++, and a "
+            f"model that runs as one graph; or use --compile=false: {reason}"
+        ) from error
+    return fast
 
 
-def _check(model: Model, path: str, spec: InputSpec, max_batch_size: int) -> None:
-    for rows in sorted({1, min(2, max_batch_size), max_batch_size}):
+def _check(model: Model, spec: InputSpec, sizes: list[int], called: str) -> None:
+    """Tries batches of the given sizes.
+
+    Raises:
+        ModelError: one fails, from what was raised; or a row of the output depends on the batch's size.
+    """
+    for rows in sizes:
         try:
-            model.predict([spec.zeros()] * rows)
+            outputs = model.outputs if rows == 1 else model.try_zeros(rows)
         except Exception as error:
             raise ModelError(
-                f"--model_path: {path} fails on {rows} rows of zeros, each {spec.example()} "
-                f"(--input_shape): {error}"
+                f"{called} fails on {rows} rows of zeros, each {spec.example()} (--input_shape), on "
+                f"{model.device}: {error}"
             ) from error
+        if outputs != model.outputs:
+            raise ModelError(
+                f"{called}: a row of the output is {model.outputs} in a batch of 1, but {outputs} in a batch "
+                f"of {rows}: it must not depend on the batch"
+            )
 
 
-def _split_rows(output: Any, rows: int) -> list[Any]:
-    if isinstance(output, Mapping):
-        columns = {name: _split_rows(value, rows) for name, value in output.items()}
-        return [{name: column[i] for name, column in columns.items()} for i in range(rows)]
-    if not isinstance(output, torch.Tensor):
-        raise InferenceError(
-            f"the model returned {type(output).__name__}: expected a tensor or a dict of them"
-        )
-    if output.ndim == 0 or output.shape[0] != rows:
-        raise InferenceError(f"the model returned shape {list(output.shape)} for {rows} requests")
-    # One copy for the whole batch; rows of a C-contiguous array are what orjson can write.
-    if output.dtype in (torch.bfloat16, torch.float16):
-        output = output.float()
-    return list(np.ascontiguousarray(output.cpu().numpy()))
+def _passes(model: Model, spec: InputSpec, sizes: list[int]) -> bool:
+    try:
+        _check(model, spec, sizes, "")
+    except ModelError:
+        return False
+    return True

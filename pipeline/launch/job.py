@@ -6,7 +6,7 @@ they go as parameters of the template, which metadata.json declares.
 
 from __future__ import annotations
 
-from pipeline.flags import LOCAL
+from pipeline.flags import LOCAL, SINGLE
 from pipeline.launch.command_line import LIST_OPTIONS
 from pipeline.launch.gcloud import comma_list, where
 from pipeline.launch.machines import default_machine
@@ -71,8 +71,6 @@ def experiments(settings: Settings) -> list[str]:
     if settings.gpu:
         # GPUs need Runner v2, which nothing may switch off then.
         found.append("use_runner_v2")
-    if settings.gpu_sharing == SINGLE_PROCESS:
-        found.append("no_use_multiple_sdk_containers")
     return list(dict.fromkeys(found + _given(settings, "experiments")))
 
 
@@ -81,6 +79,11 @@ def parameters(settings: Settings) -> dict[str, str]:
     found = {"inference_mode": settings.mode}
     if settings.mode == LOCAL and settings.model_path is not None:
         found["model_path"] = settings.model_path
+    if settings.mode == LOCAL and settings.gpu:
+        # The job's default, auto, would let a worker whose driver does not fit compute on its CPU.
+        found["device"] = "gpu"
+    if settings.gpu_sharing == SINGLE_PROCESS:
+        found["worker_processes"] = SINGLE
     found |= {name: value for name, value in settings.job_flags.items() if name not in LIST_OPTIONS}
     # Workers run the very image that the launcher runs.
     found["sdk_container_image"] = image(settings, variant_of(settings))

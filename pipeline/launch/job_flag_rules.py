@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.flags import FLAGS
+from pipeline.flags import FLAGS, LOCAL, PER_CPU, SINGLE
 from pipeline.launch.command_line import LIST_OPTIONS
 from pipeline.launch.rule import LAUNCHES, Rule
 from pipeline.launch.setting import Settings
 from pipeline.launch.settings import MPS, SINGLE_PROCESS
+from pipeline.workers import ONE_PROCESS, PROCESS_PER_CPU
 
 # Flags that the launch sets itself, by the setting that they come from.
 _SETTING_OF: Mapping[str, str] = {
@@ -115,23 +116,60 @@ def _without_runner_v2(settings: Settings) -> str | None:
     return f"--experiments: {', '.join(off)}: custom images and GPUs need Runner v2: leave it out"
 
 
+def _one_process(settings: Settings) -> str | None:
+    """The flag, if any, that gives a worker one process for all its vCPUs."""
+    if settings.gpu_sharing == SINGLE_PROCESS:
+        return f"--gpu-sharing={SINGLE_PROCESS}"
+    asked = settings.job_flags.get("worker_processes") == SINGLE
+    return f"--worker_processes={SINGLE}" if asked else None
+
+
 def _mps_with_single_process(settings: Settings) -> str | None:
-    if settings.gpu_sharing != MPS or "no_use_multiple_sdk_containers" not in _listed(
-        settings, "experiments"
-    ):
+    listed = ONE_PROCESS if ONE_PROCESS in _listed(settings, "experiments") else None
+    one = _one_process(settings) or listed
+    if settings.gpu_sharing != MPS or not one:
         return None
     return (
-        "--gpu-sharing: mps lets several processes use the GPU, no_use_multiple_sdk_containers allows one: "
+        f"--gpu-sharing: mps lets several processes use the GPU, {one} allows one: "
         "take the one or the other (--gpu-sharing=single-process)"
     )
 
 
 def _single_process_undone(settings: Settings) -> str | None:
-    if settings.gpu_sharing != SINGLE_PROCESS or "use_multiple_sdk_containers" not in _listed(
-        settings, "experiments"
-    ):
+    if settings.gpu_sharing != SINGLE_PROCESS or settings.job_flags.get("worker_processes") != PER_CPU:
         return None
-    return "--experiments: use_multiple_sdk_containers contradicts --gpu-sharing=single-process: leave it out"
+    return "after --: --worker_processes=per_cpu contradicts --gpu-sharing=single-process: leave one out"
+
+
+def _many_by_experiment(settings: Settings) -> str | None:
+    one = _one_process(settings)
+    if not one or PROCESS_PER_CPU not in _listed(settings, "experiments"):
+        return None
+    return f"--experiments: {PROCESS_PER_CPU} contradicts {one}: leave it out"
+
+
+def _one_by_experiment(settings: Settings) -> str | None:
+    if ONE_PROCESS not in _listed(settings, "experiments") or _one_process(settings):
+        return None
+    # With MPS, more is wrong than how it is said.
+    if settings.gpu_sharing == MPS:
+        return None
+    return f"--experiments: {ONE_PROCESS}: use --worker_processes=single, after --, instead"
+
+
+def _gpu_that_is_not_there(settings: Settings) -> str | None:
+    if settings.mode != LOCAL or settings.gpu or settings.job_flags.get("device") != "gpu":
+        return None
+    return "after --: --device=gpu: needs --gpu, before --: without it the workers have none"
+
+
+def _gpu_unused(settings: Settings) -> str | None:
+    if settings.mode != LOCAL or not settings.gpu or settings.job_flags.get("device") != "cpu":
+        return None
+    return (
+        "after --: --device=cpu: nothing would use the GPU that --gpu pays for: leave it out, or --gpu "
+        "(--gpu= if launch.env sets it)"
+    )
 
 
 def _right_fitting_with_gpu(settings: Settings) -> str | None:
@@ -169,6 +207,10 @@ JOB_FLAG_RULES = (
     Rule("Runner v2 switched off", LAUNCHES, _without_runner_v2),
     Rule("MPS with a single process", LAUNCHES, _mps_with_single_process),
     Rule("single process undone", LAUNCHES, _single_process_undone),
+    Rule("a process for each vCPU by experiment", LAUNCHES, _many_by_experiment),
+    Rule("one process by experiment", LAUNCHES, _one_by_experiment),
+    Rule("GPU asked of workers without", LAUNCHES, _gpu_that_is_not_there),
+    Rule("GPU that nothing uses", LAUNCHES, _gpu_unused),
     Rule("right fitting with a GPU", LAUNCHES, _right_fitting_with_gpu),
     Rule("Dataflow Prime", LAUNCHES, _prime),
     Rule("FlexRS", LAUNCHES, _flexrs),

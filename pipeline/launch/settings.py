@@ -124,7 +124,7 @@ SETTINGS = (
     Setting(
         "model-path",
         values.text,
-        "The model file, as the workers see it: its path inside the image.",
+        "The model file, as the workers see it: its path inside the image, or gs://BUCKET/OBJECT.",
         None,
         _LAUNCHES,
     ),
@@ -133,7 +133,7 @@ SETTINGS = (
         "gpu-sharing",
         one_of(NO_SHARING, MPS, SINGLE_PROCESS),
         "How the processes of a worker share its GPU. none: each takes its turn; mps: at once, by NVIDIA "
-        "MPS; single-process: there is one process, with one copy of the model.",
+        "MPS; single-process: there is one process (--worker_processes=single), with one copy of the model.",
         NO_SHARING,
         _LAUNCHES,
     ),

@@ -91,11 +91,12 @@ def run(
 def _smallest(settings: Settings, name: str) -> Settings:
     if given := [f"--{flag}" for flag in _CHANNELS if flag in settings.job_flags]:
         raise SettingsError(f"{', '.join(given)}: smoke makes its own; leave it out")
+    example = None if "model_pointer" in settings.job_flags else EXAMPLE_MODEL
     workers = max(1, settings.min_workers or 1, settings.num_workers or 1)
     values = {
         **settings.values,
         "job_name": name,
-        "model_path": settings.model_path or EXAMPLE_MODEL,
+        "model_path": settings.model_path or example,
         "max_workers": settings.max_workers or workers,
     }
     channels = {

@@ -44,3 +44,68 @@ class WholeBatch(nn.Module):
 
 class NotAModule:
     pass
+
+
+class Threads(Linear):
+    """Answers how many threads torch computes with on the thread that calls."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.full((features.shape[0],), float(torch.get_num_threads()))
+
+
+class Layers(nn.Module):
+    """float32 [batch, 3] → dict of float32 [batch, 2] and int64 [batch]; with a buffer and a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.register_buffer("shift", torch.tensor([0.5, 0.25]))
+        self.constant = torch.tensor([2.0, 4.0])
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1, 1]]))
+            self.linear.bias.zero_()
+
+    def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
+        scores = (self.linear(features) + self.shift) * self.constant
+        return {"scores": scores, "best": scores.argmax(dim=1)}
+
+
+class Fp32Only(nn.Module):
+    """Makes a float32 tensor of its own, which no layer in another precision takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.linear(features + torch.zeros(3, dtype=torch.float32))
+
+
+class Branching(nn.Module):
+    """Does one thing or another depending on the inputs' values, which no single graph can."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features.sum(dim=1) if bool((features > 0).any()) else features.mean(dim=1)
+
+
+class Squeezing(nn.Module):
+    """Answers each row with the whole batch."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features @ features.T
+
+
+class Rewriting(Linear):
+    """Writes the file `path` while it is being made."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        with open(path, "ab") as file:
+            file.write(b" ")
+
+
+class Listing(nn.Module):
+    """Answers by a list, whose items have no names."""
+
+    def forward(self, features: torch.Tensor) -> list[torch.Tensor]:
+        return [features, features]

@@ -1,17 +1,23 @@
+from pathlib import Path
+
 import apache_beam as beam
 import pytest
+from apache_beam.internal import pickler
 from apache_beam.io.gcp.pubsub import ReadFromPubSub, WriteToPubSub
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
+from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.worker.bundle_processor import DATA_OUTPUT_URN
 
 from pipeline import graph
+from pipeline.errors import HookError
 from pipeline.fusion import UnfusedGraphError, check, fused_stages
 from pipeline.io import pubsub
 from pipeline.io.sink import WriteToTopic
 from pipeline.io.source import ReadFromSubscription
 from pipeline.runner import StreamingRunner
-from tests.pipeline.test_options import line
+from tests.pipeline.staging import Staged, staged
+from tests.pipeline.test_options import ENDPOINT, line
 
 SUBSCRIPTION = "projects/my-project/subscriptions/requests"
 
@@ -87,3 +93,35 @@ def test_dataflow_reads_and_writes_by_itself() -> None:
     pipeline.visit(Visitor())
     assert (kinds.count(ReadFromPubSub), kinds.count(WriteToPubSub)) == (1, 3)
     assert not {ReadFromSubscription, WriteToTopic} & set(kinds)
+
+
+HOOKS = {
+    "decode_hook": "examples.text.hooks:decode",
+    "encode_hook": "examples.text.hooks:encode",
+    "input_shape": "ids:int64:16,mask:int64:16",
+}
+
+
+class TestHooks:
+    @pytest.mark.parametrize("flag", ["decode_hook", "encode_hook"])
+    def test_a_wrong_one_ends_the_build(self, flag: str) -> None:
+        with pytest.raises(HookError, match=rf"--{flag}=examples.text.hooks:nothing: the module"):
+            built(**{**HOOKS, flag: "examples.text.hooks:nothing"})
+
+    def test_workers_of_dataflow_get_them_by_name(self, tmp_path: Path) -> None:
+        without = staged(tmp_path / "without", line(**ENDPOINT))
+        with_ = staged(tmp_path / "with", line(**ENDPOINT, **HOOKS))
+        for step, name in (("Decode", "decode"), ("Encode", "encode")):
+            assert _do_fn(without, step)._hook is None
+            hook = _do_fn(with_, step)._hook
+            assert str(hook) == f"--{name}_hook=examples.text.hooks:{name}"
+            assert hook.function.__module__ == "examples.text.hooks"
+
+
+def _do_fn(job: Staged, step: str) -> beam.DoFn:
+    """A step's DoFn, as a worker unpickles it."""
+    (transform,) = (
+        t for t in job.proto.components.transforms.values() if t.unique_name == f"{step}/ParDo({step})"
+    )
+    payload = beam_runner_api_pb2.ParDoPayload.FromString(transform.spec.payload)
+    return pickler.loads(payload.do_fn.payload)[0]

@@ -1,5 +1,10 @@
+import math
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.errors import DecodeError
 from pipeline.input_spec import InputSpec
@@ -52,11 +57,105 @@ class TestFromJson:
             ("a:int64:2", {"inputs": {"b": [1, 2]}}, "'a' is missing"),
             ("a:int64:2", {"inputs": {"a": [1, 2.5]}}, r"a\[1\]: expected a whole number, got 2.5"),
             ("a:int32:2", {"inputs": {"a": [1, 2**31]}}, r"a\[1\]: 2147483648 does not fit int32"),
+            ("a:int64:2", {"inputs": {"a": [2**64 - 1, 1]}}, r"a\[0\]: 18446744073709551615 does not fit"),
+            ("a:int64:2", {"inputs": {"a": [1, True]}}, r"a\[1\]: expected a number, got true"),
+            ("2", {"features": [1.0, False]}, r"features\[1\]: expected a number, got false"),
+            ("2", {"features": [3.5e38, 1]}, r"features\[0\]: 3.5e\+38 is too large for float32"),
         ],
     )
     def test_refuses(self, spec: str, body: dict, reason: str) -> None:
         with pytest.raises(DecodeError, match=reason):
             InputSpec.parse(spec).from_json(body)
+
+    @given(st.lists(st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)))
+    def test_floats_are_those_of_numpy(self, numbers: list[float]) -> None:
+        numbers = [*numbers, 0.1]
+        with np.errstate(over="ignore"):
+            expected = np.array(numbers, np.float64).astype(np.float32)
+        spec = InputSpec.parse(str(len(numbers)))
+        if np.isfinite(expected).all():
+            array = spec.from_json({"features": numbers})
+            assert isinstance(array, np.ndarray)
+            assert array.dtype == np.float32
+            assert array.tobytes() == expected.tobytes()
+        else:
+            bad = int(np.argmax(np.isinf(expected)))
+            with pytest.raises(DecodeError, match=rf"features\[{bad}\]: .* too large for float32"):
+                spec.from_json({"features": numbers})
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64"])
+    def test_dtypes(self, dtype: str) -> None:
+        inputs = InputSpec.parse(f"a:{dtype}:3").from_json({"inputs": {"a": [1, -2, 2**31 - 1]}})
+        assert isinstance(inputs, dict)
+        assert inputs["a"].dtype == dtype
+        assert np.array_equal(inputs["a"], np.array([1, -2, 2**31 - 1], dtype))
+
+
+class TestFromArrays:
+    """What a decode hook may return."""
+
+    @pytest.mark.parametrize(
+        ("dtype", "value"),
+        [
+            ("float32", [1, 0.5, -3]),
+            ("float32", (1.0, 0.5, -3.0)),
+            ("float32", np.array([1, 0.5, -3])),
+            ("float32", np.array([1, 0.5, -3], np.float16)),
+            ("float32", np.array([1, 0.5, -3], ">f4")),
+            ("float32", np.array([1, 2, 255], np.uint8)),
+            ("float64", np.array([1, 0.5, -3], np.float32)),
+            ("int64", [1, 2**62, -3]),
+            ("int64", np.array([True, False, True])),
+            ("int64", np.array([1, 2, 3], np.uint64)),
+            ("int32", np.array([1, 2**31 - 1, -(2**31)])),
+        ],
+    )
+    def test_takes(self, dtype: str, value: Any) -> None:
+        inputs = InputSpec.parse(f"a:{dtype}:3").from_arrays({"a": value})
+        assert isinstance(inputs, dict)
+        assert inputs["a"].dtype == np.dtype(dtype)
+        assert np.array_equal(inputs["a"], np.asarray(value))
+
+    def test_what_fits_is_not_copied(self) -> None:
+        image = np.zeros((3, 8, 8), np.float32)
+        assert InputSpec.parse("3x8x8").from_arrays(image) is image
+
+    def test_a_view_becomes_contiguous(self) -> None:
+        image = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+        array = InputSpec.parse("3x2x2").from_arrays(image.transpose(2, 0, 1))
+        assert isinstance(array, np.ndarray)
+        assert array.flags.c_contiguous
+        assert array[2, 1, 0] == image[1, 0, 2]
+
+    @pytest.mark.parametrize(
+        ("spec", "value", "reason"),
+        [
+            ("2", {"features": [1, 2]}, "expected an array, got a dict"),
+            ("2", None, r"features: expected shape \[2\], got \[\]"),
+            ("2", [1, 2, 3], r"features: expected shape \[2\], got \[3\]"),
+            ("2", [[1, 2]], r"features: expected shape \[2\], got \[1, 2\]"),
+            ("2x2", [[1, 2], [3]], "features: not an array: "),
+            ("2", ["1", "2"], "features: expected float32, got <U1"),
+            ("2", [1, None], "features: expected float32, got object"),
+            ("2", [1j, 2], "features: expected float32, got complex128"),
+            ("2", [1, math.nan], r"features\[1\]: nan is not a finite number"),
+            ("2x1", [[-math.inf], [1]], r"features\[0\]\[0\]: -inf is not a finite number"),
+            ("2", [1, 1e39], r"features\[1\]: 1e\+39 is too large for float32"),
+            ("a:int64:2", [1, 2], "expected a dict of a, got list"),
+            ("a:int64:2,b:int64:1", {"a": [1, 2]}, "expected a dict of a, b, got a"),
+            ("a:int64:2", {"a": [1, 2], "b": [1]}, "expected a dict of a, got a, b"),
+            ("a:int64:2", {"a": [1.0, 2.0]}, "a: expected int64, got float64"),
+            # What numpy makes of an int64 and an int that is none.
+            ("a:int64:2", {"a": [1, 2**63]}, "a: expected int64, got float64"),
+            ("a:int64:2", {"a": [1, 2**70]}, "a: expected int64, got object"),
+            ("a:int32:2", {"a": [1, 2**31]}, r"a\[1\]: 2147483648 does not fit int32"),
+            ("a:int32:1x2", {"a": [[2**40, 1]]}, r"a\[0\]\[0\]: 1099511627776 does not fit int32"),
+            ("a:int64:1", {"a": np.array([2**63], np.uint64)}, r"a\[0\]: 9223372036854775808 does not fit"),
+        ],
+    )
+    def test_refuses(self, spec: str, value: Any, reason: str) -> None:
+        with pytest.raises(DecodeError, match=reason):
+            InputSpec.parse(spec).from_arrays(value)
 
 
 def test_binary_needs_a_single_float32_input() -> None:
@@ -71,3 +170,12 @@ def test_a_stack_has_the_batch_first() -> None:
     assert isinstance(batch, dict)
     assert (batch["a"].shape, batch["b"].shape) == ((4, 2), (4, 1))
     assert batch["a"].dtype == np.int64
+
+
+def test_a_stack_keeps_rows_apart() -> None:
+    spec = InputSpec.parse("2x3x4")
+    rows = [np.random.default_rng(seed).normal(size=(2, 3, 4)).astype(np.float32) for seed in range(5)]
+    batch = spec.stack(rows)  # type: ignore[arg-type]
+    assert isinstance(batch, np.ndarray)
+    assert np.array_equal(batch, np.stack(rows))
+    assert batch.flags.writeable  # torch warns of tensors over read-only memory

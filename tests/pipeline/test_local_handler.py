@@ -1,17 +1,26 @@
-from collections.abc import Callable
+"""The handler as Beam uses it: copied, set up, torn down, and run in a pipeline."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import time
 from pathlib import Path
 
+import apache_beam as beam
 import numpy as np
 import pytest
 import torch
+from apache_beam.ml.inference.base import RunInference, _RunInferenceDoFn
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing.util import assert_that
 
+from pipeline.inference import model as models
 from pipeline.inference.local import LocalModelHandler
-from pipeline.inference.model import Model
-from pipeline.input_spec import InputSpec
-from pipeline.messages import DeadLetter, Request, Result, Timeline
+from pipeline.messages import Request, Result, Timeline
+from pipeline.runner import StreamingRunner
+from tests.pipeline.job_settings import job_settings
 from tests.pipeline.models import Sum
-
-SPEC = InputSpec.parse("3")
 
 
 def requests(*firsts: float) -> list[Request]:
@@ -21,68 +30,55 @@ def requests(*firsts: float) -> list[Request]:
     ]
 
 
-def ticking() -> Callable[[], float]:
-    ticks = iter(range(1000))
-    return lambda: float(next(ticks))
-
-
-def run(forward: Callable, batch: list[Request]) -> list[Result | DeadLetter]:
-    handler = LocalModelHandler("unused", SPEC, max_batch_size=50, clock=ticking())
-    return list(handler.run_inference(batch, Model(forward, SPEC, "m@1")))
-
-
-class TestRunInference:
-    def test_results_in_order_with_times_and_batch_size(self) -> None:
-        batch = requests(1, 2, 3)
-        answers = run(Sum(), batch)
-        assert [(a.request.request_id, float(a.prediction), a.model_id, a.batch_size) for a in answers] == [  # type: ignore[union-attr]
-            ("r1", 3.0, "m@1", 3),
-            ("r2", 4.0, "m@1", 3),
-            ("r3", 5.0, "m@1", 3),
-        ]
-        assert {(t.batched, t.inference_start, t.inference_end) for t in (r.timeline for r in batch)} == {
-            (0, 1, 2)
-        }
-
-    @pytest.mark.parametrize("place", [0, 17, 49])
-    def test_the_offender_stands_alone(self, place: int) -> None:
-        firsts = [666 if i == place else i for i in range(50)]
-        answers = run(Sum(), requests(*firsts))
-        letters = [a for a in answers if isinstance(a, DeadLetter)]
-        results = [a for a in answers if isinstance(a, Result)]
-        assert [(a.data, a.stage, a.error_type, a.request_id) for a in letters] == [
-            (b"666", "inference", "ValueError", "r666")
-        ]
-        assert "the number of the beast" in letters[0].error_message
-        assert {a.request.request_id: float(a.prediction) for a in results} == {
-            f"r{i}": i + 2.0 for i in range(50) if i != place
-        }
-
-    def test_two_offenders(self) -> None:
-        answers = run(Sum(), requests(1, 666, 2, 666, 3))
-        assert [type(a) for a in answers] == [Result, DeadLetter, Result, DeadLetter, Result]
-
-    def test_nan_is_a_dead_letter(self) -> None:
-        answers = run(lambda x: torch.log(x[:, 0]), requests(1, -1, 2, 0))
-        assert [type(a) for a in answers] == [Result, DeadLetter, Result, DeadLetter]
-        assert answers[1].error_message == "the model's output holds NaN or infinity"  # type: ignore[union-attr]
-
-    def test_nan_in_a_named_output(self) -> None:
-        answers = run(lambda x: {"a": x, "b": torch.log(x)}, requests(1, -1))
-        assert [type(a) for a in answers] == [Result, DeadLetter]
-
-
-def test_the_model_is_loaded_once_for_all_copies(tmp_path: Path) -> None:
+@pytest.fixture
+def handler(tmp_path: Path) -> LocalModelHandler:
     torch.save(Sum().state_dict(), tmp_path / "m.pt")
-    first, second = (
-        LocalModelHandler(
-            str(tmp_path / "m.pt"), SPEC, max_batch_size=8, model_class="tests.pipeline.models:Sum"
-        )
-        for _ in range(2)
+    settings = job_settings(
+        "--input_shape=3",
+        f"--model_path={tmp_path / 'm.pt'}",
+        "--model_class=tests.pipeline.models:Sum",
+        "--max_batch_size=4",
     )
-    assert first.load_model() is second.load_model()
+    return LocalModelHandler(settings, on_dataflow=False)
 
 
-def test_bytes_are_those_of_the_bodies() -> None:
-    handler = LocalModelHandler("unused", SPEC, max_batch_size=8)
+def test_in_a_pipeline(handler: LocalModelHandler) -> None:
+    def check(answers: list[Result]) -> None:
+        assert sorted((a.request.request_id, float(a.prediction)) for a in answers) == [
+            (f"r{n}", n + 2.0) for n in range(10)
+        ]
+        assert max(a.batch_size for a in answers) <= 4
+
+    with beam.Pipeline(runner=StreamingRunner(), options=PipelineOptions([])) as pipeline:
+        answers = pipeline | beam.Create(requests(*range(10))) | RunInference(handler)
+        assert_that(answers, check)
+
+
+def test_the_model_is_loaded_once_for_all_copies(handler: LocalModelHandler) -> None:
+    copy = pickle.loads(pickle.dumps(handler))
+    assert handler.load_model() is copy.load_model()
+
+
+def test_idleness_does_not_load_it_again(handler: LocalModelHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a minute without work a worker tears its DoFns down; the next bundle sets up fresh ones."""
+    loads = []
+    load = models.load
+
+    def counted(*args: object, **named: object) -> models.Model:
+        loads.append(args)
+        return load(*args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(models, "load", counted)
+    for _ in range(3):
+        dofn = _RunInferenceDoFn(pickle.loads(pickle.dumps(handler)), time, None)
+        dofn.setup()
+        (answer,) = dofn.process(requests(1), None, None)
+        assert float(answer.prediction) == 3
+        dofn.teardown()
+        del dofn
+        gc.collect()
+    assert len(loads) == 1
+
+
+def test_bytes_are_those_of_the_bodies(handler: LocalModelHandler) -> None:
     assert handler.get_num_bytes(requests(1, 22, 333)) == 6

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from pipeline.errors import DecodeError, EncodeError
 from pipeline.input_spec import InputSpec
 from pipeline.messages import (
+    _CALL_OVERHEAD_BYTES,
     MAX_MESSAGE_BYTES,
     DeadLetter,
     Request,
     Result,
     Timeline,
+    _attribute_bytes,
     decode,
     encode,
     encode_dead_letter,
@@ -208,6 +210,22 @@ class TestEncode:
             encode(result("x" * MAX_MESSAGE_BYTES), 2.0)
         assert caught.value.request_id == "r1"
 
+    @pytest.mark.parametrize("room", [-1, 0])
+    def test_at_the_very_limit(self, room: int) -> None:
+        """The largest result leaves room for its attributes and for the Publish call."""
+        attributes = {"request_id": "r" * 1000, "intended_time": "9" * 1000}
+        made = result("", request_id="r" * 1000, attributes=attributes)
+        empty = encode(made, 2.0)
+        size = len(empty.data) + _CALL_OVERHEAD_BYTES + _attribute_bytes(empty.attributes)
+        made.prediction = "x" * (MAX_MESSAGE_BYTES - size - room)
+        with pytest.raises(EncodeError) if room < 0 else contextlib.nullcontext():
+            encode(made, 2.0)
+
+    def test_milliseconds_are_whole_microseconds(self) -> None:
+        timeline = Timeline(1.0, 1.0000126, None, 1.1, 1.3000004)
+        latency = json.loads(encode(result(1, timeline=timeline), 2.0123456).data)["latency_ms"]
+        assert (latency["queue"], latency["inference"], latency["total"]) == (0.013, 200.0, 1012.346)
+
     def test_what_json_cannot_hold(self) -> None:
         with pytest.raises(EncodeError, match="cannot be written as JSON"):
             encode(result(object()), 2.0)
@@ -234,6 +252,10 @@ class TestDeadLetter:
         text = encode_dead_letter(self.letter(message="ü" * 2000)).attributes["error_message"]
         assert len(text.encode()) <= 1024
         assert set(text) == {"ü"}
+
+    def test_a_reason_that_is_not_unicode(self) -> None:
+        message = encode_dead_letter(self.letter(message="not a name: \udcff"))
+        assert message.attributes["error_message"] == "not a name: ?"
 
     def test_too_many_attributes(self) -> None:
         message = encode_dead_letter(self.letter(**{f"a{i}": "x" for i in range(100)}))

@@ -1,11 +1,11 @@
 from pathlib import Path
 
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, StandardOptions
 
 from pipeline.flags import FLAGS
 from pipeline.main import main
-from pipeline.options import JobOptions, problems, runs_in_process, settings
+from pipeline.options import JobOptions, pipeline_options, problems, runs_in_process, settings
 
 MODEL = str(Path(__file__).parents[2] / "examples/breast_cancer/model.pt2")
 GOOD = {
@@ -15,6 +15,7 @@ GOOD = {
     "model_path": MODEL,
 }
 
+POINTER = {"model_path": None, "model_pointer": MODEL}
 ENDPOINT = {"inference_mode": "endpoint", "endpoint_url": "http://127.0.0.1:8080/predict"}
 
 DATAFLOW = {
@@ -49,6 +50,29 @@ def test_settings_are_typed() -> None:
         ({"dead_letter_topic": "projects/my-project/subscriptions/x12"}, "--dead_letter_topic: "),
         ({"model_path": None}, "--model_path: missing"),
         ({"model_path": "/no/such/model.pt2"}, "--model_path: there is no file '/no/such/model.pt2'"),
+        (
+            {**POINTER, "model_pointer": "/no/such/current"},
+            "--model_pointer: there is no file '/no/such/current'",
+        ),
+        ({"model_pointer": MODEL}, "--model_pointer: says which model to run, and so does --model_path"),
+        ({"model_root": "/models"}, "--model_root: needs --model_pointer"),
+        ({"model_refresh_s": "0"}, "--model_refresh_s: '0' is not a number of seconds above 0"),
+        ({"decode_hook": "decode"}, "--decode_hook: 'decode' is not module:function"),
+        ({"max_batch_wait_ms": "-1"}, "--max_batch_wait_ms: '-1' is not a number of milliseconds"),
+        ({"device": "cuda"}, "--device: 'cuda' is not one of: cpu, gpu, auto"),
+        ({"precision": "int8"}, "--precision: 'int8' is not one of: fp32, fp16, bf16"),
+        ({"compile": "yes"}, "--compile: 'yes' is neither true nor false"),
+        ({"torch_threads": "0"}, "--torch_threads: '0' is not a whole number from 1"),
+        ({"worker_processes": "2"}, "--worker_processes: '2' is not one of: per_cpu, single"),
+        ({"worker_processes": "single"}, "--worker_processes: works on Dataflow only"),
+        (
+            {**DATAFLOW, "worker_processes": "single", "experiments": "a,use_multiple_sdk_containers"},
+            "--experiments: use_multiple_sdk_containers contradicts --worker_processes=single",
+        ),
+        (
+            {**DATAFLOW, "experiments": "no_use_multiple_sdk_containers"},
+            "use --worker_processes=single instead",
+        ),
         ({"model_class": "Sum"}, "--model_class: 'Sum' is not module:Class"),
         ({"model_params": "{}"}, "--model_params: needs --model_class"),
         ({"model_params": "[1]", "model_class": "a:B"}, "--model_params: '[1]' is not a JSON object"),
@@ -71,6 +95,14 @@ def test_settings_are_typed() -> None:
         ),
         ({**DATAFLOW, "output_table": "predictions.results"}, "'predictions.results' is not the full name"),
         ({**DATAFLOW, "model_path": "model.pt2"}, "--model_path: 'model.pt2' is not an absolute path"),
+        (
+            {**DATAFLOW, **POINTER, "model_pointer": "current"},
+            "--model_pointer: 'current' is not an absolute path",
+        ),
+        (
+            {**DATAFLOW, **POINTER, "model_root": "models"},
+            "--model_root: 'models' is not an absolute path",
+        ),
         ({**DATAFLOW, "model_path": ""}, "--model_path: the path of a file is missing"),
         ({**DATAFLOW, "region": None}, "--region: missing. --runner=DataflowRunner needs it"),
         ({"max_active_bundles_per_worker": "4"}, "--max_active_bundles_per_worker: works on Dataflow only"),
@@ -115,8 +147,21 @@ def test_each_wrong_flag_is_one_line(changes: dict, expected: str) -> None:
         {**ENDPOINT, "endpoint": None, "endpoint_protocol": "raw"},
         {**DATAFLOW, **ENDPOINT, "max_active_bundles_per_worker": "4"},
         {**DATAFLOW, "output_table": "my-project:predictions.results"},
+        {**ENDPOINT, "model_path": "models/a.pt2", "model_pointer": "models/current"},
         # In the image; only the worker can look.
         {**DATAFLOW, "model_path": "/no/such/model.pt2"},
+        {**DATAFLOW, **POINTER, "model_pointer": "/no/such/current", "model_root": "/no/such"},
+        # Nor does anybody look on another filesystem.
+        {"model_path": "gs://my-bucket/model.pt2"},
+        {**POINTER, "model_pointer": "gs://my-bucket/current", "model_root": "gs://my-bucket/models"},
+        {**DATAFLOW, "model_path": "gs://my-bucket/model.pt2"},
+        {**DATAFLOW, **POINTER, "model_pointer": "gs://my-bucket/current", "model_root": "gs://my-bucket/"},
+        {**POINTER, "max_batch_wait_ms": "0", "allow_nan": "true", "decode_hook": "my.hooks:decode"},
+        # Slow, and right.
+        {"device": "cpu", "precision": "fp16", "compile": "true"},
+        {**DATAFLOW, "worker_processes": "single"},
+        {**DATAFLOW, "worker_processes": "single", "experiments": "no_use_multiple_sdk_containers"},
+        {**DATAFLOW, "worker_processes": "per_cpu", "experiments": "use_multiple_sdk_containers"},
         {**DATAFLOW, "inference_mode": "endpoint", "endpoint": "12", "endpoint_location": "us-central1"},
     ],
 )
@@ -170,6 +215,25 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_runner(runner: str | None, expected: bool) -> None:
     assert runs_in_process(PipelineOptions(line(runner=runner))) is expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "experiments"),
+    [
+        ({}, None),
+        ({"worker_processes": "per_cpu", "experiments": "a"}, ["a"]),
+        ({"worker_processes": "single"}, ["no_use_multiple_sdk_containers"]),
+        ({"worker_processes": "single", "experiments": "a"}, ["a", "no_use_multiple_sdk_containers"]),
+        (
+            {"worker_processes": "single", "experiments": "no_use_multiple_sdk_containers"},
+            ["no_use_multiple_sdk_containers"],
+        ),
+    ],
+)
+def test_one_process_is_an_experiment_of_dataflow(changes: dict, experiments: list[str] | None) -> None:
+    options = pipeline_options(line(**DATAFLOW, **changes))
+    assert options.view_as(DebugOptions).experiments == experiments
+    assert options.view_as(StandardOptions).streaming is True
 
 
 def test_every_flag_is_a_single_text() -> None:

@@ -1,0 +1,88 @@
+"""The user's own functions, named by --decode_hook and --encode_hook as module:function."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import DecodeError, EncodeError, HookError
+from pipeline.input_spec import Inputs, InputSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A loaded function. As text it is its flag, as messages begin: --decode_hook=my_package.hooks:decode."""
+
+    flag: str
+    name: str
+    function: Callable[..., Any]
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+    def __str__(self) -> str:
+        return f"{self.flag}={self.name}"
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
+        # By name only: each worker loads its own, and one that lacks the module says so by a HookError.
+        return load_hook, (self.flag, self.name)
+
+
+def load_hook(flag: str, name: str) -> Hook:
+    """The function that a flag names: `load_hook("--decode_hook", "my_package.hooks:decode")`.
+
+    Raises:
+        HookError: the module cannot be imported, or has no such function.
+    """
+    told = f"{flag}={name}"
+    module_name, _, function_name = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        # The module itself or a package that holds it; any other is one that it imports.
+        if missing is not None and f"{module_name}.".startswith(f"{missing}."):
+            problem = f"there is no module {missing}: install it, or add its parent folder to PYTHONPATH"
+        else:
+            problem = f"importing {module_name} failed: {type(error).__name__}: {error}"
+        raise HookError(f"{told}: {problem}") from error
+    if not hasattr(module, function_name):
+        raise HookError(f"{told}: the module {module_name} has nothing called {function_name}")
+    function = getattr(module, function_name)
+    if not callable(function):
+        raise HookError(f"{told}: not a function, but of type {type(function).__name__}")
+    return Hook(flag, name, function)
+
+
+def make_inputs(hook: Hook, body: Any, attributes: Mapping[str, str], spec: InputSpec) -> Inputs:
+    """What a decode hook makes of a request's body: the JSON object, or bytes.
+
+    Raises:
+        DecodeError: the hook raised, which is then the cause, or returned something else than `spec` says.
+    """
+    try:
+        returned = hook(body, attributes)
+    except Exception as error:
+        raise DecodeError(_problem(hook, error)) from error
+    try:
+        return spec.from_arrays(returned)
+    except DecodeError as error:
+        raise DecodeError(f"{hook}: what it returned does not fit --input_shape: {error}") from None
+
+
+def make_prediction(hook: Hook, prediction: Any, request_id: str) -> Any:
+    """What an encode hook makes of the model's prediction.
+
+    Raises:
+        EncodeError: the hook raised, which is then the cause.
+    """
+    try:
+        return hook(prediction)
+    except Exception as error:
+        raise EncodeError(_problem(hook, error), request_id) from error
+
+
+def _problem(hook: Hook, error: Exception) -> str:
+    return f"{hook}: {str(error) or type(error).__name__}"

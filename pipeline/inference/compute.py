@@ -1,0 +1,98 @@
+"""What a model computes on and in, and what a device's failures mean. Imports no Beam."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from pipeline.errors import ModelError
+
+_DTYPES = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+# How lack of memory reads where it is a plain RuntimeError: torch's allocator on the host, CUDA's libraries,
+# and whatever fails inside TorchScript, which keeps nothing of an error but its text.
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
+# Of the CUDA runtime's errors, those of which its reference says that the process must be started anew
+# (https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html): uncorrectable ECC and NVLink
+# errors, illegal address, time-out of a kernel, destroyed context, assert, the stack's, instruction's,
+# alignment's, address space's and counter's faults, launch failure, leak of tensor memory, MPS server gone.
+_LOST_CODES = frozenset({214, 220, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 810})
+# The frequent ones by their text, for TorchScript's sake.
+_LOST_TEXTS = (
+    "CUDA error: device-side assert triggered",
+    "CUDA error: an illegal memory access was encountered",
+    "CUDA error: an illegal instruction was encountered",
+    "CUDA error: misaligned address",
+    "CUDA error: unspecified launch failure",
+    "CUDA error: the launch timed out and was terminated",
+    "CUDA error: uncorrectable ECC error encountered",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """How a model is to compute, as the flags say it."""
+
+    device: str = "cpu"  # cpu, gpu, or auto: a GPU where there is one
+    precision: str = "fp32"  # fp32, fp16 or bf16
+    compile: bool = False
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """What weights and floating inputs are cast to; None: nothing is cast."""
+        return _DTYPES[self.precision]
+
+    def choose_device(self) -> torch.device:
+        """The CPU or the first GPU.
+
+        Raises:
+            ModelError: a GPU is asked for, and cannot be used. Never the CPU in its place.
+        """
+        if self.device == "cpu" or (self.device == "auto" and not torch.cuda.is_available()):
+            return torch.device("cpu")
+        if not torch.backends.cuda.is_built():
+            raise ModelError(
+                f"--device={self.device}: torch {torch.__version__} is a build for the CPU only: install "
+                "what requirements-gpu.txt names (the image of Dockerfile.gpu has it), or use --device=cpu"
+            )
+        try:
+            torch.cuda.init()
+        except RuntimeError as error:
+            raise ModelError(
+                f"--device={self.device}: no GPU can be used: {error}. Give the machine a GPU and its driver "
+                "(on Dataflow, see docs/gpu.md), or use --device=cpu"
+            ) from error
+        return torch.device("cuda", 0)
+
+
+def name_of(device: torch.device) -> str:
+    """What a person reads: `cpu`, or `cuda:0 (NVIDIA L4)`."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the device or on the host: a smaller batch may fit."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether the device failed so that this process can compute nothing on it any more."""
+    if isinstance(error, torch.AcceleratorError) and getattr(error, "error_code", None) in _LOST_CODES:
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _LOST_TEXTS)
+
+
+def release_cached_memory() -> None:
+    """Gives the device memory back that torch keeps for itself; without a GPU in use, does nothing."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -1,0 +1,70 @@
+"""Files on this machine and on any of Beam's filesystems (gs://… and what else is installed), read alike."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+_CHUNK_BYTES = 16 * 1024 * 1024
+
+
+def is_local(path: str) -> bool:
+    """Whether `path` is one of this machine rather than scheme://…"""
+    return FileSystems.get_scheme(path) is None
+
+
+def fetch(path: str, folder: Path) -> Path:
+    """The file as one of this machine: a local path as it is, any other copied into `folder`.
+
+    Args:
+        path: a local path, which need not exist, or scheme://….
+        folder: an existing folder; the copy keeps the file's own name there.
+
+    Raises:
+        FileNotFoundError: there is no such file on the filesystem that `path` names.
+        OSError: it cannot be read, or not be written to `folder`.
+    """
+    if is_local(path):
+        return Path(path)
+    target = folder / path.rpartition("/")[2]
+    try:
+        with _open(path) as source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy, _CHUNK_BYTES)
+    except Exception as error:  # each filesystem has errors of its own
+        raise _unreadable(path, error) from error
+    return target
+
+
+def read_small(path: str, limit: int) -> str:
+    """The text of a file of at most `limit` bytes of UTF-8.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it cannot be read, is larger, or is not UTF-8.
+    """
+    try:
+        with _open(path) as source:
+            data = source.read(limit + 1)
+    except Exception as error:  # each filesystem has errors of its own
+        raise _unreadable(path, error) from error
+    if len(data) > limit:
+        raise OSError(f"{path} has more than {limit:,} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise OSError(f"{path} is not UTF-8: byte 0x{data[error.start]:02x} at {error.start}") from None
+
+
+def _open(path: str):  # type: ignore[no-untyped-def]
+    # The bytes as they are: by default Beam unpacks what is called .gz.
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def _unreadable(path: str, error: Exception) -> OSError:
+    # 404: Google's and Amazon's clients.
+    if isinstance(error, FileNotFoundError) or getattr(error, "code", None) == 404:
+        return FileNotFoundError(f"there is no file {path}")
+    return OSError(f"{path} cannot be read: {error or type(error).__name__}")

@@ -1,0 +1,155 @@
+"""The golden set beside a model: requests, and what this very model must answer. Imports no Beam."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from pipeline.errors import DecodeError, ModelError
+from pipeline.inference.model import Model
+from pipeline.input_spec import Inputs, InputSpec
+
+# The golden set of v2.pt2 is v2.pt2.golden.jsonl.
+SUFFIX = ".golden.jsonl"
+
+_MOST_ROWS = 64
+
+# rtol and atol, as numpy.allclose has them. A number keeps 24 bits in fp32, 11 in fp16 and 8 in bf16, and the
+# errors of layers add up: the logits of a 12-layer encoder, about 1 in size, were off by 0.001 and by 0.007.
+_TOLERANCE = {"fp32": (1e-3, 1e-4), "fp16": (1e-2, 5e-3), "bf16": (5e-2, 3e-2)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One line of the file: a request, and its prediction where the line has one."""
+
+    line: int  # counted from 1
+    inputs: Inputs
+    predicted: bool
+    prediction: Any  # as JSON has it
+
+
+def check(
+    model: Model,
+    golden_file: Path,
+    spec: InputSpec,
+    precision: str,
+    *,
+    max_batch_size: int = _MOST_ROWS,
+    called: str | None = None,
+) -> None:
+    """Has the model answer its golden set.
+
+    Each line of the file is a request's JSON body and `"prediction"`, as a result has it: a number, lists, or
+    an object of them; null stands for NaN and infinity. A line without it must be answered by finite numbers.
+    Floats may differ by what `precision` explains; whole numbers and booleans may not.
+
+    Args:
+        golden_file: on this machine.
+        spec: the model's inputs.
+        precision: what the model computes in: fp32, fp16 or bf16.
+        max_batch_size: rows of the largest batch that the model takes; never more than 64 are used.
+        called: what messages call the model; default: `--model_pointer: ` and the path beside the file.
+
+    Raises:
+        ModelError: the file is missing, empty or does not fit, or the model answers otherwise.
+    """
+    if called is None:
+        called = f"--model_pointer: {str(golden_file).removesuffix(SUFFIX)}"
+    cases = _read(golden_file, spec, called)
+    rows = min(max_batch_size, _MOST_ROWS)
+    for first in range(0, len(cases), rows):
+        batch = cases[first : first + rows]
+        try:
+            answers = model.predict([case.inputs for case in batch])
+        except Exception as error:
+            raise ModelError(
+                f"{called}{SUFFIX}, lines {batch[0].line} to {batch[-1].line}: the model failed: {error}"
+            ) from error
+        for case, answer in zip(batch, answers, strict=True):
+            problem = _problem(case, answer, *_TOLERANCE[precision])
+            if problem is not None:
+                raise ModelError(f"{called}{SUFFIX}, line {case.line}: {problem}")
+
+
+def missing(called: str, spec: InputSpec) -> ModelError:
+    """The error where a model has no golden set; it says how to make one."""
+    example = f'{spec.example()[:-1]}, "prediction": …}}'
+    return ModelError(
+        f"{called}{SUFFIX} is missing or empty: put there, a line each, requests and what the model must "
+        f"answer: {example}"
+    )
+
+
+def _read(golden_file: Path, spec: InputSpec, called: str) -> list[_Case]:
+    try:
+        lines = golden_file.read_bytes().splitlines()
+    except FileNotFoundError:
+        raise missing(called, spec) from None
+    except OSError as error:
+        raise ModelError(f"{called}{SUFFIX} cannot be read: {error}") from error
+    cases = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            body = orjson.loads(line)
+            if not isinstance(body, dict):
+                raise DecodeError(f"not a JSON object: expected {spec.example()}")
+            inputs = spec.from_json(body)
+        except (orjson.JSONDecodeError, DecodeError) as error:
+            raise ModelError(f"{called}{SUFFIX}, line {number}: {error}") from None
+        cases.append(_Case(number, inputs, "prediction" in body, body.get("prediction")))
+    if not cases:
+        raise missing(called, spec)
+    return cases
+
+
+def _problem(case: _Case, answer: Any, rtol: float, atol: float) -> str | None:
+    if case.predicted:
+        return _difference(case.prediction, answer, rtol, atol, "prediction")
+    outputs = answer.values() if isinstance(answer, dict) else [answer]
+    if all(np.isfinite(output).all() for output in outputs):
+        return None
+    return "the model answers NaN or infinity"
+
+
+def _difference(expected: Any, answer: Any, rtol: float, atol: float, place: str) -> str | None:
+    """How a model's answer differs from what JSON has, in words; None where it does not."""
+    if isinstance(answer, dict):
+        if not isinstance(expected, dict) or set(expected) != set(answer):
+            return f"{place}: expected an object of {', '.join(map(repr, answer))}, as the model answers"
+        differences = (
+            _difference(expected[name], answer[name], rtol, atol, f"{place}.{name}") for name in answer
+        )
+        return next(filter(None, differences), None)
+    got = np.asarray(answer)
+    wanted = _array(expected)
+    if wanted is None or wanted.shape != got.shape:
+        shape = f"numbers of shape {list(got.shape)}" if got.ndim else "one number"
+        return f"{place}: expected {shape}, as the model answers"
+    if got.dtype.kind == "f":
+        # JSON has null for all three.
+        known = np.where(np.isfinite(got), got, np.nan)
+        same = np.isclose(known, wanted.astype(np.float64), rtol=rtol, atol=atol, equal_nan=True)
+    else:
+        same = got == wanted
+    if np.all(same):
+        return None
+    index = np.unravel_index(int(np.argmin(same)), got.shape)
+    where = place + "".join(f"[{int(i)}]" for i in index)
+    return f"{where}: the model answers {got[index]}, expected is {wanted[index]}"
+
+
+def _array(value: Any) -> np.ndarray | None:
+    try:
+        array = np.array(value)
+        # null makes it an array of objects.
+        array = array.astype(np.float64) if array.dtype.kind == "O" else array
+    except (TypeError, ValueError):
+        return None
+    return array if array.dtype.kind in "biuf" else None

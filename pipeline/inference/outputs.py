@@ -1,0 +1,78 @@
+"""What a model returns: which tensors, and what one row of them is like. Imports no Beam."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.errors import InferenceError
+
+_KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "c": "complex"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What every prediction of a model is like. Models with equal ones can take each other's place."""
+
+    # Name (None: the only output, without one), shape of one row, and kind of number; sorted by name.
+    tensors: tuple[tuple[str | None, tuple[int, ...], str], ...]
+
+    @classmethod
+    def of(cls, prediction: Any) -> Outputs:
+        """That of one row: a numpy scalar or array, or a dict of them."""
+        named = prediction if isinstance(prediction, dict) else {None: prediction}
+        return cls(
+            tuple(
+                (name, row.shape, _KINDS[row.dtype.kind])
+                for name, row in sorted(named.items(), key=lambda item: item[0] or "")
+            )
+        )
+
+    def __str__(self) -> str:
+        texts = {name: kind + (str(list(shape)) if shape else "") for name, shape, kind in self.tensors}
+        if None in texts:
+            return texts[None]
+        return "{" + ", ".join(f'"{name}": {text}' for name, text in texts.items()) + "}"
+
+
+def columns(output: Any, rows: int) -> dict[str | None, torch.Tensor]:
+    """The tensors that a model returned, by name; a single tensor, which has none, under None.
+
+    Raises:
+        InferenceError: it is something else, or does not have `rows` rows.
+    """
+    if isinstance(output, torch.Tensor):
+        tensors: dict[Any, Any] = {None: output}
+    elif isinstance(output, Mapping):
+        tensors = dict(output)
+    elif isinstance(output, tuple) and hasattr(output, "_fields"):
+        tensors = dict(zip(output._fields, output, strict=True))
+    else:
+        raise InferenceError(
+            f"the model returned {type(output).__name__}: expected a tensor, or a dict or named tuple of them"
+        )
+    if not tensors:
+        raise InferenceError(f"the model returned an empty {type(output).__name__}")
+    for name, tensor in tensors.items():
+        where = "" if name is None and output is tensor else f" as {name!r}"
+        if where and not isinstance(name, str):
+            raise InferenceError(f"the model returned an output named {name!r}: expected a string")
+        if not isinstance(tensor, torch.Tensor):
+            raise InferenceError(f"the model returned {type(tensor).__name__}{where}: expected a tensor")
+        if tensor.ndim == 0 or tensor.shape[0] != rows:
+            raise InferenceError(
+                f"the model returned shape {list(tensor.shape)}{where} for {rows} requests: expected one row "
+                "for each"
+            )
+    return tensors
+
+
+def predictions(names: list[str | None], arrays: list[np.ndarray]) -> list[Any]:
+    """One prediction for each row: of the only array where it has no name, else a dict of rows by name."""
+    if None in names:
+        return list(arrays[0])
+    return [dict(zip(names, row, strict=True)) for row in zip(*arrays, strict=True)]

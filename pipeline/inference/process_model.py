@@ -1,0 +1,129 @@
+"""The one model of a process, and all that runs it: loading, batching, swapping."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from pipeline import lifecycle, metrics
+from pipeline.errors import ModelError
+from pipeline.flags import Settings
+from pipeline.inference import files, golden
+from pipeline.inference import model as models
+from pipeline.inference.answer import Answerer, DeviceLostError
+from pipeline.inference.batcher import Batcher
+from pipeline.inference.compute import Compute
+from pipeline.inference.swap import CurrentModel, ModelPointer, Refresher
+from pipeline.messages import DeadLetter, Request, Result
+from pipeline.workers import torch_threads
+
+_LOGGER = logging.getLogger(__name__)
+
+# While one batch is computed, the next is put together and copied.
+_LANES_ON_GPU = 2
+_EXIT_TRY_AGAIN = 3
+
+
+class ProcessModel:
+    """What all bundle threads of a process share."""
+
+    def __init__(self, settings: Settings, on_dataflow: bool) -> None:
+        """Loads the model.
+
+        Raises:
+            ModelError: the model or the pointer to it is of no use; the message names the flag and the file.
+        """
+        self._settings = settings
+        self._threads = torch_threads(settings, on_dataflow)
+        self._prepare_thread()
+        self._refresher: Refresher | None = None
+        if settings.model_pointer is None:
+            assert settings.model_path is not None
+            self._current = CurrentModel(self._load(settings.model_path, "--model_path"))
+        else:
+            pointer = ModelPointer(settings.model_pointer, settings.model_root)
+            path = pointer.path()
+            self._current = CurrentModel(self._load_checked(path), path)
+            self._refresher = Refresher(self._current, pointer, self._load_checked, settings.model_refresh_s)
+            self._refresher.start()
+        self._answer = Answerer(self._current, allow_nan=settings.allow_nan)
+        self._batcher: Batcher[Request, Result | DeadLetter] = Batcher(
+            self._run,
+            max_batch_size=settings.max_batch_size,
+            max_wait_s=settings.max_batch_wait_ms / 1000,
+            timeout_s=settings.inference_timeout_s,
+            lanes=_LANES_ON_GPU if self._current.model.device.startswith("cuda") else 1,
+            prepare_thread=self._prepare_thread,
+        )
+
+    def __str__(self) -> str:
+        return str(self._current.model)
+
+    def submit(self, batch: Sequence[Request]) -> Sequence[Result | DeadLetter]:
+        """The answers to one bundle's requests, in the same order. To be called on a bundle thread.
+
+        Raises:
+            TransientError: the model took longer than --inference_timeout_s, or the process is stopping.
+        """
+        answers = self._batcher.submit(batch)
+        metrics.count_models(*self._current.take_counts())
+        return answers
+
+    def close(self) -> None:
+        if self._refresher is not None:
+            self._refresher.close()
+        self._batcher.close()
+
+    def _run(self, batch: list[Request]) -> list[Result | DeadLetter]:
+        try:
+            return self._answer(batch)
+        except DeviceLostError as error:
+            _LOGGER.critical(
+                "%s. Only a new process can use it again: this one ends; what was not answered is delivered "
+                "again",
+                error,
+            )
+            lifecycle.give_back_and_exit(_EXIT_TRY_AGAIN)
+
+    def _load(self, path: str, flag: str, *, checked: bool = False) -> models.Model:
+        settings = self._settings
+        called = f"{flag}: {path}"
+        with tempfile.TemporaryDirectory(prefix="model-") as folder:
+            model = models.load(
+                str(_fetch(path, folder, called)),
+                settings.input_shape,
+                model_class=settings.model_class,
+                model_params=settings.model_params,
+                max_batch_size=settings.max_batch_size,
+                compute=Compute(settings.device, settings.precision, settings.compile),
+                called=called,
+            )
+            if checked:
+                golden.check(
+                    model,
+                    _fetch(path + golden.SUFFIX, folder, called),
+                    settings.input_shape,
+                    settings.precision,
+                    max_batch_size=settings.max_batch_size,
+                    called=called,
+                )
+        return model
+
+    def _load_checked(self, path: str) -> models.Model:
+        return self._load(path, "--model_pointer", checked=True)
+
+    def _prepare_thread(self) -> None:
+        # On each thread that computes: on one that never asked for torch's number of threads, the libraries
+        # beneath take a thread for every core, whatever was set (2 cores, a batch of 12: 47 ms instead of 4.5).
+        torch.set_num_threads(self._threads)
+
+
+def _fetch(path: str, folder: str, called: str) -> Path:
+    try:
+        return files.fetch(path, Path(folder))
+    except OSError as error:
+        raise ModelError(f"{called}: {error}") from error

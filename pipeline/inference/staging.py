@@ -1,0 +1,146 @@
+"""From rows on the host to a batch on the model's device, and from its outputs back. Imports no Beam."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pipeline.errors import InferenceError
+from pipeline.input_spec import Inputs, InputSpec, TensorSpec
+
+# From the batch's tensors by input name to the output's tensors.
+Forward = Callable[[dict[str, torch.Tensor]], list[torch.Tensor]]
+
+
+class Staging(ABC):
+    """Carries batches to a device and outputs back; `run` may be called by several threads at once."""
+
+    def __init__(self, spec: InputSpec, dtype: torch.dtype | None) -> None:
+        """
+        Args:
+            spec: the model's inputs.
+            dtype: what floating inputs are cast to, on the device; None: they stay what they are.
+        """
+        self._spec = spec
+        self._dtype = dtype
+
+    @abstractmethod
+    def run(self, rows: list[Inputs], forward: Forward) -> list[np.ndarray]:
+        """The outputs of one batch, each contiguous; float16 and bfloat16 become float32.
+
+        Raises:
+            InferenceError: a row has another shape than the model takes.
+            Exception: whatever `forward` raises.
+        """
+
+    def _column(self, tensor: TensorSpec, rows: list[Inputs]) -> list[np.ndarray]:
+        """The arrays of one input, one for each row."""
+        column = [row[tensor.name] for row in rows] if self._spec.named else rows
+        for array in column:
+            # Joined end to end, rows too long and too short would go unnoticed, and mix.
+            if array.shape != tensor.shape:  # type: ignore[union-attr]
+                raise InferenceError(
+                    f"{tensor.name}: expected shape {list(tensor.shape)}, got {list(array.shape)}"  # type: ignore[union-attr]
+                )
+        return column  # type: ignore[return-value]
+
+    def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor if self._dtype is None or not tensor.is_floating_point() else tensor.to(self._dtype)
+
+
+class HostStaging(Staging):
+    """For a model on the CPU."""
+
+    def run(self, rows: list[Inputs], forward: Forward) -> list[np.ndarray]:
+        # Tensors are made in inference mode, too: a compiled model tells them from others.
+        with torch.inference_mode():
+            batch = {
+                tensor.name: self._cast(torch.from_numpy(tensor.stack(self._column(tensor, rows))))
+                for tensor in self._spec.tensors
+            }
+            return [_widened(output).contiguous().numpy() for output in forward(batch)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """What one thread has to itself, so that its copies run beside the other threads' computing."""
+
+    stream: torch.cuda.Stream
+    buffers: dict[str, torch.Tensor]  # by input: pinned, [max_rows, …]
+
+
+class CudaStaging(Staging):
+    """For a model on a GPU: one copy there for each input, one back for each output, one wait in all."""
+
+    def __init__(
+        self, spec: InputSpec, dtype: torch.dtype | None, device: torch.device, max_rows: int
+    ) -> None:
+        """
+        Args:
+            max_rows: rows of the largest batch.
+        """
+        super().__init__(spec, dtype)
+        self._device = device
+        self._max_rows = max_rows
+        self._lanes = threading.local()
+
+    def run(self, rows: list[Inputs], forward: Forward) -> list[np.ndarray]:
+        lane = self._lane()
+        with torch.inference_mode(), torch.cuda.stream(lane.stream):
+            batch = {}
+            for tensor in self._spec.tensors:
+                # Free to be written: the wait below has outlasted the last copy out of it.
+                buffer = lane.buffers[tensor.name][: len(rows)]
+                join(self._column(tensor, rows), buffer.numpy())
+                batch[tensor.name] = self._cast(buffer.to(self._device, non_blocking=True))
+            pinned = []
+            for output in forward(batch):
+                output = output.contiguous()
+                host = torch.empty(output.shape, dtype=output.dtype, pin_memory=True)
+                pinned.append(host.copy_(output, non_blocking=True))
+            lane.stream.synchronize()
+            # Copied: rows may wait long to be written, and pinned memory is scarce.
+            return [_widened(host).numpy().copy() for host in pinned]
+
+    def _lane(self) -> _Lane:
+        lane: _Lane | None = getattr(self._lanes, "lane", None)
+        if lane is None:
+            buffers = {
+                tensor.name: torch.empty(
+                    (self._max_rows, *tensor.shape),
+                    dtype=torch.from_numpy(np.empty(0, tensor.dtype)).dtype,
+                    pin_memory=True,
+                )
+                for tensor in self._spec.tensors
+            }
+            stream = torch.cuda.Stream(self._device)
+            # On which the weights were copied and cast; side streams do not wait for it by themselves.
+            stream.wait_stream(torch.cuda.default_stream(self._device))
+            lane = self._lanes.lane = _Lane(stream, buffers)
+        return lane
+
+
+def make_staging(spec: InputSpec, dtype: torch.dtype | None, device: torch.device, max_rows: int) -> Staging:
+    if device.type == "cuda":
+        return CudaStaging(spec, dtype, device, max_rows)
+    return HostStaging(spec, dtype)
+
+
+def join(rows: list[np.ndarray], out: np.ndarray) -> None:
+    """Writes rows of equal shape one after the other into `out`, contiguous, [len(rows), …].
+
+    Raises:
+        ValueError: `out` has another shape.
+    """
+    # As in TensorSpec.stack, of which this is the half that allocates nothing.
+    np.concatenate(rows, out=out.reshape(-1, *out.shape[2:]))
+
+
+def _widened(tensor: torch.Tensor) -> torch.Tensor:
+    # numpy has no bfloat16, and JSON no use for either.
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -1,0 +1,36 @@
+"""How the processes of a worker share its cores."""
+
+from __future__ import annotations
+
+import os
+
+from pipeline.flags import SINGLE, Settings
+
+# Experiments of Dataflow: one Python process for all vCPUs of a worker, or one for each. Beam adds the second
+# by itself wherever the first is missing.
+ONE_PROCESS = "no_use_multiple_sdk_containers"
+PROCESS_PER_CPU = "use_multiple_sdk_containers"
+
+
+def torch_threads(settings: Settings, on_dataflow: bool) -> int:
+    """Threads of one call of the model on the CPU: --torch_threads, else this process's share of the cores.
+
+    To be asked in the process that runs the model: where a job is launched, the cores are others.
+
+    On Dataflow the share is the cores divided by the processes: one, where each vCPU has a process. Elsewhere
+    there is one process, and it leaves a core to reading, decoding and Beam: with a thread of the model on
+    every core, each forward pass waits for the one that lost its core (2 cores, busy: p99 of a small model
+    125 ms instead of 5).
+    """
+    if settings.torch_threads is not None:
+        return settings.torch_threads
+    if not on_dataflow:
+        return max(1, cores() - 1)
+    return cores() if settings.worker_processes == SINGLE else 1
+
+
+def cores() -> int:
+    """Cores that this process may run on, which in a container can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,275 @@
+"""The batcher with many threads. Runs are held at gates, so that the order of things is the test's choice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from pipeline.errors import TransientError
+from pipeline.inference.batcher import Batcher
+from tests.waiting import wait_until
+
+LONG_S = 60.0
+
+
+class Gate:
+    """A `run` that waits to be let through, and notes what it was given."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self._open = threading.Semaphore(0)
+
+    def __call__(self, items: list[int]) -> list[int]:
+        self.batches.append(items)
+        assert self._open.acquire(timeout=LONG_S)
+        return [10 * item for item in items]
+
+    def let_through(self, calls: int = 1) -> None:
+        self._open.release(calls)
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(64) as pool:
+        yield pool
+
+
+Make = Callable[..., Batcher[int, Any]]
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    made = []
+
+    def batcher(run: Callable[[list[int]], Sequence[Any]], **changed: Any) -> Batcher[int, Any]:
+        flags: dict[str, Any] = {"max_batch_size": 128, "max_wait_s": 0.0, "timeout_s": LONG_S}
+        made.append(Batcher(run, **(flags | changed)))
+        return made[-1]
+
+    yield batcher
+    for one in made:
+        one.close()
+
+
+def waiting(batcher: Batcher, count: int) -> None:
+    wait_until(lambda: len(batcher._queue) == count)
+
+
+def fill(
+    batcher: Batcher, gate: Gate, threads: ThreadPoolExecutor, *bundles: list[int]
+) -> list[Future[Sequence[int]]]:
+    """Hands in the bundles in this order while a call with one other item is held."""
+    futures = [threads.submit(batcher.submit, [0])]
+    wait_until(lambda: len(gate.batches) == 1)
+    for count, bundle in enumerate(bundles, start=1):
+        futures.append(threads.submit(batcher.submit, bundle))
+        waiting(batcher, count)
+    return futures
+
+
+def answers(futures: Sequence[Future[Sequence[int]]]) -> list[list[int]]:
+    return [list(future.result(LONG_S)) for future in futures]
+
+
+class TestBatches:
+    def test_requests_of_different_bundles_meet_and_each_gets_its_own(
+        self, make: Make, threads: ThreadPoolExecutor
+    ) -> None:
+        gate = Gate()
+        futures = fill(make(gate), gate, threads, [1], [2, 3], [4])
+        gate.let_through(2)
+        assert answers(futures) == [[0], [10], [20, 30], [40]]
+        assert gate.batches == [[0], [1, 2, 3, 4]]
+
+    def test_no_batch_is_larger_than_allowed_and_no_bundle_is_torn(
+        self, make: Make, threads: ThreadPoolExecutor
+    ) -> None:
+        gate = Gate()
+        futures = fill(make(gate, max_batch_size=4), gate, threads, [1, 2, 3], [4, 5], [6, 7], [8])
+        gate.let_through(4)
+        assert answers(futures) == [[0], [10, 20, 30], [40, 50], [60, 70], [80]]
+        assert gate.batches == [[0], [1, 2, 3], [4, 5, 6, 7], [8]]
+
+    def test_a_submission_of_more_runs_alone(self, make: Make, threads: ThreadPoolExecutor) -> None:
+        gate = Gate()
+        futures = fill(make(gate, max_batch_size=2), gate, threads, [1, 2, 3], [4])
+        gate.let_through(3)
+        assert answers(futures) == [[0], [10, 20, 30], [40]]
+        assert gate.batches == [[0], [1, 2, 3], [4]]
+
+    def test_a_thread_returns_with_its_own_batch_not_later(
+        self, make: Make, threads: ThreadPoolExecutor
+    ) -> None:
+        gate = Gate()
+        first, second = fill(make(gate), gate, threads, [1])
+        gate.let_through()
+        assert first.result(LONG_S) == [0]
+        wait_until(lambda: len(gate.batches) == 2)
+        assert not second.done()
+        gate.let_through()
+        assert second.result(LONG_S) == [10]
+
+    def test_many_threads_many_times(self, make: Make, threads: ThreadPoolExecutor) -> None:
+        sizes = []
+
+        def run(items: list[int]) -> list[int]:
+            sizes.append(len(items))
+            return [item + 1 for item in items]
+
+        batcher = make(run, max_batch_size=16, max_wait_s=0.001, lanes=2)
+
+        def bundles(thread: int) -> bool:
+            firsts = range(thread * 1000, thread * 1000 + 200)
+            return all(batcher.submit([n, -n]) == [n + 1, 1 - n] for n in firsts)
+
+        assert all(threads.map(bundles, range(24)))
+        assert sum(sizes) == 24 * 200 * 2
+        assert max(sizes) <= 16
+
+
+class TestCompany:
+    def test_waits_for_those_who_were_just_answered(self, make: Make, threads: ThreadPoolExecutor) -> None:
+        gate = Gate()
+        batcher = make(gate, max_wait_s=LONG_S)
+        futures = fill(batcher, gate, threads, [1], [2])
+        gate.let_through()
+        answers(futures[:1])
+        # One was answered, two wait: they are run only once the third is back.
+        waiting(batcher, 2)
+        back = threads.submit(batcher.submit, [3])
+        gate.let_through(2)
+        assert answers([*futures[1:], back]) == [[10], [20], [30]]
+        assert gate.batches == [[0], [1, 2, 3]]
+
+    def test_for_no_longer_than_told(self, make: Make, threads: ThreadPoolExecutor) -> None:
+        gate = Gate()
+        futures = fill(make(gate, max_wait_s=0.02), gate, threads, [1], [2])
+        gate.let_through(2)
+        assert answers(futures) == [[0], [10], [20]]
+        assert gate.batches == [[0], [1, 2]]
+
+    def test_a_full_batch_waits_for_nobody(self, make: Make, threads: ThreadPoolExecutor) -> None:
+        gate = Gate()
+        futures = fill(make(gate, max_wait_s=LONG_S, max_batch_size=2), gate, threads, [1], [2])
+        gate.let_through(2)
+        assert answers(futures) == [[0], [10], [20]]
+
+    def test_one_thread_alone_never_waits(self, make: Make) -> None:
+        batcher = make(lambda items: items, max_wait_s=LONG_S)
+        assert [batcher.submit([n]) for n in range(100)] == [[n] for n in range(100)]
+
+
+class TestLanes:
+    def test_two_run_at_once_and_share_what_waits(self, make: Make, threads: ThreadPoolExecutor) -> None:
+        gate = Gate()
+        batcher = make(gate, lanes=2)
+        first = threads.submit(batcher.submit, [0])
+        wait_until(lambda: len(gate.batches) == 1)
+        second = threads.submit(batcher.submit, [1])
+        wait_until(lambda: len(gate.batches) == 2)
+        rest = []
+        for count in range(1, 7):
+            rest.append(threads.submit(batcher.submit, [count + 1]))
+            waiting(batcher, count)
+        gate.let_through()
+        # Of eight threads one lane takes four, however many wait.
+        wait_until(lambda: len(gate.batches) == 3)
+        assert len(gate.batches[2]) == 4
+        gate.let_through(7)
+        assert answers([first, second, *rest]) == [[10 * n] for n in range(8)]
+
+
+class TestTrouble:
+    def test_an_exception_reaches_its_own_bundles_and_no_other(
+        self, make: Make, threads: ThreadPoolExecutor
+    ) -> None:
+        gate = Gate()
+
+        def run(items: list[int]) -> list[int]:
+            out = gate(items)
+            if 666 in items:
+                raise ValueError("the number of the beast")
+            return out
+
+        futures = fill(make(run, max_batch_size=2), gate, threads, [1], [666], [2], [3])
+        gate.let_through(3)
+        assert answers([futures[0], *futures[3:]]) == [[0], [20], [30]]
+        for future in futures[1:3]:
+            with pytest.raises(ValueError, match="beast"):
+                future.result(LONG_S)
+
+    @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, MemoryError])
+    def test_whatever_is_raised_the_lane_goes_on(self, make: Make, error: type[BaseException]) -> None:
+        def run(items: list[int]) -> list[int]:
+            if items == [1]:
+                raise error
+            return items
+
+        batcher = make(run)
+        with pytest.raises(error):
+            batcher.submit([1])
+        assert batcher.submit([2]) == [2]
+
+    def test_a_wrong_number_of_answers(self, make: Make) -> None:
+        with pytest.raises(RuntimeError, match="1 answers to 2 items"):
+            make(lambda items: items[:1]).submit([1, 2])
+
+    def test_a_call_that_hangs_fails_its_bundles_and_the_others_go_on(
+        self, make: Make, threads: ThreadPoolExecutor
+    ) -> None:
+        gate = Gate()
+        hang = threading.Event()
+
+        def run(items: list[int]) -> list[int]:
+            if 666 in items:
+                hang.wait(LONG_S)
+            return gate(items)
+
+        batcher = make(run, max_batch_size=2, timeout_s=1.0)
+        gate.let_through(100)
+        hung = [threads.submit(batcher.submit, [666]) for _ in range(2)]
+        for future in hung:
+            with pytest.raises(TransientError, match=r"longer than 1 s .*--inference_timeout_s"):
+                future.result(LONG_S)
+        assert batcher.submit([1]) == [10]
+        hang.set()
+        # What the hung call brings in the end is nobody's.
+        assert [batcher.submit([n]) for n in range(20)] == [[10 * n] for n in range(20)]
+
+    def test_waiting_in_the_queue_is_no_time_out(self, make: Make, threads: ThreadPoolExecutor) -> None:
+        gate = Gate()
+        batcher = make(lambda items: gate(items) if 0 in items else items, timeout_s=1.0, max_batch_size=1)
+        futures = fill(batcher, gate, threads, [1], [2])
+        with pytest.raises(TransientError):
+            futures[0].result(LONG_S)
+        # These waited as long as the call that was given up, and run on.
+        assert answers(futures[1:]) == [[1], [2]]
+        gate.let_through()
+
+
+class TestClose:
+    def test_nobody_is_left_waiting(self, make: Make, threads: ThreadPoolExecutor) -> None:
+        gate = Gate()
+        batcher = make(gate)
+        futures = fill(batcher, gate, threads, [1], [2])
+        threads.submit(batcher.close)
+        for future in futures:
+            with pytest.raises(TransientError, match="stopping"):
+                future.result(LONG_S)
+        gate.let_through(3)
+
+    def test_afterwards_submissions_fail_at_once(self, make: Make) -> None:
+        batcher = make(lambda items: items)
+        batcher.close()
+        with pytest.raises(TransientError, match="stopping"):
+            batcher.submit([1])
+
+    def test_its_threads_end(self, make: Make) -> None:
+        batcher = make(lambda items: items, lanes=2)
+        batcher.submit([1])
+        batcher.close()
+        assert not any(thread.is_alive() for thread in batcher._threads)

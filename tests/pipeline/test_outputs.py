@@ -1,0 +1,93 @@
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import InferenceError
+from pipeline.inference.outputs import Outputs, columns, predictions
+
+
+class Answer(NamedTuple):
+    scores: Any
+    best: Any
+
+
+class ModelOutput(OrderedDict):
+    """As the transformers library has them."""
+
+
+SCORES, BEST = torch.zeros(2, 3), torch.ones(2, dtype=torch.int64)
+
+
+def rows_of(output: Any) -> list[Any]:
+    tensors = columns(output, 2)
+    return predictions(list(tensors), [tensor.numpy() for tensor in tensors.values()])
+
+
+def test_a_tensor() -> None:
+    rows = rows_of(SCORES)
+    assert [row.tolist() for row in rows] == [[0, 0, 0], [0, 0, 0]]
+    assert [row.dtype.kind for row in rows_of(BEST)] == ["i", "i"]
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"scores": SCORES, "best": BEST},
+        ModelOutput(scores=SCORES, best=BEST),
+        Answer(SCORES, BEST),
+    ],
+)
+def test_tensors_with_names(output: Any) -> None:
+    for row in rows_of(output):
+        assert list(row) == ["scores", "best"]
+        assert row["scores"].tolist() == [0, 0, 0]
+        assert row["best"] == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("x", "returned str: expected a tensor, or a dict or named tuple of them"),
+        ((SCORES, BEST), "returned tuple: expected a tensor, or a dict"),
+        ([SCORES], "returned list: "),
+        (None, "returned NoneType: "),
+        ({}, "returned an empty dict"),
+        ({1: SCORES}, "output named 1: expected a string"),
+        ({None: SCORES}, "output named None: expected a string"),
+        ({"scores": SCORES, "hidden": (SCORES,)}, "returned tuple as 'hidden': expected a tensor"),
+        (Answer(SCORES, None), "returned NoneType as 'best': expected a tensor"),
+        (torch.tensor(1.0), r"shape \[\] for 2 requests"),
+        (torch.zeros(1, 3), r"shape \[1, 3\] for 2 requests: expected one row for each"),
+        ({"scores": SCORES, "best": BEST[:1]}, r"shape \[1\] as 'best' for 2 requests"),
+    ],
+)
+def test_anything_else_is_refused(output: Any, message: str) -> None:
+    with pytest.raises(InferenceError, match=message):
+        columns(output, 2)
+
+
+class TestOutputs:
+    def test_in_words(self) -> None:
+        assert str(Outputs.of(np.float32(1))) == "float"
+        assert str(Outputs.of(np.zeros((3, 2), bool))) == "bool[3, 2]"
+        named = Outputs.of({"scores": np.zeros(3, np.float32), "best": np.int64(1)})
+        assert str(named) == '{"best": int, "scores": float[3]}'
+
+    def test_equal_whatever_the_width_and_the_order(self) -> None:
+        one = Outputs.of({"a": np.zeros(3, np.float32), "b": np.int64(1)})
+        assert one == Outputs.of({"b": np.int32(5), "a": np.ones(3, np.float64)})
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            np.zeros(4, np.float32),
+            np.zeros((3, 1), np.float32),
+            np.zeros(3, np.int64),
+            {"a": np.zeros(3, np.float32)},
+        ],
+    )
+    def test_unequal(self, other: Any) -> None:
+        assert Outputs.of(np.zeros(3, np.float32)) != Outputs.of(other)

@@ -1,0 +1,215 @@
+"""The process's model from its flags: where it is found, what is refused, and what all bundles share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+import torch
+
+from pipeline.errors import ModelError, TransientError
+from pipeline.inference.process_model import ProcessModel
+from pipeline.messages import DeadLetter, Request, Result, Timeline
+from tests.pipeline.job_settings import job_settings
+from tests.pipeline.models import Linear, Sum
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+SUM = "--model_class=tests.pipeline.models:Sum"
+
+
+def requests(*firsts: float) -> list[Request]:
+    return [
+        Request(f"r{first:g}", np.array([first, 1, 1], np.float32), b"%g" % first, {}, {}, Timeline())
+        for first in firsts
+    ]
+
+
+def write_version(folder: Path, name: str, scale: float, **golden: object) -> str:
+    """A state_dict of Sum, and beside it what it answers to ones."""
+    torch.save(Sum(scale).state_dict(), folder / name)
+    body = {"features": [1, 1, 1], "prediction": 3 * scale, **golden}
+    (folder / f"{name}.golden.jsonl").write_bytes(orjson.dumps(body))
+    return name
+
+
+def point(folder: Path, name: str) -> None:
+    (folder / "new").write_text(name)
+    (folder / "new").replace(folder / "current")
+
+
+@pytest.fixture
+def opened() -> Iterator[list[ProcessModel]]:
+    models: list[ProcessModel] = []
+    yield models
+    for model in models:
+        model.close()
+
+
+@pytest.fixture
+def open_model(opened: list[ProcessModel]):  # type: ignore[no-untyped-def]
+    def open_with(*flags: str) -> ProcessModel:
+        settings = job_settings("--input_shape=3", "--max_batch_size=8", *flags)
+        opened.append(ProcessModel(settings, on_dataflow=False))
+        return opened[-1]
+
+    return open_with
+
+
+def answers(model: ProcessModel, *firsts: float) -> list[tuple[float, str]]:
+    found = model.submit(requests(*firsts))
+    assert all(isinstance(answer, Result) for answer in found)
+    return [(float(answer.prediction), answer.model_id) for answer in found]  # type: ignore[union-attr]
+
+
+class TestFixed:
+    def test_answers(self, tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+        write_version(tmp_path, "m.pt", 2)
+        model = open_model(f"--model_path={tmp_path / 'm.pt'}", SUM)
+        (first, model_id), (second, _) = answers(model, 1, 2)
+        assert (first, second) == (6, 8)
+        assert model_id.startswith("m.pt@")
+        assert model_id in str(model)
+
+    def test_many_bundles_at_once(self, tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+        write_version(tmp_path, "m.pt", 1)
+        model = open_model(f"--model_path={tmp_path / 'm.pt'}", SUM)
+
+        def bundles(thread: int) -> None:
+            for n in range(50):
+                first = 1000 * thread + n
+                good, bad = model.submit(requests(first, 666))
+                assert isinstance(good, Result)
+                assert float(good.prediction) == first + 2
+                assert isinstance(bad, DeadLetter)
+                assert "beast" in bad.error_message
+
+        with ThreadPoolExecutor(12) as pool:
+            for done in [pool.submit(bundles, thread) for thread in range(1, 13)]:
+                done.result(60)
+
+    def test_the_file_is_named(self, open_model) -> None:  # type: ignore[no-untyped-def]
+        with pytest.raises(ModelError, match=r"--model_path: /no/such\.pt2"):
+            open_model("--model_path=/no/such.pt2")
+
+    def test_closed(self, tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+        write_version(tmp_path, "m.pt", 1)
+        model = open_model(f"--model_path={tmp_path / 'm.pt'}", SUM)
+        model.close()
+        with pytest.raises(TransientError, match="stopping"):
+            model.submit(requests(1))
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+    def test_no_gpu_is_no_reason_to_take_the_cpu(self, tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+        write_version(tmp_path, "m.pt", 1)
+        with pytest.raises(ModelError, match="--device=gpu"):
+            open_model(f"--model_path={tmp_path / 'm.pt'}", SUM, "--device=gpu")
+
+    def test_threads_of_the_thread_that_computes(self, tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+        torch.save(Linear().state_dict(), tmp_path / "m.pt")
+        before = torch.get_num_threads()
+        try:
+            model = open_model(
+                f"--model_path={tmp_path / 'm.pt'}",
+                "--model_class=tests.pipeline.models:Threads",
+                "--torch_threads=3",
+            )
+            assert [number for number, _ in answers(model, 1)] == [3]
+        finally:
+            torch.set_num_threads(before)
+
+
+class TestPointer:
+    def test_there_and_back(self, tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+        write_version(tmp_path, "v1.pt", 1)
+        write_version(tmp_path, "v2.pt", -2)
+        point(tmp_path, "v1.pt")
+        model = open_model(f"--model_pointer={tmp_path / 'current'}", "--model_refresh_s=0.01", SUM)
+
+        def now() -> tuple[float, str]:
+            ((prediction, model_id),) = answers(model, 1)
+            return prediction, model_id.partition("@")[0]
+
+        assert now() == (3, "v1.pt")
+        point(tmp_path, "v2.pt")
+        wait_until(lambda: now() == (-6, "v2.pt"))
+        point(tmp_path, "v1.pt")
+        wait_until(lambda: now() == (3, "v1.pt"))
+
+    def test_a_refused_one_changes_nothing(
+        self, tmp_path: Path, open_model, caplog: pytest.LogCaptureFixture
+    ) -> None:  # type: ignore[no-untyped-def]
+        write_version(tmp_path, "v1.pt", 1)
+        write_version(tmp_path, "v2.pt", 2, prediction=7)
+        point(tmp_path, "v1.pt")
+        model = open_model(f"--model_pointer={tmp_path / 'current'}", "--model_refresh_s=0.01", SUM)
+        point(tmp_path, "v2.pt")
+        wait_until(lambda: "refused" in caplog.text)
+        assert "v2.pt" in caplog.text
+        assert answers(model, 1)[0][0] == 3
+
+    @pytest.mark.parametrize("content", ["../v1.pt", "/etc/passwd", "gs://elsewhere/v1.pt"])
+    def test_nothing_from_outside_the_root(self, tmp_path: Path, open_model, content: str) -> None:  # type: ignore[no-untyped-def]
+        write_version(tmp_path, "v1.pt", 1)
+        (tmp_path / "root").mkdir()
+        point(tmp_path, content)
+        with pytest.raises(ModelError, match=r"--model_root"):
+            open_model(f"--model_pointer={tmp_path / 'current'}", f"--model_root={tmp_path / 'root'}", SUM)
+
+    def test_the_first_model_has_its_golden_set_too(self, tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+        write_version(tmp_path, "v1.pt", 1)
+        (tmp_path / "v1.pt.golden.jsonl").unlink()
+        point(tmp_path, "v1.pt")
+        with pytest.raises(ModelError, match=r"--model_pointer: .*v1\.pt\.golden\.jsonl is missing"):
+            open_model(f"--model_pointer={tmp_path / 'current'}", SUM)
+
+
+def test_a_lost_device_ends_the_process(tmp_path: Path) -> None:
+    """In a process of its own, as it ends at once: exit code 3, what is registered closed before."""
+    torch.save(Sum().state_dict(), tmp_path / "m.pt")
+    script = textwrap.dedent(f"""
+        import threading, torch
+        from pipeline import registry
+        from pipeline.errors import TransientError
+        from pipeline.inference.local import LocalModelHandler
+        from tests.pipeline.job_settings import job_settings
+        from tests.pipeline.test_process_model import requests
+        import tests.pipeline.models as models
+
+        class Subscription:
+            def close(self):
+                print("given back", flush=True)
+
+        handler = LocalModelHandler(
+            job_settings("--input_shape=3", "--model_path={tmp_path / "m.pt"}", "{SUM}"), on_dataflow=False
+        )
+        model = handler.load_model()
+        registry.shared("subscription", Subscription)
+        def forward(self, features):
+            raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+        models.Sum.forward = forward
+        try:
+            handler.run_inference(requests(1), model)
+        except TransientError:
+            threading.Event().wait(60)  # whatever the bundle's thread does, the process ends
+        print("still here", flush=True)
+    """)
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (3, "given back\n"), ended.stderr
+    assert "device-side assert" in ended.stderr
