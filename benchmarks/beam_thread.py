@@ -1,0 +1,98 @@
+"""Beam's RunInference as one bundle thread of a worker runs it, without a runner around it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.internal import pickler
+from apache_beam.metrics.execution import MetricsContainer
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
+from apache_beam.runners.worker.statesampler import StateSampler
+from apache_beam.utils.counters import CounterFactory
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """What RunInference with a handler expands to: the DoFns of BatchElements and of inference, pickled."""
+
+    batching: bytes
+    inference: bytes
+
+    @classmethod
+    def of(cls, handler: ModelHandler) -> "Expanded":
+        pipeline = beam.Pipeline()
+        _ = pipeline | beam.Create([None]) | "Infer" >> RunInference(handler)
+        found = _DoFns()
+        pipeline.visit(found)
+        batching, inference = found.dofns
+        return cls(pickler.dumps(batching), pickler.dumps(inference))
+
+    def set_up(self) -> "InferenceSteps":
+        """A bundle thread's own copies; loads the model where the process has not yet got it."""
+        steps = InferenceSteps(pickler.loads(self.batching), pickler.loads(self.inference))
+        steps.set_up()
+        return steps
+
+
+class InferenceSteps:
+    """A bundle thread's DoFns of RunInference. `counted_metrics` is where its bundles run."""
+
+    def __init__(self, batching: beam.DoFn, inference: beam.DoFn) -> None:
+        self._batching = batching
+        self._inference = inference
+
+    def set_up(self) -> None:
+        self._batching.setup()
+        self._inference.setup()
+
+    def tear_down(self) -> None:
+        self._batching.teardown()
+        self._inference.teardown()
+
+    def run(self, elements: Iterable[Any]) -> Iterator[Any]:
+        """One bundle through BatchElements and the inference; answers as they come."""
+        self._batching.start_bundle()
+        self._inference.start_bundle()
+        for element in elements:
+            for batch in self._batching.process(element):
+                yield from self._inference.process(batch.value, None, None)
+        for windowed in self._batching.finish_bundle():
+            yield from self._inference.process(windowed.value, None, None)
+        self._inference.finish_bundle()
+
+    def infer(self, batch: Sequence[Any]) -> list[Any]:
+        """One bundle that is one batch, BatchElements left out."""
+        self._inference.start_bundle()
+        answers = list(self._inference.process(batch, None, None))
+        self._inference.finish_bundle()
+        return answers
+
+
+@contextmanager
+def counted_metrics() -> Iterator[MetricsContainer]:
+    """Counts the metrics of the bundles that this thread runs meanwhile, as a worker does.
+
+    Beam finds them by the thread; they are part of what a bundle costs.
+    """
+    metrics = MetricsContainer("Infer")
+    sampler = StateSampler("Infer", CounterFactory())
+    sampler.start()
+    try:
+        with sampler.scoped_state("Infer", "process", metrics_container=metrics):
+            yield metrics
+    finally:
+        sampler.stop()  # its thread would keep the process from ending
+
+
+class _DoFns(PipelineVisitor):
+    """Collects the DoFns under the transform called Infer, in the graph's order."""
+
+    def __init__(self) -> None:
+        self.dofns: list[beam.DoFn] = []
+
+    def visit_transform(self, transform_node: AppliedPTransform) -> None:
+        if transform_node.full_label.startswith("Infer/"):
+            self.dofns.append(transform_node.transform.fn)

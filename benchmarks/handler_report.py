@@ -1,0 +1,146 @@
+"""What `benchmarks.handler` shows: its tables, and how ours stands to stock and to the goals."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import results
+from benchmarks.handler_measures import MODEL_ALONE, SILENT, Cost
+from benchmarks.handler_sides import BUNDLE, OURS, OURS_FLOAT32, STOCK, TUNED
+from benchmarks.machine import Machine, versions
+from benchmarks.verdict import Verdict
+
+GOALS = {OURS: 1 / 3, OURS_FLOAT32: 1 / 10}  # of the better stock's processor time, at most
+ONE_REQUEST_GOAL = 1.15  # times stock's time, at most
+LOADS_GOAL = 1
+
+_SPREAD = ("median\nµs", "lowest", "highest")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that a run has measured; empty where it was not asked for."""
+
+    cpu: Sequence[Cost] = ()
+    metrics: Sequence[Cost] = ()
+    single: Sequence[Cost] = ()
+    loads: dict[str, int] = field(default_factory=dict)
+
+
+def verdicts(measured: Measured) -> list[Verdict]:
+    """Processor time stands beside the better of the two ways to use stock."""
+    found = []
+    for features, costs in _by_features(measured.cpu):
+        medians = {cost.title: cost.median_us for cost in costs}
+        better = min((STOCK, TUNED), key=medians.__getitem__)
+        found += [
+            Verdict(
+                f"processor time, {features:,} features, {ours} / {better}",
+                medians[ours] / medians[better],
+                goal,
+                above=False,
+            )
+            for ours, goal in GOALS.items()
+            if ours in medians
+        ]
+    if measured.single:
+        medians = {cost.title: cost.median_us for cost in measured.single}
+        ratio = medians[OURS] / medians[STOCK]
+        found.append(Verdict("one request at a time, ours / stock", ratio, ONE_REQUEST_GOAL, above=False))
+    if measured.loads:
+        name = "loads of the model with an idle minute, ours"
+        found.append(Verdict(name, measured.loads[OURS], LOADS_GOAL, above=False))
+    return found
+
+
+def show(console: Console, measured: Measured, machine: Machine) -> None:
+    """Prints the tables of what was measured, and the verdicts."""
+
+    def show_table(title: str, table: Table) -> None:
+        console.print(title, highlight=False, soft_wrap=True)
+        console.print(table)
+
+    if measured.cpu:
+        show_table(
+            f"Processor time for a message: decode, RunInference, encode; one thread, bundles of {BUNDLE}",
+            _cpu(measured.cpu),
+        )
+    if measured.metrics:
+        features = measured.metrics[0].features
+        show_table(
+            f"Processor time of the job's Beam metrics, for a message of {features} features",
+            _metrics(measured.metrics),
+        )
+    if measured.single:
+        model = measured.single[0].model
+        show_table(
+            f"One request at a time, one bundle thread, RunInference alone: {model}", _single(measured.single)
+        )
+    if measured.loads:
+        show_table("Loads of the model by a worker that was idle for a minute", _loads(measured.loads))
+    for verdict in verdicts(measured):
+        console.print(str(verdict), highlight=False, soft_wrap=True)
+    used = ", ".join(f"{name} {number}" for name, number in versions().items())
+    console.print(f"\n{machine}\n{used}", highlight=False, soft_wrap=True)
+
+
+def figures(measured: Measured, machine: Machine) -> dict[str, object]:
+    """Everything that was measured, for JSON."""
+    return {
+        "machine": str(machine),
+        **asdict(machine),
+        "versions": versions(),
+        **asdict(measured),
+        "verdicts": [{**asdict(verdict), "met": verdict.met} for verdict in verdicts(measured)],
+    }
+
+
+def _cpu(costs: Sequence[Cost]) -> Table:
+    table = results.table((*_SPREAD, "of\nstock", f"of stock,\nbatches of {BUNDLE}"))
+    for features, group in _by_features(costs):
+        medians = {cost.title: cost.median_us for cost in group}
+        table.add_row(f"[bold]{features:,} features, {group[0].model}[/]")
+        for cost in group:
+            ratios = [f"{cost.median_us / medians[stock]:.3f}" for stock in (STOCK, TUNED)]
+            table.add_row(f"  {cost.title}{_body(cost.title)}", *_spread(cost), *ratios)
+        table.add_section()
+    return table
+
+
+def _metrics(costs: Sequence[Cost]) -> Table:
+    table = results.table(_SPREAD)
+    medians = {cost.title: cost.median_us for cost in costs}
+    for cost in costs:
+        table.add_row(cost.title, *_spread(cost))
+    table.add_row("their cost", f"{medians[OURS] - medians[SILENT]:.2f}")
+    return table
+
+
+def _single(costs: Sequence[Cost]) -> Table:
+    table = results.table((*_SPREAD, "of\nstock"))
+    stock = next(cost.median_us for cost in costs if cost.title == STOCK)
+    for cost in costs:
+        table.add_row(cost.title, *_spread(cost), f"{cost.median_us / stock:.3f}")
+    return table
+
+
+def _loads(counts: Mapping[str, int]) -> Table:
+    table = results.table(("loads",))
+    for title, count in counts.items():
+        table.add_row(title, str(count))
+    return table
+
+
+def _by_features(costs: Sequence[Cost]) -> list[tuple[int, list[Cost]]]:
+    return [(features, list(group)) for features, group in groupby(costs, key=lambda cost: cost.features)]
+
+
+def _body(title: str) -> str:
+    return "" if title in (OURS_FLOAT32, MODEL_ALONE) else ", JSON"
+
+
+def _spread(cost: Cost) -> tuple[str, str, str]:
+    return f"{cost.median_us:,.2f}", f"{min(cost.rounds_us):,.2f}", f"{max(cost.rounds_us):,.2f}"

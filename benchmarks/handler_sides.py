@@ -1,0 +1,131 @@
+"""The sides of `benchmarks.handler`: the decode, RunInference and encode of each, and its bundle."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from apache_beam.io.gcp.pubsub import PubsubMessage
+from apache_beam.ml.inference.base import KeyedModelHandler
+
+from benchmarks import stock_job
+from benchmarks.beam_thread import Expanded, InferenceSteps
+from benchmarks.handlers import WrongAnswerError, our_handler, state_dict, stock_handler
+from benchmarks.machine import Machine
+from benchmarks.models import Workload
+from examples.breast_cancer import autoencoder
+from pipeline.input_spec import InputSpec
+from pipeline.messages import FLOAT32_TYPE
+from pipeline.steps import Decode, Encode
+
+BUNDLE = 100  # messages
+STOCK = "stock"
+TUNED = f"stock, batches of {BUNDLE}"
+OURS = "ours"
+OURS_FLOAT32 = "ours, float32 body"
+
+_RECORDS = Path(autoencoder.__file__).with_name("records.jsonl")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side with a bundle thread's DoFns, set up."""
+
+    title: str
+    steps: InferenceSteps
+    decode: Callable[[PubsubMessage], Iterable[Any]]
+    encode: Callable[[Any], Iterable[Any]]
+    messages: Sequence[PubsubMessage]
+
+    def bundle(self) -> list[Any]:
+        """All messages as one bundle, each straight down as far as it gets, as Beam moves them."""
+        requests = (request for message in self.messages for request in self.decode(message))
+        return [output for answer in self.steps.run(requests) for output in self.encode(answer)]
+
+
+def sides(workload: Workload, machine: Machine, folder: Path, *, float32: bool = False) -> list[Side]:
+    """Stock with Beam's default batches, stock with the bundle as one batch, and ours.
+
+    Args:
+        folder: for the weights.
+        float32: once more ours, with binary bodies.
+    """
+    weights = state_dict(workload, folder)
+    messages = json_messages(workload)
+    made = [
+        Side(
+            title,
+            Expanded.of(KeyedModelHandler(stock_handler(workload, weights, machine, batch_size))).set_up(),
+            lambda message: (stock_job.decode(message),),
+            lambda answer: (stock_job.encode(answer),),
+            messages,
+        )
+        for title, batch_size in ((STOCK, None), (TUNED, BUNDLE))
+    ]
+    spec = InputSpec.parse(workload.input_shape)
+    expanded = Expanded.of(our_handler(workload, weights, machine))
+    made.append(Side(OURS, expanded.set_up(), Decode(spec).process, Encode().process, messages))
+    if float32:
+        made.append(
+            Side(
+                OURS_FLOAT32,
+                expanded.set_up(),
+                Decode(spec).process,
+                Encode().process,
+                float32_messages(workload),
+            )
+        )
+    return made
+
+
+def json_messages(workload: Workload) -> list[PubsubMessage]:
+    """A bundle of JSON requests: the example's records, or numbers with six decimals."""
+    if workload.exported is not None:
+        lines = _RECORDS.read_bytes().splitlines()
+    else:
+        lines = [
+            orjson.dumps({"record_id": number, "features": row.tolist(), "label": number % 2})
+            for number, row in enumerate(_rows(workload))
+        ]
+    return [_message(number, body, {}) for number, body in enumerate(lines[:BUNDLE])]
+
+
+def float32_messages(workload: Workload) -> list[PubsubMessage]:
+    """The numbers of `json_messages` in binary requests."""
+    return [
+        _message(number, row.astype("<f4").tobytes(), {"content-type": FLOAT32_TYPE})
+        for number, row in enumerate(_rows(workload))
+    ]
+
+
+def check(sides: Sequence[Side]) -> None:
+    """One bundle on each side.
+
+    Raises:
+        WrongAnswerError: a side refuses a request, or its predictions are not the first side's.
+    """
+    expected: np.ndarray | None = None
+    for side in sides:
+        outputs = side.bundle()
+        if not all(isinstance(output, PubsubMessage) for output in outputs):
+            raise WrongAnswerError(f"{side.title}: refuses requests")
+        results = [orjson.loads(output.data) for output in outputs]
+        if [result["request_id"] for result in results] != [str(number) for number in range(BUNDLE)]:
+            raise WrongAnswerError(f"{side.title}: not one result for each request, in their order")
+        predictions = np.array([result["prediction"] for result in results])
+        if expected is None:
+            expected = predictions
+        elif not np.allclose(predictions, expected, rtol=1e-4, atol=1e-5):
+            raise WrongAnswerError(f"{side.title}: other predictions than {sides[0].title}'s")
+
+
+def _rows(workload: Workload) -> np.ndarray:
+    return np.round(np.random.default_rng(1).standard_normal((BUNDLE, int(workload.input_shape))), 6)
+
+
+def _message(number: int, body: bytes, attributes: dict[str, str]) -> PubsubMessage:
+    now = datetime.now(UTC)
+    return PubsubMessage(body, {"request_id": str(number), **attributes}, str(number), now)

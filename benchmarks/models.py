@@ -1,0 +1,154 @@
+"""The models of the in-process benchmarks, and how both sides are told of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.stock_job import MODEL
+from examples.breast_cancer.autoencoder import FEATURES, AnomalyScorer
+from pipeline.input_spec import Inputs
+
+
+class Linear(nn.Module):
+    """One number for each request, float32 [batch, features] → [batch]: next to no work."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.linear(features).squeeze(1)
+
+
+class Mlp(nn.Module):
+    """Layers of Linear and ReLU, as wide as their input: float32 [batch, width] → [batch, width]."""
+
+    def __init__(self, layers: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *(part for _ in range(layers) for part in (nn.Linear(width, width), nn.ReLU()))
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.layers(features)
+
+
+class Encoder(nn.Module):
+    """A text encoder as BERT is one, of torch's own modules: int64 ids [batch, length] → [batch, width].
+
+    The output is BERT's pooled one: of the first token, through a layer of its own.
+    """
+
+    def __init__(
+        self, layers: int, width: int, heads: int, feed_forward: int, vocabulary: int, length: int
+    ) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary, width)
+        self.positions = nn.Parameter(torch.randn(length, width))
+        self.norm = nn.LayerNorm(width)
+        layer = nn.TransformerEncoderLayer(
+            width, heads, feed_forward, activation="gelu", batch_first=True, dropout=0.0
+        )
+        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.pooler = nn.Linear(width, width)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        hidden = self.encoder(self.norm(self.tokens(ids) + self.positions))
+        return torch.tanh(self.pooler(hidden[:, 0]))
+
+
+class CountedLinear(Linear):
+    """Counts how often its weights are loaded, in this process."""
+
+    loads = 0
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        type(self).loads += 1
+        return super().load_state_dict(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A model and its inputs.
+
+    Attributes:
+        title: what the tables call it.
+        model_class, model_params: of the module.
+        input_shape: as the flag --input_shape.
+        precision: what both sides compute in, as the flag --precision.
+        vocabulary: whole numbers below this are sent; None for float32.
+        exported: has the weights; random ones without.
+    """
+
+    title: str
+    model_class: type[nn.Module]
+    model_params: Mapping[str, int]
+    input_shape: str
+    precision: str = "fp32"
+    vocabulary: int | None = None
+    exported: Path | None = field(default=None, kw_only=True)
+
+    def make(self) -> nn.Module:
+        """The module in float32 on the CPU, the same at each call."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            module = self.model_class(**self.model_params)
+        if self.exported is not None:
+            module.load_state_dict(torch.export.load(self.exported).state_dict)
+        return module.eval()
+
+    def inputs(self, count: int) -> list[Inputs]:
+        """Inputs of so many requests, the same at each call; numbers as clients write them, six decimals."""
+        numbers = np.random.default_rng(1)
+        name, _, rest = self.input_shape.partition(":")
+        if self.vocabulary is not None:
+            length = int(rest.rpartition(":")[2])
+            return [{name: row} for row in numbers.integers(0, self.vocabulary, (count, length))]
+        return list(np.round(numbers.standard_normal((count, int(name))), 6).astype(np.float32))
+
+
+def example() -> Workload:
+    """The example's autoencoder with its trained weights."""
+    return Workload("the example's autoencoder", AnomalyScorer, {}, str(FEATURES), exported=MODEL)
+
+
+def linear(features: int) -> Workload:
+    return Workload(f"Linear({features:,}, 1)", Linear, {"features": features}, str(features))
+
+
+def counted_linear(features: int) -> Workload:
+    return Workload(f"Linear({features:,}, 1)", CountedLinear, {"features": features}, str(features))
+
+
+def mlp(layers: int = 6, width: int = 1024) -> Workload:
+    title = f"{layers} × (Linear({width:,}, {width:,}), ReLU), float32"
+    return Workload(title, Mlp, {"layers": layers, "width": width}, str(width))
+
+
+def encoder(
+    layers: int = 12,
+    width: int = 768,
+    heads: int = 12,
+    feed_forward: int = 3072,
+    vocabulary: int = 30_522,
+    length: int = 128,
+) -> Workload:
+    """By default as large as BERT base."""
+    sizes = {
+        "layers": layers,
+        "width": width,
+        "heads": heads,
+        "feed_forward": feed_forward,
+        "vocabulary": vocabulary,
+        "length": length,
+    }
+    title = (
+        f"encoder of {layers} layers, {width} wide, {heads} heads, {feed_forward:,} feed-forward; "
+        f"{length} tokens, float16"
+    )
+    return Workload(title, Encoder, sizes, f"ids:int64:{length}", "fp16", vocabulary)

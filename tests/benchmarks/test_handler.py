@@ -1,0 +1,340 @@
+"""Both sides do the same work through Beam's own steps; the arithmetic of the tables. Nothing is timed."""
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+import torch
+from apache_beam.io.gcp.pubsub import PubsubMessage
+from apache_beam.pvalue import TaggedOutput
+from rich.console import Console
+
+from benchmarks import handler, handler_sides, results
+from benchmarks import handler_report as report
+from benchmarks.beam_thread import Expanded, counted_metrics
+from benchmarks.handler import TABLES, main, parse
+from benchmarks.handler_measures import (
+    MODEL_ALONE,
+    SILENT,
+    Cost,
+    loads,
+    no_metrics,
+    one_at_a_time,
+    processor_time,
+    take_turns,
+)
+from benchmarks.handler_report import Measured, verdicts
+from benchmarks.handler_sides import (
+    BUNDLE,
+    OURS,
+    OURS_FLOAT32,
+    STOCK,
+    TUNED,
+    Side,
+    check,
+    float32_messages,
+    json_messages,
+    sides,
+)
+from benchmarks.handlers import WrongAnswerError, state_dict, stock_handler
+from benchmarks.machine import Machine
+from benchmarks.models import example, linear, mlp
+from pipeline import registry
+
+CPU = Machine("cpu", torch_threads=1)
+
+
+@pytest.fixture(autouse=True)
+def process() -> Iterator[None]:
+    """Models and torch's number of threads belong to the process."""
+    threads = torch.get_num_threads()
+    yield
+    registry.close_all()
+    torch.set_num_threads(threads)
+
+
+def counts(metrics: Any) -> dict[tuple[str, str], int]:
+    """All that a metrics container has counted: of distributions, how many values."""
+    cumulative = metrics.get_cumulative()
+    return {
+        (key.metric.namespace, key.metric.name): value
+        for key, value in (
+            *cumulative.counters.items(),
+            *((key, data.count) for key, data in cumulative.distributions.items()),
+        )
+    }
+
+
+def by_title(made: list[Side]) -> dict[str, Side]:
+    return {side.title: side for side in made}
+
+
+@pytest.mark.parametrize("workload", [example(), linear(8)], ids=lambda workload: workload.title)
+def test_all_sides_give_the_same_answers(workload: Any, tmp_path: Path) -> None:
+    made = sides(workload, CPU, tmp_path, float32=workload.exported is None)
+    with counted_metrics():
+        check(made)  # raises where they do not
+        results_of = {side.title: [orjson.loads(message.data) for message in side.bundle()] for side in made}
+    for each in results_of.values():
+        assert [result["request_id"] for result in each] == [str(number) for number in range(BUNDLE)]
+    stock, ours = results_of[STOCK], results_of[OURS]
+    np.testing.assert_allclose(
+        [result["prediction"] for result in ours], [result["prediction"] for result in stock], 1e-4, 1e-5
+    )
+    assert len({result["prediction"] for result in stock}) > BUNDLE / 2  # not one constant
+    assert [result["passthrough"] for result in ours] == [result["passthrough"] for result in stock]
+    assert stock[0].keys() <= ours[0].keys()
+
+
+def test_both_bodies_hold_the_same_numbers() -> None:
+    bodies = [orjson.loads(message.data)["features"] for message in json_messages(linear(8))]
+    arrays = [np.frombuffer(message.data, "<f4") for message in float32_messages(linear(8))]
+    assert np.shape(arrays) == (BUNDLE, 8)
+    np.testing.assert_array_equal(np.array(bodies, np.float32), arrays)
+
+
+def side(change: Callable[[list[Any]], list[Any]]) -> Side:
+    """A side without a model: `change` makes its outputs of one message a request."""
+
+    class Steps:
+        def run(self, elements: Any) -> list[Any]:
+            outputs = [
+                PubsubMessage(orjson.dumps({"request_id": str(number), "prediction": float(number)}), {})
+                for number, _ in enumerate(elements)
+            ]
+            return change(outputs)
+
+    def one(element: Any) -> tuple[Any]:
+        return (element,)
+
+    return Side("changed", Steps(), one, one, json_messages(linear(2)))  # type: ignore[arg-type]
+
+
+def test_answers_must_be_the_first_sides_and_in_order() -> None:
+    right = side(list)
+    check([right, right])
+    wrong = PubsubMessage(orjson.dumps({"request_id": "0", "prediction": 0.5}), {})
+    for change, reason in (
+        (lambda outputs: outputs[::-1], "in their order"),
+        (lambda outputs: outputs[:-1], "in their order"),
+        (lambda outputs: [wrong, *outputs[1:]], "other predictions"),
+        (lambda outputs: [TaggedOutput("dead_letters", None), *outputs[1:]], "refuses"),
+    ):
+        with pytest.raises(WrongAnswerError, match=reason):
+            check([right, side(change)])
+
+
+def test_a_bundle_is_cut_as_beam_cuts_it_and_counted(tmp_path: Path) -> None:
+    made = by_title(sides(linear(4), CPU, tmp_path))
+    batches = {}
+    for title, each in made.items():
+        with counted_metrics() as metrics:
+            each.bundle()
+        found = counts(metrics)
+        (namespace,) = {space for space, name in found if name == "num_inferences"}
+        assert found[namespace, "num_inferences"] == BUNDLE
+        assert found["BatchElements", "batch_size"] == found[namespace, "inference_request_batch_size"]
+        batches[title] = found["BatchElements", "batch_size"]
+    # By itself stock begins with a batch of one and feels its way up.
+    assert batches[STOCK] > 2
+    assert (batches[TUNED], batches[OURS]) == (1, 1)
+
+
+def test_the_jobs_metrics_are_counted_or_left_out(tmp_path: Path) -> None:
+    ours = by_title(sides(linear(4), CPU, tmp_path))[OURS]
+    with counted_metrics() as metrics:
+        ours.bundle()
+    found = counts(metrics)
+    assert found["inference", "results"] == BUNDLE
+    assert found["inference", "total_ms"] == BUNDLE  # requests have a publish time
+    with counted_metrics() as metrics, no_metrics():
+        ours.bundle()
+    assert ("inference", "results") not in counts(metrics)
+    with counted_metrics() as metrics:
+        ours.bundle()
+    assert counts(metrics)["inference", "results"] == BUNDLE
+
+
+def test_a_bundle_thread_has_copies_of_its_own_of_one_model(tmp_path: Path) -> None:
+    weights = state_dict(linear(4), tmp_path)
+    expanded = Expanded.of(stock_handler(linear(4), weights, CPU))
+    first, second = expanded.set_up(), expanded.set_up()
+    assert first._inference is not second._inference
+    assert first._inference._model.next_model() is second._inference._model.next_model()
+
+
+def test_stock_loads_again_after_an_idle_minute_and_ours_does_not(tmp_path: Path) -> None:
+    assert loads(CPU, tmp_path) == {STOCK: 2, OURS: 1}
+
+
+def test_sides_take_turns_in_each_round() -> None:
+    called = []
+    seconds = iter(range(100))
+
+    def call(title: str) -> Callable[[], None]:
+        return lambda: called.append(title)
+
+    found = take_turns(
+        {"a": call("a"), "b": call("b")}, rounds=2, times=2, clock=lambda: float(next(seconds))
+    )
+    # One call before the clock is read, two after it.
+    assert "".join(called) == "aaabbb" * 2
+    assert found == {"a": (0.5, 0.5), "b": (0.5, 0.5)}
+
+
+def test_processor_time_has_every_side_and_round(tmp_path: Path) -> None:
+    found = processor_time(linear(4), CPU, tmp_path, rounds=2, bundles=1, float32=True)
+    assert [(cost.title, len(cost.rounds_us)) for cost in found] == [
+        (title, 2) for title in (STOCK, TUNED, OURS, OURS_FLOAT32, MODEL_ALONE)
+    ]
+    assert {(cost.features, cost.model) for cost in found} == {(4, "Linear(4, 1)")}
+
+
+def test_nothing_is_measured_of_wrong_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [side(list), side(lambda outputs: outputs[::-1])]
+    monkeypatch.setattr(handler_sides, "sides", lambda *_, float32: made)
+    with pytest.raises(WrongAnswerError, match="in their order"):
+        processor_time(linear(2), CPU, tmp_path, rounds=1, bundles=1)
+
+
+def test_one_at_a_time_has_both_sides(tmp_path: Path) -> None:
+    found = one_at_a_time(mlp(2, 8), CPU, tmp_path, rounds=1, requests=2)
+    assert [cost.title for cost in found] == [STOCK, OURS]
+
+
+def cost(features: int, title: str, *rounds_us: float) -> Cost:
+    return Cost(features, "a model", title, rounds_us)
+
+
+MEASURED = Measured(
+    cpu=[
+        cost(30, STOCK, 40.0, 44.0, 90.0),
+        cost(30, TUNED, 60.0),
+        cost(30, OURS, 10.0, 11.0, 100.0),
+        cost(30, MODEL_ALONE, 0.5),
+        cost(1024, STOCK, 1200.0),
+        cost(1024, TUNED, 900.0, 800.0),
+        cost(1024, OURS, 425.0),
+        cost(1024, OURS_FLOAT32, 85.0),
+        cost(1024, MODEL_ALONE, 0.5),
+    ],
+    metrics=[cost(30, OURS, 11.0), cost(30, SILENT, 9.5)],
+    single=[cost(1024, STOCK, 2000.0), cost(1024, OURS, 2400.0)],
+    loads={STOCK: 2, OURS: 1},
+)
+
+
+def test_verdicts_go_by_medians_and_by_the_better_stock() -> None:
+    found = {verdict.name: (round(verdict.value, 4), verdict.met) for verdict in verdicts(MEASURED)}
+    assert found == {
+        "processor time, 30 features, ours / stock": (0.25, True),
+        "processor time, 1,024 features, ours / stock, batches of 100": (0.5, False),
+        "processor time, 1,024 features, ours, float32 body / stock, batches of 100": (0.1, True),
+        "one request at a time, ours / stock": (1.2, False),
+        "loads of the model with an idle minute, ours": (1, True),
+    }
+
+
+def test_no_verdict_on_what_was_not_measured() -> None:
+    assert verdicts(Measured()) == []
+    assert len(verdicts(replace(MEASURED, cpu=()))) == 2
+    assert [verdict.met for verdict in verdicts(Measured(loads={STOCK: 2, OURS: 2}))] == [False]
+
+
+def test_tables_fit_and_say_how_it_stands() -> None:
+    console = Console(file=io.StringIO(), width=results.WIDTH)
+    report.show(console, MEASURED, CPU)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= results.WIDTH
+    assert "30 features, a model" in text
+    assert re.search(r"stock, JSON +44\.00 +40\.00 +90\.00 +1\.000 +0\.733", text)
+    assert re.search(r"ours, JSON +11\.00 +10\.00 +100\.00 +0\.250 +0\.183", text)
+    assert re.search(r"ours, float32 body +85\.00 +85\.00 +85\.00 +0\.071 +0\.100", text)
+    assert re.search(r"their cost +1\.50", text)
+    assert re.search(r"ours +2,400\.00 +2,400\.00 +2,400\.00 +1\.200", text)
+    assert "1.2 (goal: at most 1.15): not met" in text
+    assert "torch threads: 1" in text
+    assert "apache-beam" in text
+
+
+def test_figures_hold_every_round() -> None:
+    figures = orjson.loads(orjson.dumps(report.figures(MEASURED, CPU)))
+    assert figures["cpu"][0]["rounds_us"] == [40.0, 44.0, 90.0]
+    assert figures["loads"] == {STOCK: 2, OURS: 1}
+    assert (figures["device"], figures["torch_threads"]) == ("cpu", 1)
+    assert [verdict["met"] for verdict in figures["verdicts"]].count(False) == 2
+
+
+def test_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    defaults = parse([])
+    assert (defaults.out, defaults.tables, defaults.machine.device) == (results.FOLDER, TABLES, "cpu")
+    assert results.FOLDER.is_dir()
+    flags = parse(
+        [
+            *(f"--out={tmp_path}", "--tables=loads,cpu", "--rounds=1", "--bundles=2", "--requests=3"),
+            *("--device=cpu", "--torch_threads=5"),
+        ]
+    )
+    assert flags.out == tmp_path
+    assert (flags.tables, flags.rounds, flags.bundles, flags.requests) == (("cpu", "loads"), 1, 2, 3)
+    assert flags.machine == Machine("cpu", 5)
+
+
+def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    devices = [parse([f"--device={device}"]).machine.device for device in ("cpu", "gpu", "auto")]
+    assert devices == ["cpu", "gpu", "gpu"]
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--rounds=0",
+        "--bundles=0",
+        "--requests=0",
+        "--torch_threads=0",
+        "--device=gpu",
+        "--device=tpu",
+        "--tables=",
+        "--tables=cpu,memory",
+        "--out=/no/such/folder",
+        "--round=3",
+    ],
+)
+def test_wrong_flags_end_with_exit_code_2(
+    flag: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit) as ended:
+        parse([flag])
+    assert ended.value.code == 2
+    assert flag.split("=")[0] in capsys.readouterr().err
+
+
+def test_a_short_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "mlp", lambda: mlp(layers=2, width=8))
+    short = ["--rounds=1", "--bundles=1", "--requests=1", "--torch_threads=1", "--device=cpu"]
+    assert main([*short, f"--out={tmp_path}"]) == 0
+    figures = orjson.loads((tmp_path / "handler.json").read_bytes())
+    assert [(row["features"], row["title"]) for row in figures["cpu"]] == [
+        *((30, title) for title in (STOCK, TUNED, OURS, MODEL_ALONE)),
+        *((1024, title) for title in (STOCK, TUNED, OURS, OURS_FLOAT32, MODEL_ALONE)),
+    ]
+    assert [row["title"] for row in figures["metrics"]] == [OURS, SILENT]
+    assert [row["title"] for row in figures["single"]] == [STOCK, OURS]
+    assert figures["loads"] == {STOCK: 2, OURS: 1}
+    assert len(figures["verdicts"]) == 5
+    text = (tmp_path / "handler.txt").read_text()
+    assert str(tmp_path) not in text
+    assert "one request at a time" in text
+    assert "one request at a time" in capsys.readouterr().out
