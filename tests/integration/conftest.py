@@ -78,7 +78,7 @@ class Pipeline:
 
     def __init__(self, topics: Topics, log: Path, *flags: str) -> None:
         self._log = log
-        if not any(flag.startswith("--model_path") for flag in flags):
+        if not any(flag.startswith(("--model_path", "--model_pointer")) for flag in flags):
             flags = (f"--model_path={MODEL}", *flags)
         with log.open("a") as file:
             self.process = subprocess.Popen(
