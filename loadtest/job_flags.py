@@ -11,13 +11,16 @@ _READ = (
     "endpoint",
     "endpoint_url",
     "model_path",
+    "model_pointer",
     "model_class",
     "model_params",
     "input_shape",
     "max_batch_size",
+    "device",
+    "precision",
 )
 # The job and the endpoint container know these by the same name and in the same form.
-_SHARED = ("model_class", "model_params", "input_shape", "max_batch_size")
+_SHARED = ("model_class", "model_params", "input_shape", "max_batch_size", "device", "precision")
 
 
 class JobFlags:
@@ -48,6 +51,11 @@ class JobFlags:
         """Whether they ask for endpoint mode and name no endpoint."""
         return self.inference_mode == "endpoint" and not self._given.keys() & {"endpoint", "endpoint_url"}
 
+    @property
+    def has_no_model_for_a_container(self) -> bool:
+        """Whether they leave the model to a pointer, which the container does not follow."""
+        return "model_pointer" in self._given and "model_path" not in self._given
+
     def in_mode(self, mode: str) -> JobFlags:
         """The same flags for one mode; the job ignores those of the other."""
         return JobFlags([*self._arguments, f"--inference_mode={mode}"], self._default_model)
@@ -56,7 +64,7 @@ class JobFlags:
         """The job's command line; `endpoint_url` is that of the container started for it."""
         if endpoint_url is not None:
             return [*self._arguments, f"--endpoint_url={endpoint_url}"]
-        if self.inference_mode == "endpoint" or "model_path" in self._given:
+        if self.inference_mode == "endpoint" or self._given.keys() & {"model_path", "model_pointer"}:
             return self._arguments
         return [f"--model_path={self._default_model}", *self._arguments]
 

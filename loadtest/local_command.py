@@ -57,6 +57,10 @@ def local_command(arguments: Sequence[str]) -> int:
             f"--inference_mode={flags.inference_mode} cannot go with --compare, which runs both modes: "
             "leave one of them out"
         )
+    if (comparing or flags.needs_container) and flags.has_no_model_for_a_container:
+        problems.append(
+            "--model_pointer: the endpoint container does not follow it: give --model_path, or name an endpoint"
+        )
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 2

@@ -12,7 +12,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import DefaultCredentialsError
 
 from pipeline import graph, registry
-from pipeline.errors import EndpointError, ModelError, TransientError
+from pipeline.errors import EndpointError, HookError, ModelError, TransientError
 from pipeline.inference.handler import make_handler
 from pipeline.io.subscriber import SubscriptionError
 from pipeline.lifecycle import stop_signal
@@ -38,7 +38,7 @@ def run(options: PipelineOptions) -> int:
         graph.build(pipeline, options)
         _LOGGER.info("reading %s, %s", job.input_subscription, model)
         pipeline.run()
-    except ModelError as error:
+    except (ModelError, HookError) as error:
         print(error, file=sys.stderr)
         return 2
     except TransientError as error:

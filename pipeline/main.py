@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import apache_beam as beam
 
 from pipeline import engine, graph
+from pipeline.errors import HookError
 from pipeline.options import parser, pipeline_options, problems, runs_in_process
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the job and returns 0 when it ended well or was told to stop, 1 when it failed, 2 for wrong flags
-    or a model that does not load, 3 for trouble outside that outlasted its deadline (start it again).
+    or a model or hook that does not load, 3 for trouble outside that outlasted its deadline (start it again).
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -28,6 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if runs_in_process(options):
         return engine.run(options)
     pipeline = beam.Pipeline(options=options)
-    graph.build(pipeline, options)
+    try:
+        graph.build(pipeline, options)
+    except HookError as error:
+        print(error, file=sys.stderr)
+        return 2
     pipeline.run()
     return 0

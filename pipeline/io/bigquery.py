@@ -12,7 +12,7 @@ from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 from apache_beam.io.gcp.bigquery_tools import RetryStrategy
 from apache_beam.io.gcp.pubsub import PubsubMessage
 
-from pipeline import messages
+from pipeline import messages, metrics
 from pipeline.errors import WriteError
 from pipeline.messages import DeadLetter
 
@@ -66,6 +66,7 @@ class _Refuse(beam.DoFn):
 
     def process(self, element: tuple[str, dict[str, Any], Any]) -> Iterator[PubsubMessage]:
         table, refused, errors = element
+        metrics.count_dead_letter(WriteError.stage)
         error = WriteError(f"{table} refused the row: {_reason(errors)}", refused["request_id"])
         letter = messages.encode_dead_letter(DeadLetter.of(error, orjson.dumps(refused), {}, self._clock()))
         yield PubsubMessage(letter.data, letter.attributes)

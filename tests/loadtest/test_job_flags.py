@@ -30,7 +30,12 @@ def test_a_container_is_needed_in_endpoint_mode_without_an_endpoint(
 
 def test_the_job_gets_the_default_model_only_where_it_needs_one() -> None:
     assert flags("--run_for_s=5").for_job() == [f"--model_path={DEFAULT}", "--run_for_s=5"]
-    for given in (["--model_path=a.pt2"], ["--model_path", "a.pt2"], ["--inference_mode=endpoint"]):
+    for given in (
+        ["--model_path=a.pt2"],
+        ["--model_path", "a.pt2"],
+        ["--model_pointer=models/current"],
+        ["--inference_mode=endpoint"],
+    ):
         assert flags(*given).for_job() == given
 
 
@@ -62,6 +67,7 @@ def test_the_container_gets_the_models_own_flags_and_no_others() -> None:
     _, arguments = flags(
         "--inference_mode=endpoint", "--model_class", "my.models:Net", '--model_params={"hidden": 16}',
         "--input_shape=ids:int64:8,mask:int64:8", "--max_batch_size=64", "--endpoint_batch_size=8",
+        "--device=cpu", "--precision=bf16", "--compile=true",
     ).for_container()  # fmt: skip
     assert arguments == [
         "--model_file=model.pt2",
@@ -69,6 +75,8 @@ def test_the_container_gets_the_models_own_flags_and_no_others() -> None:
         '--model_params={"hidden": 16}',
         "--input_shape=ids:int64:8,mask:int64:8",
         "--max_batch_size=64",
+        "--device=cpu",
+        "--precision=bf16",
     ]
 
 

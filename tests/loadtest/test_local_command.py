@@ -33,3 +33,12 @@ def test_help_tells_of_both_modes(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "--compare" in shown
     assert "--inference_mode=endpoint" in shown
+
+
+@pytest.mark.parametrize("asks", [["--compare", "--"], ["--", "--inference_mode=endpoint"]])
+def test_the_container_follows_no_pointer(
+    asks: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert local_command([f"--out={tmp_path / 'out'}", *asks, "--model_pointer=models/current"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("--model_pointer: the endpoint container does not follow it")

@@ -249,9 +249,8 @@ class TestDeadLetter:
         }
 
     def test_long_reason_is_cut_between_characters(self) -> None:
-        text = encode_dead_letter(self.letter(message="ü" * 2000)).attributes["error_message"]
-        assert len(text.encode()) <= 1024
-        assert set(text) == {"ü"}
+        text = encode_dead_letter(self.letter(message="x" + "ü" * 2000)).attributes["error_message"]
+        assert text == "x" + "ü" * 511  # 1,023 bytes
 
     def test_a_reason_that_is_not_unicode(self) -> None:
         message = encode_dead_letter(self.letter(message="not a name: \udcff"))

@@ -1,0 +1,112 @@
+"""What a runner is told: every metric, from a real pipeline."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import torch
+from apache_beam.io.gcp.pubsub import PubsubMessage
+from apache_beam.metrics import MetricsFilter
+from apache_beam.ml.inference.base import RunInference
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipeline.errors import RequestError
+from pipeline.hooks import Hook
+from pipeline.inference.local import LocalModelHandler
+from pipeline.inference.process_model import ProcessModel
+from pipeline.metrics import NAMESPACE, _dead_letters
+from pipeline.runner import StreamingRunner
+from pipeline.steps import DEAD_LETTERS, Decode, Encode
+from tests.pipeline.job_settings import job_settings
+from tests.pipeline.models import Sum
+
+PUBLISHED = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def clock() -> float:
+    return PUBLISHED.timestamp() + 5
+
+
+def three_is_too_much(prediction: Any) -> Any:
+    if prediction == 3:
+        raise ValueError("three")
+    return prediction
+
+
+def message(body: str, published: datetime | None = PUBLISHED) -> PubsubMessage:
+    return PubsubMessage(body.encode(), {}, "id", published)
+
+
+def run(handler: LocalModelHandler, *messages: PubsubMessage) -> tuple[dict[str, int], dict[str, Any]]:
+    """Counters and distributions of the job's namespace, those of Beam's own left out."""
+    pipeline = beam.Pipeline(runner=StreamingRunner(), options=PipelineOptions([]))
+    settings = job_settings("--input_shape=3")
+    hook = Hook("--encode_hook", "tests.pipeline.test_metrics:three_is_too_much", three_is_too_much)
+    requests = (
+        pipeline
+        | beam.Create(messages)
+        | "Decode"
+        >> beam.ParDo(Decode(settings.input_shape, clock=clock)).with_outputs(DEAD_LETTERS, main="requests")
+    )
+    _ = (
+        requests.requests
+        | "Infer" >> RunInference(handler)
+        | "Encode" >> beam.ParDo(Encode(hook, clock)).with_outputs(DEAD_LETTERS, main="results")
+    )
+    found = pipeline.run().metrics().query(MetricsFilter().with_namespace(NAMESPACE))
+    counters = {row.key.metric.name: row.committed for row in found["counters"]}
+    distributions = {row.key.metric.name: row.committed for row in found["distributions"]}
+    return counters, distributions
+
+
+def make_handler(folder: Path, *flags: str) -> LocalModelHandler:
+    torch.save(Sum().state_dict(), folder / "m.pt")
+    settings = job_settings("--input_shape=3", "--model_class=tests.pipeline.models:Sum", *flags)
+    return LocalModelHandler(settings, on_dataflow=False)
+
+
+def test_each_request_counts_once(tmp_path: Path) -> None:
+    counters, distributions = run(
+        make_handler(tmp_path, f"--model_path={tmp_path / 'm.pt'}"),
+        message('{"features": [2, 2, 2]}'),
+        message('{"features": [3, 2, 2]}'),
+        message('{"features": [4, 2, 2]}', published=None),
+        message('{"features": [666, 2, 2]}'),
+        message('{"features": [1, 1, 1]}'),
+        message('{"features": []}'),
+    )
+    assert {name: counters[name] for name in counters if not name.startswith("num_")} == {
+        "results": 3,
+        "dead_letters_decode": 1,
+        "dead_letters_inference": 1,
+        "dead_letters_encode": 1,
+    }
+    for name, count in {
+        "queue_ms": 2,  # where the time of publishing is known
+        "total_ms": 2,
+        "batch_wait_ms": 3,
+        "inference_ms": 3,
+        "batch_size": 3,
+    }.items():
+        assert distributions[name].count == count, name
+    assert (distributions["queue_ms"].min, distributions["total_ms"].max) == (5000, 5000)
+    assert 1 <= distributions["batch_size"].min <= distributions["batch_size"].max <= 5
+
+
+def test_swaps_and_refusals_are_counted_with_the_next_bundle(tmp_path: Path) -> None:
+    handler = make_handler(tmp_path, f"--model_path={tmp_path / 'm.pt'}")
+    model: ProcessModel = handler.load_model()
+    model._current.swap(model._current.model, "elsewhere")
+    model._current.swap(model._current.model, "back")
+    model._current.count_refusal()
+    counters, _ = run(handler, message('{"features": [2, 2, 2]}'))
+    assert (counters["model_swaps"], counters["model_refusals"]) == (2, 1)
+    counters, _ = run(handler, message('{"features": [2, 2, 2]}'))
+    assert "model_swaps" not in counters
+
+
+def test_every_stage_has_its_counter() -> None:
+    assert set(_dead_letters) == {error.stage for error in RequestError.__subclasses__()}
