@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import traceback
@@ -59,6 +60,12 @@ def imports() -> str:
     if len({folder.parent for folder in folders}) > 1:
         raise Failure(f"these should be installed in one place: {', '.join(map(str, folders))}")
     return f"apache_beam, torch and pipeline, from {folders[0].parent}"
+
+
+def compiler() -> str:
+    if shutil.which("g++") is None:
+        raise Failure("there is no g++, which --compile=true needs")
+    return run("g++", "--version").splitlines()[0]
 
 
 def launcher() -> str:
@@ -124,7 +131,7 @@ def passes(check: Callable[[], str]) -> bool:
     return True
 
 
-CHECKS = (packages, pip_check, imports, launcher, launched_file, job, model)
+CHECKS = (packages, pip_check, imports, compiler, launcher, launched_file, job, model)
 
 if __name__ == "__main__":
     results = [passes(check) for check in (*CHECKS, *([gpu] if "--gpu" in sys.argv else []))]

@@ -138,6 +138,16 @@ def test_packages(inside: ModuleType, tmp_path: Path, monkeypatch: pytest.Monkey
         inside.packages()
 
 
+def test_compiler(inside: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(inside.Failure, match="there is no g\\+\\+"):
+        inside.compiler()
+    compiler = tmp_path / "g++"
+    compiler.write_text(f"#!{sys.executable}\nprint('g++ (Debian) 12.2.0')\nprint('Copyright')\n")
+    compiler.chmod(0o755)
+    assert inside.compiler() == "g++ (Debian) 12.2.0"
+
+
 def test_launcher(inside: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(inside.Failure, match="there is no program"):
         inside.launcher()

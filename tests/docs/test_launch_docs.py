@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import re
 import shlex
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apache_beam.metrics.metricbase import Metric
 
 from loadtest import options as loadtest
+from pipeline import metrics
 from pipeline.flags import FLAGS
-from pipeline.launch import endpoint_rules, machines, rules
+from pipeline.launch import endpoint_rules, job, machines, rules
 from pipeline.launch.settings import COMMANDS, SETTINGS, parse
+from pipeline.workers import ONE_PROCESS
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -126,10 +130,72 @@ def _exists(name: str, count: int) -> bool:
     return True
 
 
-def test_that_no_gpu_is_used_yet_is_said_as_long_as_it_is_true() -> None:
-    code = "".join(path.read_text() for path in (ROOT / "pipeline/inference").rglob("*.py"))
-    said = "**In this version the job computes on the CPU.**" in PAGES["gpu"]
-    assert said == (re.search(r"\bcuda\b", code) is None)
+def test_what_the_job_does_with_a_gpu() -> None:
+    rows = re.findall(r"^\| `--(\w+)` \|(.*?)\| `(.*?)` \|", PAGES["gpu"], re.MULTILINE)
+    assert len(rows) == 5
+    template = json.loads((ROOT / "metadata.json").read_text())["parameters"]
+    declared = {parameter["name"]: parameter for parameter in template}
+    for name, values, default in rows:
+        assert declared[name]["defaultValue"] == default
+        options = [option["value"] for option in declared[name].get("enumOptions", [])]
+        assert re.findall(r"`(\w+)`", values) == options
+    launched = parse("run", ["--gpu=nvidia-l4"], ENV, ROOT / "no-launch.env")
+    assert f"`--device={job.parameters(launched)['device']}` to the job" in PAGES["gpu"]
+
+
+def test_the_processes_of_a_worker() -> None:
+    (flag,) = (flag for flag in FLAGS if flag.name == "worker_processes")
+    page = PAGES["scaling"].partition("### Processes of a worker")[2]
+    for value in re.findall(r"^\| `(\w+)` \|", page.partition("\n## ")[0], re.MULTILINE):
+        flag.parse(value)
+    assert f"| `--worker_processes` of the job | `{flag.default}` |" in PAGES["scaling"]
+    assert f"`{ONE_PROCESS}`" in page
+
+
+def test_the_figures_of_the_processes_are_those_of_the_benchmark() -> None:
+    shown = re.findall(
+        r"^\| (.+?) \| `(\w+)` \| (\d+) × (\d+) \| ([\d,]+) \| ([\d.]+) ms \| ([\d,]+) MiB \|$",
+        PAGES["scaling"],
+        re.MULTILINE,
+    )
+    figures = json.loads((ROOT / "benchmarks/results/worker_processes.json").read_text())
+    measured = [
+        (
+            row["model"],
+            row["arrangement"]["worker_processes"],
+            str(row["arrangement"]["processes"]),
+            str(row["arrangement"]["threads"]),
+            f"{row['medians']['requests_per_s']:,.0f}",
+            f"{row['medians']['p99_ms']:.1f}",
+            f"{row['medians']['memory_mib']:,.0f}",
+        )
+        for row in figures["rows"]
+    ]
+    assert shown == measured
+    memory = [row["medians"]["memory_mib"] for row in figures["rows"]]
+    further = figures["rows"][0]["arrangement"]["processes"] - 1
+    small, large = ((many - one) / further for many, one in (memory[:2], memory[2:]))
+    text = " ".join(PAGES["scaling"].split())
+    assert (
+        f"beyond the first costs {small:.0f} MiB with the small model and {large:.0f} MiB with the other"
+        in text
+    )
+    assert f"on {figures['cpus']} cores, with bundles of one" in text
+    assert f"medians of {figures['flags']['rounds']} rounds" in text
+
+
+def test_each_metric_of_the_job_is_explained() -> None:
+    page = PAGES["operations"].partition("## The job's own metrics")[2].partition("\n## ")[0]
+    explained = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    made = {
+        value.metric_name.name
+        for found in vars(metrics).values()
+        for value in (found.values() if isinstance(found, dict) else [found])
+        if isinstance(value, Metric)
+    }
+    assert len(explained) == len(made)
+    assert set(explained) == made
+    assert f"namespace `{metrics.NAMESPACE}`" in page
 
 
 def test_cuda_of_the_lock() -> None:
@@ -173,4 +239,6 @@ def test_links_to_pages_and_sections(page: str) -> None:
             continue
         file, _, section = target.partition("#")
         assert not file or (ROOT / "docs" / file).is_file(), target
-        assert not section or f"\n## {section.capitalize()}\n" in PAGES[page], target
+        headings = re.findall(r"^#+ (.*)$", PAGES[page], re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+        assert not section or section in anchors, target

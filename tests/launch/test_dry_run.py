@@ -85,10 +85,27 @@ CASES = [
                 "shop",
                 "gpu",
                 " --worker-machine-type=g2-standard-4 --additional-experiments=use_runner_v2",
-                "'--parameters=^~^inference_mode=local~model_path=/m.pt2~"
+                "'--parameters=^~^inference_mode=local~model_path=/m.pt2~device=gpu~"
                 f"{'~'.join(JOB_PARAMETERS)}~sdk_container_image={IMAGE}:1-gpu~"
                 "dataflow_service_options=min_num_workers=2,"
                 "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver~disk_size_gb=50'",
+            )
+        ],
+    ),
+    (
+        [
+            *("run", "--gpu=nvidia-l4", "--gpu-sharing=single-process", "--", *JOB_FLAGS),
+            *("--model_pointer=gs://shop-bucket/models/current", "--device=auto"),
+        ],
+        [
+            launched(
+                "streaming-inference",
+                "gpu",
+                " --worker-machine-type=g2-standard-4 --additional-experiments=use_runner_v2",
+                "'--parameters=inference_mode=local,device=auto,worker_processes=single,"
+                f"{','.join(JOB_PARAMETERS)},model_pointer=gs://shop-bucket/models/current,"
+                f"sdk_container_image={IMAGE}:1-gpu,dataflow_service_options="
+                "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver,disk_size_gb=50'",
             )
         ],
     ),
@@ -198,6 +215,11 @@ def test_the_lines_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["launch"], "launch: not one of"),
         (["run", "--min-workers=3", "--max-workers=2"], "--min-workers: 3 is above"),
         (["run", "--model-path=model.pt2", "--", *JOB_FLAGS], "'model.pt2' is not an absolute path"),
+        (["run", "--model-path=bucket/m.pt2", "--", *JOB_FLAGS], "begin with a slash, or with gs://"),
+        (
+            ["run", "--model-path=/m.pt2", "--", *JOB_FLAGS, "--model_pointer=/models/current"],
+            "give one of the two",
+        ),
         (["run", "--model-path=/m.pt2", "--", *JOB_FLAGS[1:]], "--input_subscription: missing"),
         (
             ["run", "--model-path=/m.pt2", "--", *JOB_FLAGS, "--max_batch_size=0"],

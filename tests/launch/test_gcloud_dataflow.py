@@ -55,6 +55,7 @@ def test_run(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     assert sent["parameters"] == {
         "inference_mode": "local",
         "model_path": "/m.pt2",
+        "device": "gpu",
         **dict(flag.removeprefix("--").split("=", 1) for flag in JOB_FLAGS),
         "sdk_container_image": f"{IMAGE}:1-gpu",
         "dataflow_service_options": "min_num_workers=2,worker_utilization_hint=0.6,"

@@ -39,10 +39,8 @@ def test_service_options(settings: Make, argv: list[str], options: list[str]) ->
     [
         ([], []),
         (["--gpu=nvidia-l4"], ["use_runner_v2"]),
-        (
-            ["--gpu=nvidia-l4", "--gpu-sharing=single-process"],
-            ["use_runner_v2", "no_use_multiple_sdk_containers"],
-        ),
+        # The job itself makes the experiment of its flag.
+        (["--gpu=nvidia-l4", "--gpu-sharing=single-process"], ["use_runner_v2"]),
         (["--gpu=nvidia-l4", "--", "--experiments=use_runner_v2,a"], ["use_runner_v2", "a"]),
     ],
 )
@@ -85,6 +83,26 @@ def test_a_gpu_brings_its_image_disk_and_machine(settings: Make) -> None:
     larger = settings("run", "--gpu=nvidia-l4:1", "--disk-gb=200", "--machine-type=g2-standard-8")
     assert job.parameters(larger)["disk_size_gb"] == "200"
     assert "--worker-machine-type=g2-standard-8" in job.gcloud_flags(larger)
+
+
+@pytest.mark.parametrize(
+    ("argv", "parameters"),
+    [
+        (["--gpu=nvidia-l4"], {"device": "gpu"}),
+        (["--gpu=nvidia-l4", "--", "--device=auto"], {"device": "auto"}),
+        ([], {}),
+        (["--mode=endpoint"], {}),
+        (
+            ["--gpu=nvidia-l4", "--gpu-sharing=single-process"],
+            {"device": "gpu", "worker_processes": "single"},
+        ),
+        (["--gpu=nvidia-l4", "--gpu-sharing=mps"], {"device": "gpu"}),
+        (["--", "--worker_processes=single"], {"worker_processes": "single"}),
+    ],
+)
+def test_what_the_model_computes_on(settings: Make, argv: list[str], parameters: dict[str, str]) -> None:
+    found = job.parameters(settings("run", *argv))
+    assert {name: found[name] for name in ("device", "worker_processes") if name in found} == parameters
 
 
 def test_gcloud_flags(settings: Make) -> None:

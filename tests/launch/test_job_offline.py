@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from apache_beam.portability.api import beam_runner_api_pb2
 
 from pipeline.launch.job import gcloud_flags, parameters
 from pipeline.launch.settings import parse
-from tests.pipeline.staging import Staged, offline_flags, staged, written
+from pipeline.main import main
+from tests.pipeline.staging import Staged, offline_flags, written
 from tests.pipeline.test_options import ENDPOINT, line
 
 IMAGE = "us-central1-docker.pkg.dev/my-project/inference/worker"
@@ -75,9 +78,20 @@ def as_launched(*argv: str, job_flags: tuple[str, ...] = JOB) -> list[str]:
     return flags
 
 
+def built(folder: Path, argv: Sequence[str]) -> Staged:
+    """What the job's own main hands to the service."""
+    assert main([*argv, *offline_flags(folder)]) == 0
+    return written(folder)
+
+
 def kinds(job: Staged) -> list[str]:
     urns = [transform.spec.urn for transform in job.proto.components.transforms.values()]
     return sorted(urn for urn in urns if urn.startswith("beam:transform:pubsub_"))
+
+
+def options_of(job: Staged) -> dict[str, Any]:
+    """The options as the workers get them."""
+    return job.job["environment"]["sdkPipelineOptions"]["options"]
 
 
 def check_graph(job: Staged, image: str) -> None:
@@ -96,7 +110,7 @@ def check_graph(job: Staged, image: str) -> None:
     ("gpu", "sharing"), list(itertools.product(MACHINES, ("none", "mps", "single-process")))
 )
 def test_gpu(gpu: str, sharing: str, tmp_path: Path) -> None:
-    job = staged(tmp_path, as_launched(*LOCAL_MODE, f"--gpu={gpu}", f"--gpu-sharing={sharing}"))
+    job = built(tmp_path, as_launched(*LOCAL_MODE, f"--gpu={gpu}", f"--gpu-sharing={sharing}"))
     check_graph(job, f"{IMAGE}:1-gpu")
     environment = job.job["environment"]
     (pool,) = environment["workerPools"]
@@ -111,6 +125,17 @@ def test_gpu(gpu: str, sharing: str, tmp_path: Path) -> None:
     single = sharing == "single-process"
     assert ("no_use_multiple_sdk_containers" in experiments) is single
     assert ("use_multiple_sdk_containers" in experiments) is not single
+    # A worker without a usable GPU fails; it does not compute on its CPU.
+    assert options_of(job)["device"] == "gpu"
+
+
+def test_one_process_of_the_cpu(tmp_path: Path) -> None:
+    job = built(tmp_path, as_launched(*LOCAL_MODE, job_flags=(*JOB, "--worker_processes=single")))
+    experiments = job.job["environment"]["experiments"]
+    assert "no_use_multiple_sdk_containers" in experiments
+    assert "use_multiple_sdk_containers" not in experiments
+    # What the workers read: the model's threads go by it.
+    assert options_of(job)["worker_processes"] == "single"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +158,7 @@ def test_without_a_gpu(mode: tuple[str, ...], job_flags: tuple[str, ...], tmp_pa
         "--public-ips=false",
         "--service-account=worker@my-project.iam.gserviceaccount.com",
     )
-    job = staged(tmp_path, as_launched(*mode, *workers, job_flags=job_flags))
+    job = built(tmp_path, as_launched(*mode, *workers, job_flags=job_flags))
     check_graph(job, f"{IMAGE}:1-cpu")
     environment = job.job["environment"]
     (pool,) = environment["workerPools"]
@@ -149,7 +174,7 @@ def test_without_a_gpu(mode: tuple[str, ...], job_flags: tuple[str, ...], tmp_pa
 
 
 def test_left_to_the_service(tmp_path: Path) -> None:
-    job = staged(tmp_path, as_launched(*LOCAL_MODE))
+    job = built(tmp_path, as_launched(*LOCAL_MODE))
     (pool,) = job.job["environment"]["workerPools"]
     unset = {"machineType", "diskSizeGb", "numWorkers", "numThreadsPerWorker", "ipConfiguration"}
     assert not unset & set(pool)

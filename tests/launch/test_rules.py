@@ -194,14 +194,63 @@ CASES = [
     (
         "MPS with a single process",
         "run --gpu=nvidia-l4 --gpu-sharing=mps -- --experiments=no_use_multiple_sdk_containers",
-        "mps lets several processes use the GPU",
-        "run --gpu=nvidia-l4 -- --experiments=no_use_multiple_sdk_containers",
+        "mps lets several processes use the GPU, no_use_multiple_sdk_containers allows one",
+        "run --gpu=nvidia-l4 --gpu-sharing=mps -- --experiments=use_multiple_sdk_containers",
+    ),
+    (
+        "MPS with a single process",
+        "run --gpu=nvidia-l4 --gpu-sharing=mps -- --worker_processes=single",
+        "mps lets several processes use the GPU, --worker_processes=single allows one",
+        "run --gpu=nvidia-l4 --gpu-sharing=mps -- --worker_processes=per_cpu",
     ),
     (
         "single process undone",
+        "run --gpu=nvidia-l4 --gpu-sharing=single-process -- --worker_processes=per_cpu",
+        "--worker_processes=per_cpu contradicts --gpu-sharing=single-process",
+        "run --gpu=nvidia-l4 --gpu-sharing=single-process -- --worker_processes=single",
+    ),
+    (
+        "a process for each vCPU by experiment",
         "run --gpu=nvidia-l4 --gpu-sharing=single-process -- --experiments=use_multiple_sdk_containers",
-        "contradicts",
+        "contradicts --gpu-sharing=single-process",
         "run --gpu=nvidia-l4 -- --experiments=use_multiple_sdk_containers",
+    ),
+    (
+        "a process for each vCPU by experiment",
+        "run -- --worker_processes=single --experiments=a,use_multiple_sdk_containers",
+        "contradicts --worker_processes=single",
+        "run -- --worker_processes=single --experiments=a",
+    ),
+    (
+        "one process by experiment",
+        "run -- --worker_processes=per_cpu --experiments=no_use_multiple_sdk_containers",
+        "use --worker_processes=single, after --, instead",
+        "run -- --worker_processes=single --experiments=no_use_multiple_sdk_containers",
+    ),
+    (
+        "one process by experiment",
+        "run --gpu=nvidia-l4 -- --experiments=no_use_multiple_sdk_containers",
+        "use --worker_processes=single, after --, instead",
+        "run --gpu=nvidia-l4 -- --worker_processes=single",
+    ),
+    (
+        "GPU asked of workers without",
+        "run -- --device=gpu",
+        "--device=gpu: needs --gpu",
+        "run --gpu=nvidia-l4 -- --device=gpu",
+    ),
+    (
+        "GPU asked of workers without",
+        "replace job -- --device=gpu",
+        "--device=gpu: needs --gpu",
+        # The other mode's flags may stay.
+        "replace job --mode=endpoint -- --device=gpu",
+    ),
+    (
+        "GPU that nothing uses",
+        "run --gpu=nvidia-l4 -- --device=cpu",
+        "nothing would use the GPU",
+        "run --gpu=nvidia-l4 -- --device=auto",
     ),
     (
         "right fitting with a GPU",

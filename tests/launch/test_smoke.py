@@ -159,6 +159,14 @@ def test_all_steps_in_order(cloud: Cloud) -> None:
     assert all(call[3] == JOB for call in calls if call[1] == "jobs")
 
 
+def test_a_pointer_takes_the_place_of_the_examples_model(cloud: Cloud) -> None:
+    cloud.run("--", "--model_pointer=gs://shop-bucket/models/current")
+    launch = next(call for call in cloud.calls() if call[1] == "flex-template")
+    (parameters,) = [word for word in launch if word.startswith("--parameters=")]
+    assert "model_pointer=gs://shop-bucket/models/current" in parameters
+    assert "model_path" not in parameters
+
+
 def test_the_driver_knows_its_flags(cloud: Cloud) -> None:
     cloud.run()
     driver = next(call for call in cloud.calls() if call[0] == "driver")
