@@ -176,13 +176,14 @@ FLAGS = (
     Flag(
         "precision",
         values.one_of("fp32", "fp16", "bf16"),
-        "What the model computes in.",
+        "What the model computes in; fp32: as the file has it.",
         default="fp32",
     ),
     Flag(
         "compile",
         values.boolean,
-        "true: torch.compile, at load, for batches padded to powers of two. Needs a C++ compiler.",
+        "true: compiled by TorchInductor at load, for batches padded to powers of two. Needs a C++ compiler; "
+        "not for TorchScript.",
         default="false",
     ),
     Flag(

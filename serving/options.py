@@ -28,6 +28,8 @@ class Options:
     model_params: dict[str, Any] | None
     spec: InputSpec
     max_batch_size: int  # most instances in one call
+    device: str  # these two: see `pipeline.inference.compute.Compute`
+    precision: str
     workers: int
     cores: int  # that this process may use
     drain_s: float
@@ -80,6 +82,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         model_params=value("--model_params", values.json_object, given.model_params, None),
         spec=value("--input_shape", InputSpec.parse, given.input_shape, InputSpec.parse("1")),
         max_batch_size=value("--max_batch_size", values.integer(1, 100_000), given.max_batch_size, 1),
+        device=value("--device", values.one_of("cpu", "gpu", "auto"), given.device, "auto"),
+        precision=value("--precision", values.one_of("fp32", "fp16", "bf16"), given.precision, "fp32"),
         workers=value("--workers", values.integer(1, 1_000), given.workers, cores),
         cores=cores,
         drain_s=value("--drain_s", _seconds_or_zero, given.drain_s, 0.0),
@@ -123,6 +127,15 @@ def _parser(cores: int) -> argparse.ArgumentParser:
         "--input_shape", default="30", help="of one instance: 30, 3x224x224, or NAME:DTYPE:SHAPE,… (30)"
     )
     parser.add_argument("--max_batch_size", default="1024", help="most instances in one call (1024)")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="where the model computes: cpu; gpu, which is refused without a CUDA device; auto, a GPU where "
+        "there is one (auto)",
+    )
+    parser.add_argument(
+        "--precision", default="fp32", help="what the model computes in: fp32, fp16 or bf16 (fp32)"
+    )
     parser.add_argument(
         "--drain_s",
         default="5",

@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
+from pipeline.inference.compute import is_out_of_memory
 from pipeline.inference.model import Model
 from pipeline.input_spec import Inputs, InputSpec
 from pipeline.messages import FLOAT32_TYPE, JSON_TYPE
 from serving.protocol import Refusal, check_finite, read_float32, read_json, write_float32, write_json
-
-# How torch's allocator of host memory says, in a plain RuntimeError, that there is no more.
-_NO_HOST_MEMORY = "DefaultCPUAllocator"
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Predictor:
             if media_type == FLOAT32_TYPE:
                 rows = read_float32(body, self.spec, self.max_batch_size)
                 return write_float32(self._predict(rows))
-        except (MemoryError, torch.OutOfMemoryError) as error:
+        except MemoryError as error:
             raise _out_of_memory(error, 1) from error
         raise Refusal(415, f"Content-Type {content_type!r}: expected {JSON_TYPE} or {FLOAT32_TYPE}")
 
@@ -47,7 +43,7 @@ class Predictor:
         try:
             predictions = self.model.predict(rows)
         except Exception as error:
-            if isinstance(error, MemoryError | torch.OutOfMemoryError) or _NO_HOST_MEMORY in str(error):
+            if is_out_of_memory(error):
                 raise _out_of_memory(error, len(rows)) from error
             raise Refusal(422, f"the model failed: {error}") from error
         check_finite(predictions)

@@ -100,6 +100,7 @@ class _Worker:
         import torch
 
         from pipeline.errors import ModelError
+        from pipeline.inference.compute import Compute
         from pipeline.inference.model import load
         from serving.predictor import Predictor
 
@@ -120,6 +121,7 @@ class _Worker:
                 model_class=options.model_class,
                 model_params=options.model_params,
                 max_batch_size=options.max_batch_size,
+                compute=Compute(options.device, options.precision),
             )
         except ModelError as error:
             return Failed(str(error))

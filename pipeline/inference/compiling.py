@@ -1,7 +1,4 @@
-"""torch.compile without a compilation under load: batches are padded to a few sizes, compiled at load.
-
-Imports no Beam.
-"""
+"""Compiles a model for a few batch sizes, at load and never under load. Imports no Beam."""
 
 from __future__ import annotations
 
@@ -9,6 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch._inductor
+
+# From a graph and tensors like its inputs to a function of such tensors.
+CompileGraph = Callable[[torch.fx.GraphModule, list[torch.Tensor]], Callable[..., Any]]
 
 
 def padded_size(rows: int, max_batch_size: int) -> int:
@@ -21,28 +22,49 @@ def padded_sizes(max_batch_size: int) -> list[int]:
     return sorted({padded_size(1 << bits, max_batch_size) for bits in range(max_batch_size.bit_length() + 1)})
 
 
-def compiled(
-    module: torch.nn.Module, sizes: int, backend: str | Callable[..., Any] = "inductor"
-) -> Callable[..., Any]:
-    """A module that compiles itself once for each of so many batch sizes, at the first call of each.
+class Compiled:
+    """A module, compiled for each batch size at the first call with that size.
 
-    To be called in inference mode only, and with tensors made in it. At a further size it raises: compiling
-    takes seconds.
-
-    Args:
-        sizes: how many there are.
-        backend: of torch.compile.
+    By torch.export and TorchInductor, the compiler of torch.compile, but without what torch.compile does at
+    each call: its search for the graph that fits goes wrong now and then when several threads call at once,
+    and what it takes for a new case (a thread with another number of threads) it compiles under load.
     """
-    return torch.compile(
-        module,
-        backend=backend,
-        dynamic=False,
-        # With a break in the graph, the parts behind it would be compiled when a request first reaches them.
-        fullgraph=True,
-        # torch's own limit is 8 for all models of a class together.
-        recompile_limit=sizes,
-        isolate_recompiles=True,
-        # The module never changes. Among what else is guarded by default is the calling thread's number of
-        # threads: another thread than the one that compiled would compile everything anew.
-        options={"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe},
-    )
+
+    def __init__(
+        self, module: torch.nn.Module, compile_graph: CompileGraph = torch._inductor.compile
+    ) -> None:
+        """
+        Args:
+            module: runs as one graph, whatever the values in its inputs.
+            compile_graph: the compiler.
+        """
+        self._module = module
+        self._compile_graph = compile_graph
+        self._by_rows: dict[int, Callable[..., Any]] = {}
+
+    def __call__(self, *tensors: torch.Tensor, **named: torch.Tensor) -> Any:
+        """What the module returns. Inputs have the batch first, and are always named in the same order.
+
+        Raises:
+            Exception: whatever the module raised, or the compiler.
+        """
+        inputs = [*tensors, *named.values()]
+        rows = len(inputs[0])
+        forward = self._by_rows.get(rows)
+        if forward is None:
+            module = _ByPosition(self._module, list(named)) if named else self._module
+            graph = torch.export.export(module, tuple(inputs)).module()
+            forward = self._by_rows[rows] = self._compile_graph(graph, inputs)
+        return forward(*inputs)
+
+
+class _ByPosition(torch.nn.Module):
+    """Calls a module by name with what it is given by position, as graphs are."""
+
+    def __init__(self, module: torch.nn.Module, names: list[str]) -> None:
+        super().__init__()
+        self._module = module
+        self._names = names
+
+    def forward(self, *tensors: torch.Tensor) -> Any:
+        return self._module(**dict(zip(self._names, tensors, strict=True)))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from pipeline.errors import ModelError
-from pipeline.inference.compiling import compiled, padded_size, padded_sizes
+from pipeline.inference.compiling import Compiled, padded_size, padded_sizes
 from pipeline.inference.compute import Compute, name_of
 from pipeline.inference.model_files import read
 from pipeline.inference.outputs import Outputs, columns, predictions
@@ -183,10 +183,9 @@ def load(
             f"{called} is TorchScript, which cannot be compiled (--compile=true): export the model by "
             "torch.export.save (.pt2), or use --compile=false"
         )
-    sizes = padded_sizes(max_batch_size)
-    fast = made(compiled(module, len(sizes)), dtype, padded_to=max_batch_size)
+    fast = made(Compiled(module), dtype, padded_to=max_batch_size)
     try:
-        _check(fast, spec, sizes, called)
+        _check(fast, spec, padded_sizes(max_batch_size), called)
     except ModelError as error:
         # Without torch's advice on debugging.
         reason = str(error.__cause__ or error).split("\n\n")[0]

@@ -46,7 +46,7 @@ def read(
     """
     kind = _kind_of(Path(path))
     if kind == "damaged":
-        raise ModelError(f"{called} is damaged: its end is missing. Copy the file again")
+        raise _damaged(called)
     if model_class is not None:
         return _from_state_dict(path, model_class, model_params, called)
     if kind == "export":
@@ -180,6 +180,8 @@ def _from_state_dict(path: str, model_class: str, params: Mapping[str, Any], cal
             f"{called} is not a state_dict of {model_class}: {_refused(error)}. Nothing but tensors is "
             "loaded: save the model by torch.save(model.state_dict(), …)"
         ) from error
+    except EOFError as error:
+        raise _damaged(called) from error
     except Exception as error:
         raise ModelError(f"{called} cannot be loaded by torch.load: {error}") from error
     try:
@@ -187,6 +189,10 @@ def _from_state_dict(path: str, model_class: str, params: Mapping[str, Any], cal
     except Exception as error:
         raise ModelError(f"{called} is not a state_dict of {model_class}: {error}") from error
     return module.eval()
+
+
+def _damaged(called: str) -> ModelError:
+    return ModelError(f"{called} is damaged: its end is missing. Copy the file again")
 
 
 def _refused(error: Exception) -> str:

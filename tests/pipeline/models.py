@@ -109,3 +109,10 @@ class Listing(nn.Module):
 
     def forward(self, features: torch.Tensor) -> list[torch.Tensor]:
         return [features, features]
+
+
+class Squares(nn.Module):
+    """Σ features², float32 [batch, 3] → [batch]."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return (features * features).sum(dim=1)

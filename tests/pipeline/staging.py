@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.portability.api import beam_runner_api_pb2
 
 from pipeline import graph
-from pipeline.options import problems
+from pipeline.options import pipeline_options, problems
 
 PROJECT_FLAGS = ("--project=my-project", "--region=us-central1", "--job_name=test")
 
@@ -64,8 +63,7 @@ def staged(folder: Path, argv: Sequence[str]) -> Staged:
     """Builds the job of these flags."""
     argv = [*argv, *offline_flags(folder)]
     assert problems(argv) == []
-    options = PipelineOptions(argv)
-    options.view_as(StandardOptions).streaming = True
+    options = pipeline_options(argv)
     pipeline = beam.Pipeline(options=options)
     graph.build(pipeline, options)
     pipeline.run()

@@ -1,48 +1,35 @@
 import gc
 import shutil
+import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 
-from pipeline.inference.compiling import compiled, padded_size, padded_sizes
-from tests.pipeline.models import Branching, Linear
+from pipeline.inference.compiling import Compiled, padded_size, padded_sizes
+from tests.pipeline.models import Branching, Layers, Linear, Named
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 
 
 class Counting:
-    """A backend of torch.compile that compiles nothing, and counts."""
+    """A compiler that compiles nothing, and counts."""
 
     def __init__(self) -> None:
         self.count = 0
 
-    def __call__(self, graph: torch.fx.GraphModule, example_inputs: list[Any]) -> Callable[..., Any]:
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
         self.count += 1
-        return graph.forward
+        return graph
 
 
 def call(forward: Callable[..., Any], sizes: list[int]) -> list[list[float]]:
     with torch.inference_mode():
         return [forward(torch.ones(size, 3)).tolist() for size in sizes]
-
-
-def in_a_thread(function: Callable[[], Any]) -> None:
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            function()
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    assert not failures
 
 
 @pytest.mark.parametrize(
@@ -56,64 +43,84 @@ def test_sizes(largest: int, sizes: list[int]) -> None:
 
 
 class TestCompiled:
-    def test_once_for_each_size_though_torchs_limit_is_lower(self) -> None:
-        counting = Counting()
-        sizes = list(range(1, 13))
-        assert len(sizes) > torch._dynamo.config.recompile_limit
-        forward = compiled(Linear().eval(), len(sizes), counting)
-        call(forward, sizes)
-        assert counting.count == len(sizes)
-        assert call(forward, sizes) == [[3.0] * size for size in sizes]
-        assert counting.count == len(sizes)
+    @pytest.fixture
+    def many_switches(self) -> Iterator[None]:
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)
+        yield
+        sys.setswitchinterval(interval)
 
-    def test_by_one_thread_for_others(self) -> None:
+    def test_once_for_each_size(self) -> None:
         counting = Counting()
-        forward = compiled(Linear().eval(), 2, counting)
-        in_a_thread(lambda: call(forward, [1, 2]))
+        forward = Compiled(Linear().eval(), counting)
+        for _ in range(2):
+            assert call(forward, [1, 2, 5]) == [[3], [3, 3], [3] * 5]
+        assert counting.count == 3
+
+    def test_for_every_thread(self) -> None:
+        counting = Counting()
+        forward = Compiled(Linear().eval(), counting)
+        with ThreadPoolExecutor(1) as loader:
+            loader.submit(call, forward, [1, 2]).result()
         assert counting.count == 2
         threads = torch.get_num_threads()
 
-        def with_another_number_of_threads() -> None:
+        def with_another_number_of_threads() -> list[list[float]]:
             torch.set_num_threads(threads + 1)
             try:
-                call(forward, [1, 2])
+                return call(forward, [1, 2])
             finally:
                 torch.set_num_threads(threads)
 
-        in_a_thread(with_another_number_of_threads)
-        call(forward, [1, 2])
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(with_another_number_of_threads).result() == [[3], [3, 3]]
         assert counting.count == 2
 
-    def test_models_of_one_class_do_not_share_a_limit(self) -> None:
-        for _ in range(3):
-            counting = Counting()
-            call(compiled(Linear().eval(), 4, counting), [1, 2, 3, 4])
-            assert counting.count == 4
+    @needs_compiler
+    def test_by_several_threads_while_another_compiles(self, many_switches: None) -> None:
+        forward = Compiled(Linear().eval())
+        call(forward, [1, 2, 4])
+        compiled = threading.Event()
 
-    def test_a_size_too_many_is_not_compiled(self) -> None:
-        counting = Counting()
-        forward = compiled(Linear().eval(), 2, counting)
-        call(forward, [1, 2])
-        with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):
-            call(forward, [3])
-        assert counting.count == 2
-        assert call(forward, [2]) == [[3, 3]]
+        def serve() -> bool:
+            sound = True
+            while not compiled.is_set():
+                sound &= call(forward, [1, 2, 4]) == [[3], [3, 3], [3] * 4]
+            return sound
 
-    def test_a_model_of_several_graphs(self) -> None:
-        with pytest.raises(torch._dynamo.exc.TorchDynamoException, match="features > 0"):
-            call(compiled(Branching().eval(), 1, Counting()), [1])
+        with ThreadPoolExecutor(2) as threads:
+            served = [threads.submit(serve) for _ in range(2)]
+            try:
+                assert call(Compiled(Linear().eval()), [1, 3]) == [[3], [3, 3, 3]]
+            finally:
+                compiled.set()
+            assert all(future.result() for future in served)
+
+    def test_named_inputs_and_outputs(self) -> None:
+        forward = Compiled(Named().eval(), Counting())
+        inputs = {"ids": torch.tensor([[1, 2]]), "scale": torch.tensor([[3.0]])}
+        for _ in range(2):
+            answer = forward(**inputs)
+            assert answer["total"].tolist() == [3]
+            assert answer["scaled"].tolist() == [[3, 6]]
+
+    def test_an_exported_program(self) -> None:
+        program = torch.export.export(
+            Layers(), (torch.zeros(2, 3),), dynamic_shapes={"features": {0: torch.export.Dim("batch")}}
+        )
+        with torch.inference_mode():
+            answer = Compiled(program.module(), Counting())(torch.tensor([[1.0, 2, 3]]))
+        assert answer["scores"].tolist() == [[3, 21]]
+
+    def test_a_model_that_is_no_graph(self) -> None:
+        with pytest.raises(RuntimeError, match="data-dependent"):
+            call(Compiled(Branching().eval(), Counting()), [1])
 
     def test_is_freed(self) -> None:
         module = Linear().eval()
-        forward = compiled(module, 1, Counting())
+        forward = Compiled(module, Counting())
         call(forward, [1])
         weights = weakref.ref(module.weight)
         del module, forward
         gc.collect()
         assert weights() is None
-
-    @needs_compiler
-    def test_for_real(self) -> None:
-        forward = compiled(Linear().eval(), 1)
-        in_a_thread(lambda: call(forward, [2]))
-        assert call(forward, [2]) == [[3, 3]]

@@ -14,6 +14,7 @@ def test_the_defaults_are_vertex_ais() -> None:
     assert options.host == "0.0.0.0"
     assert options.spec == InputSpec.parse("30")
     assert (options.max_batch_size, options.drain_s) == (1024, 5)
+    assert (options.device, options.precision) == ("auto", "fp32")
 
 
 def test_one_worker_for_each_core_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +40,8 @@ def test_flags_and_variables() -> None:
             '--model_params={"hidden": 16}',
             "--input_shape=ids:int64:128",
             "--max_batch_size=7",
+            "--device=gpu",
+            "--precision=bf16",
             "--drain_s=0",
         ],
         {**STORAGE, "AIP_HTTP_PORT": "0", "AIP_HEALTH_ROUTE": "/h", "AIP_PREDICT_ROUTE": "/v1/p:predict"},
@@ -47,6 +50,7 @@ def test_flags_and_variables() -> None:
     assert (options.predict_route, options.storage_uri) == ("/v1/p:predict", "gs://bucket/model")
     assert (options.workers, options.max_batch_size, options.drain_s) == (3, 7, 0)
     assert (options.model_file, options.model_class) == ("a.pt", "module:Class")
+    assert (options.device, options.precision) == ("gpu", "bf16")
     assert options.model_params == {"hidden": 16}
     assert options.spec.named
 
@@ -77,6 +81,8 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     [
         (['--model_params={"a": 1}'], {}, "--model_params: needs --model_class"),
         (["--model_class=nonsense"], {}, "--model_class: 'nonsense' is not module:Class"),
+        (["--device=cuda"], {}, "--device: 'cuda' is not one of: cpu, gpu, auto"),
+        (["--precision=int8"], {}, "--precision: 'int8' is not one of: fp32, fp16, bf16"),
         (["--workers"], {}, "--workers: expected one argument"),
         (["stray"], {}, "stray: there is no such flag"),
         ([], {"AIP_HEALTH_ROUTE": "/predict"}, "both are /predict"),

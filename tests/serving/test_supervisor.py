@@ -192,6 +192,17 @@ def test_a_model_that_does_not_load(start: Start) -> None:
     assert "Traceback" not in serving.log
 
 
+def test_a_gpu_that_is_not_there(start: Start) -> None:
+    serving = start(EXAMPLE, "--workers=1", "--device=gpu", "--drain_s=600", CUDA_VISIBLE_DEVICES="")
+    assert serving.wait() == 2
+    assert "serving: --device=gpu: " in serving.log
+
+
+def test_precision(start: Start) -> None:
+    serving = start(EXAMPLE, "--workers=1", "--precision=bf16").ready()
+    assert serving.predict([0.1] * 30).status == 200
+
+
 def test_a_model_that_cannot_be_had(start: Start, tmp_path: Path) -> None:
     serving = start(tmp_path / "none", "--workers=1", "--drain_s=600")
     assert serving.wait() == 2
