@@ -187,7 +187,8 @@ class Refresher:
         compute.release_cached_memory()
 
     def _candidate(self, path: str) -> Model:
-        # Loading is mostly Python, and shares the interpreter with the threads that serve.
+        # Loading is mostly Python, and shares the interpreter with the threads that serve. Beside it, 1 ms of
+        # forward passes had a p99 of 263 ms at Python's own interval of 5 ms, and of 71 at this (2 cores).
         interval = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         try:

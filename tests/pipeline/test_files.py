@@ -1,4 +1,4 @@
-"""Beam's filesystems: this machine's, one of the test's own, and gs:// by Beam's client and a loopback server."""
+"""This machine's files, a filesystem of the test's own, and gs:// by Beam's client and a loopback server."""
 
 import threading
 from collections.abc import Iterator
