@@ -13,7 +13,7 @@ from benchmarks.handler_sides import BUNDLE, OURS, OURS_FLOAT32, STOCK, TUNED
 from benchmarks.machine import Machine, versions
 from benchmarks.verdict import Verdict
 
-GOALS = {OURS: 1 / 3, OURS_FLOAT32: 1 / 10}  # of the better stock's processor time, at most
+GOALS = {OURS: 1 / 3, OURS_FLOAT32: 1 / 10}  # of stock's processor time, at most
 ONE_REQUEST_GOAL = 1.15  # times stock's time, at most
 LOADS_GOAL = 1
 
@@ -31,20 +31,20 @@ class Measured:
 
 
 def verdicts(measured: Measured) -> list[Verdict]:
-    """Processor time stands beside the better of the two ways to use stock."""
+    """Processor time stands beside both ways to use stock: as it comes, and tuned to the bundle."""
     found = []
     for features, costs in _by_features(measured.cpu):
         medians = {cost.title: cost.median_us for cost in costs}
-        better = min((STOCK, TUNED), key=medians.__getitem__)
         found += [
             Verdict(
-                f"processor time, {features:,} features, {ours} / {better}",
-                medians[ours] / medians[better],
+                f"processor time, {features:,} features, {ours} / {stock}",
+                medians[ours] / medians[stock],
                 goal,
                 above=False,
             )
             for ours, goal in GOALS.items()
             if ours in medians
+            for stock in (STOCK, TUNED)
         ]
     if measured.single:
         medians = {cost.title: cost.median_us for cost in measured.single}

@@ -1,4 +1,4 @@
-"""Batches across bundles: the items that many threads hand in meet in one call, and each gets its own back."""
+"""Batches across bundles: what many threads hand in meets in one call, and each gets its own answer back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _JOIN_S = 1.0
 
 
 class Batcher(Generic[Item, Answer]):
-    """Runs what threads submit in batches, on a thread of its own for each lane.
+    """Runs the items that threads submit in batches, on a thread of its own for each lane.
 
     A free lane takes all that waits, up to `max_batch_size`. Threads that have just been answered are likely
     to be back in a moment: for these, and for no others, it waits up to `max_wait_s`. So a thread that is
@@ -37,7 +37,7 @@ class Batcher(Generic[Item, Answer]):
         """
         Args:
             run: one answer for each item, in the same order. Called by several threads with `lanes` above 1.
-            max_batch_size: items of one batch; a single submission of more is run alone.
+            max_batch_size: the most that the sizes of a batch's items add up to; a larger one is run alone.
             max_wait_s: longest wait for company, from the moment that a lane is free and an item is there.
             timeout_s: longest call of `run`.
             lanes: batches that run at once.
@@ -52,7 +52,7 @@ class Batcher(Generic[Item, Answer]):
         self._changed = threading.Condition()
         # All of these are guarded by it.
         self._queue: deque[_Submission[Item, Answer]] = deque()
-        self._queued_items = 0
+        self._queued_size = 0
         self._running: set[_Batch[Item, Answer]] = set()
         self._away = 0  # threads that were answered and are not back yet
         self._freed_at = 0.0
@@ -61,24 +61,27 @@ class Batcher(Generic[Item, Answer]):
         for _ in range(lanes):
             self._start_lane()
 
-    def submit(self, items: Sequence[Item]) -> Sequence[Answer]:
-        """The answers to `items`, in the same order. Blocks until they are there.
+    def submit(self, item: Item, size: int = 1) -> Answer:
+        """The answer to `item`, which counts as `size` in its batch. Blocks until it is there.
 
         Raises:
             TransientError: the batch took longer than `timeout_s`, or the batcher was closed.
-            Exception: whatever `run` raised for the batch that these items were in.
+            Exception: whatever `run` raised for the batch that the item was in.
         """
-        submission: _Submission[Item, Answer] = _Submission(items, time.monotonic())
+        submission: _Submission[Item, Answer] = _Submission(item, size, time.monotonic())
         with self._changed:
             if self._closed:
                 raise _closed()
             self._queue.append(submission)
-            self._queued_items += len(items)
+            self._queued_size += size
             self._away = max(0, self._away - 1)
             # A lane that waits for company is not woken by each one who comes.
-            if len(self._queue) == 1 or self._away == 0 or self._queued_items >= self._max_batch_size:
+            if len(self._queue) == 1 or self._away == 0 or self._queued_size >= self._max_batch_size:
                 self._changed.notify()
-        return self._wait(submission)
+        self._wait(submission)
+        if submission.error is not None:
+            raise submission.error
+        return submission.answer  # type: ignore[return-value]
 
     def close(self) -> None:
         """Fails all that waits or runs, so that no thread is left waiting; later submissions fail at once."""
@@ -96,7 +99,7 @@ class Batcher(Generic[Item, Answer]):
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _wait(self, submission: _Submission[Item, Answer]) -> Sequence[Answer]:
+    def _wait(self, submission: _Submission[Item, Answer]) -> None:
         patience = self._timeout_s
         while not submission.done.acquire(timeout=min(patience, threading.TIMEOUT_MAX)):
             with self._changed:
@@ -110,10 +113,6 @@ class Batcher(Generic[Item, Answer]):
                     batch.abandon(self._too_slow)
                     self._start_lane()
                 patience = max(patience, 0.001)
-        if submission.error is not None:
-            raise submission.error
-        assert submission.answers is not None
-        return submission.answers
 
     def _start_lane(self) -> None:
         thread = threading.Thread(target=self._work, name="batcher", daemon=True)
@@ -123,7 +122,7 @@ class Batcher(Generic[Item, Answer]):
     def _work(self) -> None:
         self._prepare_thread()
         while (batch := self._next()) is not None:
-            items = [item for submission in batch.submissions for item in submission.items]
+            items = [submission.item for submission in batch.submissions]
             answers: Sequence[Answer] = ()
             error: BaseException | None = None
             try:
@@ -157,11 +156,11 @@ class Batcher(Generic[Item, Answer]):
             batch: _Batch[Item, Answer] = _Batch(time.monotonic())
             size = 0
             while self._queue and len(batch.submissions) < share:
-                size += len(self._queue[0].items)
+                size += self._queue[0].size
                 if batch.submissions and size > self._max_batch_size:
                     break
                 submission = self._queue.popleft()
-                self._queued_items -= len(submission.items)
+                self._queued_size -= submission.size
                 submission.batch = batch
                 batch.submissions.append(submission)
             self._running.add(batch)
@@ -170,7 +169,7 @@ class Batcher(Generic[Item, Answer]):
             return batch
 
     def _waits_for_company(self) -> bool:
-        if self._away == 0 or self._queued_items >= self._max_batch_size:
+        if self._away == 0 or self._queued_size >= self._max_batch_size:
             return False
         if self._patience() == 0:
             self._away = 0  # they have gone elsewhere
@@ -193,17 +192,22 @@ class Batcher(Generic[Item, Answer]):
 class _Submission(Generic[Item, Answer]):
     """What one thread handed in, and the latch that it waits at."""
 
-    __slots__ = ("answers", "arrived", "batch", "done", "error", "items")
+    __slots__ = ("answer", "arrived", "batch", "done", "error", "item", "size")
 
-    def __init__(self, items: Sequence[Item], arrived: float) -> None:
-        self.items = items
+    def __init__(self, item: Item, size: int, arrived: float) -> None:
+        self.item = item
+        self.size = size
         self.arrived = arrived
         self.batch: _Batch[Item, Answer] | None = None
-        self.answers: Sequence[Answer] | None = None
+        self.answer: Answer | None = None
         self.error: BaseException | None = None
         # A plain lock, released once: an Event costs several times as much to make and to wait for.
         self.done = threading.Lock()
         self.done.acquire()
+
+    def succeed(self, answer: Answer) -> None:
+        self.answer = answer
+        self.done.release()
 
     def fail(self, error: BaseException) -> None:
         self.error = error
@@ -219,14 +223,12 @@ class _Batch(Generic[Item, Answer]):
         self.abandoned = False
 
     def finish(self, answers: Sequence[Answer], error: BaseException | None) -> None:
-        place = 0
-        for submission in self.submissions:
-            if error is not None:
+        if error is not None:
+            for submission in self.submissions:
                 submission.fail(error)
-                continue
-            submission.answers = answers[place : place + len(submission.items)]
-            place += len(submission.items)
-            submission.done.release()
+            return
+        for submission, answer in zip(self.submissions, answers, strict=True):
+            submission.succeed(answer)
 
     def abandon(self, make_error: Callable[[], BaseException]) -> None:
         """Fails its submissions; what the call still brings is dropped."""

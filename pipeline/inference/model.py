@@ -14,7 +14,7 @@ from pipeline.errors import ModelError
 from pipeline.inference.compiling import Compiled, padded_size, padded_sizes
 from pipeline.inference.compute import Compute, name_of
 from pipeline.inference.model_files import read
-from pipeline.inference.outputs import Outputs, columns, predictions
+from pipeline.inference.outputs import Batch, Outputs, columns
 from pipeline.inference.staging import HostStaging, Staging, make_staging
 from pipeline.input_spec import Inputs, InputSpec
 
@@ -78,20 +78,32 @@ class Model:
             InferenceError: a row does not fit, or the model returned something else than one row for each.
             Exception: whatever the model raised.
         """
-        size = len(rows) if self._padded_to is None else padded_size(len(rows), self._padded_to)
+        return self.run([self._spec.stack(rows)], len(rows)).predictions(0, len(rows))
+
+    def run(self, blocks: list[Inputs], rows: int) -> Batch:
+        """What the model returns for one batch. May be called by several threads at once.
+
+        Args:
+            blocks: inputs as `InputSpec.stack` makes them, which become one batch in this order.
+            rows: of them all.
+
+        Raises:
+            InferenceError: the model returned something else than one row for each.
+            Exception: whatever the model raised.
+        """
+        size = rows if self._padded_to is None else padded_size(rows, self._padded_to)
         names: list[str | None] = []
 
         def forward(batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
             output = self._forward(**batch) if self._spec.named else self._forward(*batch.values())
             tensors = columns(output, size)
             names.extend(tensors)
-            if size == len(rows):
+            if size == rows:
                 return list(tensors.values())
-            return [tensor[: len(rows)] for tensor in tensors.values()]
+            return [tensor[:rows] for tensor in tensors.values()]
 
-        padded = rows + [self._spec.zeros()] * (size - len(rows)) if size > len(rows) else rows
-        arrays = self._staging.run(padded, forward)
-        return predictions(names, arrays)
+        padded = [*blocks, self._spec.stack([self._spec.zeros()] * (size - rows))] if size > rows else blocks
+        return Batch(names, self._staging.run(padded, forward))
 
     def try_zeros(self, rows: int) -> Outputs:
         """Runs a batch of so many rows of zeros, and says what its first prediction is like.

@@ -110,9 +110,14 @@ def _from_export(
             )
     try:
         # Also where it is the CPU: the file may have been written on a machine with a GPU.
-        return move_to_device_pass(program, device).module()
+        module = move_to_device_pass(program, device).module()
     except Exception as error:
         raise ModelError(f"{called} cannot be moved to {device}: {error}") from error
+    # It refers to itself by its graph and by bound methods: a model that is replaced would stay in memory
+    # until a full garbage collection, which stops all threads for some 300 ms.
+    del module.train, module.eval
+    module.graph.owning_module = None
+    return module
 
 
 def _refuse_code(path: str, called: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import tempfile
 from collections.abc import Sequence
@@ -14,9 +15,10 @@ from pipeline.errors import ModelError
 from pipeline.flags import Settings
 from pipeline.inference import files, golden
 from pipeline.inference import model as models
-from pipeline.inference.answer import Answerer, DeviceLostError
+from pipeline.inference.answer import answers
 from pipeline.inference.batcher import Batcher
 from pipeline.inference.compute import Compute
+from pipeline.inference.passes import Block, DeviceLostError, Passes, Share
 from pipeline.inference.swap import CurrentModel, ModelPointer, Refresher
 from pipeline.messages import DeadLetter, Request, Result
 from pipeline.workers import torch_threads
@@ -40,6 +42,10 @@ class ProcessModel:
         self._settings = settings
         self._threads = torch_threads(settings, on_dataflow)
         self._prepare_thread()
+        # Modules and classes stay as long as the process. Left to the garbage collector, Beam and torch make
+        # each full collection stop all threads for some 280 ms. The model comes after: it may be replaced.
+        gc.collect()
+        gc.freeze()
         self._refresher: Refresher | None = None
         if settings.model_pointer is None:
             assert settings.model_path is not None
@@ -50,8 +56,8 @@ class ProcessModel:
             self._current = CurrentModel(self._load_checked(path), path)
             self._refresher = Refresher(self._current, pointer, self._load_checked, settings.model_refresh_s)
             self._refresher.start()
-        self._answer = Answerer(self._current, allow_nan=settings.allow_nan)
-        self._batcher: Batcher[Request, Result | DeadLetter] = Batcher(
+        self._passes = Passes(self._current)
+        self._batcher: Batcher[Block, Share] = Batcher(
             self._run,
             max_batch_size=settings.max_batch_size,
             max_wait_s=settings.max_batch_wait_ms / 1000,
@@ -63,24 +69,27 @@ class ProcessModel:
     def __str__(self) -> str:
         return str(self._current.model)
 
-    def submit(self, batch: Sequence[Request]) -> Sequence[Result | DeadLetter]:
+    def submit(self, requests: Sequence[Request]) -> list[Result | DeadLetter]:
         """The answers to one bundle's requests, in the same order. To be called on a bundle thread.
 
         Raises:
             TransientError: the model took longer than --inference_timeout_s, or the process is stopping.
         """
-        answers = self._batcher.submit(batch)
+        # As much as can be is done here rather than on the batcher's thread, for which all bundles wait, and
+        # to whose core each object would have to travel: one block goes there, and one share comes back.
+        inputs = self._settings.input_shape.stack([request.inputs for request in requests])
+        share = self._batcher.submit(Block(inputs, len(requests)), len(requests))
         metrics.count_models(*self._current.take_counts())
-        return answers
+        return answers(requests, share, allow_nan=self._settings.allow_nan)
 
     def close(self) -> None:
         if self._refresher is not None:
             self._refresher.close()
         self._batcher.close()
 
-    def _run(self, batch: list[Request]) -> list[Result | DeadLetter]:
+    def _run(self, blocks: list[Block]) -> list[Share]:
         try:
-            return self._answer(batch)
+            return self._passes(blocks)
         except DeviceLostError as error:
             _LOGGER.critical(
                 "%s. Only a new process can use it again: this one ends; what was not answered is delivered "
@@ -92,38 +101,42 @@ class ProcessModel:
     def _load(self, path: str, flag: str, *, checked: bool = False) -> models.Model:
         settings = self._settings
         called = f"{flag}: {path}"
-        with tempfile.TemporaryDirectory(prefix="model-") as folder:
-            model = models.load(
-                str(_fetch(path, folder, called)),
-                settings.input_shape,
-                model_class=settings.model_class,
-                model_params=settings.model_params,
-                max_batch_size=settings.max_batch_size,
-                compute=Compute(settings.device, settings.precision, settings.compile),
-                called=called,
-            )
-            if checked:
-                golden.check(
-                    model,
-                    _fetch(path + golden.SUFFIX, folder, called),
+        try:
+            with tempfile.TemporaryDirectory(prefix="model-") as folder:
+                model = models.load(
+                    str(_fetch(path, folder, ModelError(f"{called}: there is no file"))),
                     settings.input_shape,
-                    settings.precision,
+                    model_class=settings.model_class,
+                    model_params=settings.model_params,
                     max_batch_size=settings.max_batch_size,
+                    compute=Compute(settings.device, settings.precision, settings.compile),
                     called=called,
                 )
+                if checked:
+                    golden.check(
+                        model,
+                        _fetch(path + golden.SUFFIX, folder, golden.missing(called, settings.input_shape)),
+                        settings.input_shape,
+                        settings.precision,
+                        max_batch_size=settings.max_batch_size,
+                        called=called,
+                    )
+        except OSError as error:
+            raise ModelError(f"{called}: {error}") from error
         return model
 
     def _load_checked(self, path: str) -> models.Model:
+        self._prepare_thread()
         return self._load(path, "--model_pointer", checked=True)
 
     def _prepare_thread(self) -> None:
         # On each thread that computes: on one that never asked for torch's number of threads, the libraries
-        # beneath take a thread for every core, whatever was set (2 cores, a batch of 12: 47 ms instead of 4.5).
+        # beneath take one for every core, whatever was set (2 cores, a batch of 12: 47 ms instead of 4.5).
         torch.set_num_threads(self._threads)
 
 
-def _fetch(path: str, folder: str, called: str) -> Path:
+def _fetch(path: str, folder: str, missing: ModelError) -> Path:
     try:
         return files.fetch(path, Path(folder))
-    except OSError as error:
-        raise ModelError(f"{called}: {error}") from error
+    except FileNotFoundError:
+        raise missing from None

@@ -1,4 +1,4 @@
-"""From rows on the host to a batch on the model's device, and from its outputs back. Imports no Beam."""
+"""From blocks of rows on the host to a batch on the model's device, and its outputs back. Imports no Beam."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipeline.errors import InferenceError
-from pipeline.input_spec import Inputs, InputSpec, TensorSpec
+from pipeline.input_spec import Inputs, InputSpec
 
 # From the batch's tensors by input name to the output's tensors.
 Forward = Callable[[dict[str, torch.Tensor]], list[torch.Tensor]]
@@ -30,24 +29,20 @@ class Staging(ABC):
         self._dtype = dtype
 
     @abstractmethod
-    def run(self, rows: list[Inputs], forward: Forward) -> list[np.ndarray]:
+    def run(self, blocks: list[Inputs], forward: Forward) -> list[np.ndarray]:
         """The outputs of one batch, each contiguous; float16 and bfloat16 become float32.
 
+        Args:
+            blocks: inputs as `InputSpec.stack` makes them, which become one batch in this order.
+            forward: see there.
+
         Raises:
-            InferenceError: a row has another shape than the model takes.
             Exception: whatever `forward` raises.
         """
 
-    def _column(self, tensor: TensorSpec, rows: list[Inputs]) -> list[np.ndarray]:
-        """The arrays of one input, one for each row."""
-        column = [row[tensor.name] for row in rows] if self._spec.named else rows
-        for array in column:
-            # Joined end to end, rows too long and too short would go unnoticed, and mix.
-            if array.shape != tensor.shape:  # type: ignore[union-attr]
-                raise InferenceError(
-                    f"{tensor.name}: expected shape {list(tensor.shape)}, got {list(array.shape)}"  # type: ignore[union-attr]
-                )
-        return column  # type: ignore[return-value]
+    def _column(self, name: str, blocks: list[Inputs]) -> list[np.ndarray]:
+        """The arrays of one input, one for each block."""
+        return [block[name] if isinstance(block, dict) else block for block in blocks]
 
     def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor if self._dtype is None or not tensor.is_floating_point() else tensor.to(self._dtype)
@@ -56,13 +51,14 @@ class Staging(ABC):
 class HostStaging(Staging):
     """For a model on the CPU."""
 
-    def run(self, rows: list[Inputs], forward: Forward) -> list[np.ndarray]:
+    def run(self, blocks: list[Inputs], forward: Forward) -> list[np.ndarray]:
         # Tensors are made in inference mode, too: a compiled model tells them from others.
         with torch.inference_mode():
-            batch = {
-                tensor.name: self._cast(torch.from_numpy(tensor.stack(self._column(tensor, rows))))
-                for tensor in self._spec.tensors
-            }
+            batch = {}
+            for tensor in self._spec.tensors:
+                column = self._column(tensor.name, blocks)
+                joined = column[0] if len(column) == 1 else np.concatenate(column)
+                batch[tensor.name] = self._cast(torch.from_numpy(joined))
             return [_widened(output).contiguous().numpy() for output in forward(batch)]
 
 
@@ -89,14 +85,15 @@ class CudaStaging(Staging):
         self._max_rows = max_rows
         self._lanes = threading.local()
 
-    def run(self, rows: list[Inputs], forward: Forward) -> list[np.ndarray]:
+    def run(self, blocks: list[Inputs], forward: Forward) -> list[np.ndarray]:
         lane = self._lane()
         with torch.inference_mode(), torch.cuda.stream(lane.stream):
             batch = {}
             for tensor in self._spec.tensors:
                 # Free to be written: the wait below has outlasted the last copy out of it.
-                buffer = lane.buffers[tensor.name][: len(rows)]
-                join(self._column(tensor, rows), buffer.numpy())
+                column = self._column(tensor.name, blocks)
+                buffer = lane.buffers[tensor.name][: sum(map(len, column))]
+                np.concatenate(column, out=buffer.numpy())
                 batch[tensor.name] = self._cast(buffer.to(self._device, non_blocking=True))
             pinned = []
             for output in forward(batch):
@@ -129,16 +126,6 @@ def make_staging(spec: InputSpec, dtype: torch.dtype | None, device: torch.devic
     if device.type == "cuda":
         return CudaStaging(spec, dtype, device, max_rows)
     return HostStaging(spec, dtype)
-
-
-def join(rows: list[np.ndarray], out: np.ndarray) -> None:
-    """Writes rows of equal shape one after the other into `out`, contiguous, [len(rows), …].
-
-    Raises:
-        ValueError: `out` has another shape.
-    """
-    # As in TensorSpec.stack, of which this is the half that allocates nothing.
-    np.concatenate(rows, out=out.reshape(-1, *out.shape[2:]))
 
 
 def _widened(tensor: torch.Tensor) -> torch.Tensor:

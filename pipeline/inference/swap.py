@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import ModelError
@@ -36,6 +37,24 @@ class CurrentModel:
         self._lock = threading.Lock()
         self._swaps = 0
         self._refusals = 0
+        self._no_candidate = threading.Event()
+        self._no_candidate.set()
+
+    @contextmanager
+    def candidate(self) -> Iterator[None]:
+        """While a candidate is loaded beside the model."""
+        self._no_candidate.clear()
+        try:
+            yield
+        finally:
+            self._no_candidate.set()
+
+    def waited_for_candidate(self) -> bool:
+        """Waits until no candidate is being loaded; whether there was one."""
+        if self._no_candidate.is_set():
+            return False
+        self._no_candidate.wait()
+        return True
 
     def swap(self, model: Model, path: str) -> None:
         self.model = model
@@ -169,7 +188,8 @@ class Refresher:
         self._trouble = None
         if content != self._decided:
             self._decided = content
-            self._decide(content)
+            with self._current.candidate():
+                self._decide(content)
 
     def _decide(self, content: str) -> None:
         started = time.monotonic()
@@ -178,7 +198,7 @@ class Refresher:
             if path == self._current.path:
                 return
             candidate = self._candidate(path)
-        except Exception as error:  # load runs what the user wrote; this thread must outlive it
+        except (Exception, SystemExit) as error:  # load runs what users wrote; this thread must outlive it
             self._refuse(error)
         else:
             self._swap(candidate, path, time.monotonic() - started)
@@ -212,7 +232,7 @@ class Refresher:
         self._replaced = weakref.ref(old)
         _LOGGER.info("swapped the model: %s -> %s, in %.1f s", old.model_id, candidate.model_id, seconds)
 
-    def _refuse(self, error: Exception) -> None:
+    def _refuse(self, error: BaseException) -> None:
         with self._swapping:
             if self._closed.is_set():
                 return
@@ -248,7 +268,7 @@ def _remote_path(root: str, content: str) -> str | None:
     return path if path.startswith(start) and not {"", ".", ".."} & set(parts) else None
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import DecodeError
+from pipeline.errors import DecodeError, InferenceError
 from pipeline.input_spec import InputSpec
 
 
@@ -179,3 +179,9 @@ def test_a_stack_keeps_rows_apart() -> None:
     assert isinstance(batch, np.ndarray)
     assert np.array_equal(batch, np.stack(rows))
     assert batch.flags.writeable  # torch warns of tensors over read-only memory
+
+
+def test_rows_that_would_mix_are_refused() -> None:
+    spec = InputSpec.parse("2x3")
+    with pytest.raises(InferenceError, match=r"features: expected shape \[2, 3\], got \[1, 3\]"):
+        spec.stack([np.zeros((1, 3), np.float32), np.zeros((3, 3), np.float32)])

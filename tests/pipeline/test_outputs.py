@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.errors import InferenceError
-from pipeline.inference.outputs import Outputs, columns, predictions
+from pipeline.inference.outputs import Batch, Outputs, columns
 
 
 class Answer(NamedTuple):
@@ -23,7 +23,7 @@ SCORES, BEST = torch.zeros(2, 3), torch.ones(2, dtype=torch.int64)
 
 def rows_of(output: Any) -> list[Any]:
     tensors = columns(output, 2)
-    return predictions(list(tensors), [tensor.numpy() for tensor in tensors.values()])
+    return Batch(list(tensors), [tensor.numpy() for tensor in tensors.values()]).predictions(0, 2)
 
 
 def test_a_tensor() -> None:
@@ -91,3 +91,30 @@ class TestOutputs:
     )
     def test_unequal(self, other: Any) -> None:
         assert Outputs.of(np.zeros(3, np.float32)) != Outputs.of(other)
+
+
+class TestBatch:
+    def test_rows_of_the_only_output(self) -> None:
+        batch = Batch([None], [np.arange(8).reshape(4, 2)])
+        assert [row.tolist() for row in batch.predictions(1, 3)] == [[2, 3], [4, 5]]
+
+    def test_rows_by_name(self) -> None:
+        batch = Batch(["a", "b"], [np.arange(3), np.arange(6).reshape(3, 2)])
+        first, second = batch.predictions(1, 3)
+        assert (first["a"], first["b"].tolist()) == (1, [2, 3])
+        assert (second["a"], second["b"].tolist()) == (2, [4, 5])
+
+    def test_nan_anywhere_in_a_row(self) -> None:
+        matrix = np.ones((4, 2, 2))
+        matrix[1, 1, 0] = np.nan
+        matrix[3, 0, 1] = -np.inf
+        assert Batch([None], [matrix]).finite(0, 4) == [True, False, True, False]
+        assert Batch([None], [matrix]).finite(1, 3) == [False, True]
+
+    def test_nan_in_any_output(self) -> None:
+        names: list[str | None] = ["a", "b", "c"]
+        batch = Batch(names, [np.arange(3), np.array([1, np.nan, 1]), np.array([[1], [1], [np.inf]])])
+        assert batch.finite(0, 3) == [True, False, False]
+
+    def test_whole_numbers_have_none(self) -> None:
+        assert Batch([None], [np.arange(2)]).finite(0, 2) == [True, True]

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import InferenceError
-from pipeline.inference.staging import CudaStaging, HostStaging, join, make_staging
+from pipeline.inference.staging import CudaStaging, HostStaging, make_staging
 from pipeline.input_spec import Inputs, InputSpec
 
 ONE = InputSpec.parse("2x3")
@@ -15,7 +14,8 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 
 
 def rows_of(number: int, first: int = 0) -> list[Inputs]:
-    return [np.full((2, 3), first + i, np.float32) for i in range(number)]
+    """Blocks of one row each."""
+    return [np.full((1, 2, 3), first + i, np.float32) for i in range(number)]
 
 
 class Recorder:
@@ -36,7 +36,9 @@ class TestHost:
         assert batch[:, 0, 0].tolist() == [0, 1, 2]
 
     def test_named(self) -> None:
-        rows: list[Inputs] = [{"ids": np.array([i, 1]), "scale": np.array([2], np.float32)} for i in range(2)]
+        rows: list[Inputs] = [
+            {"ids": np.array([[i, 1]]), "scale": np.array([[2]], np.float32)} for i in range(2)
+        ]
         ids, scale = HostStaging(TWO, None).run(rows, Recorder())
         assert (ids.tolist(), scale.tolist()) == ([[0, 1], [1, 1]], [[2], [2]])
         assert (ids.dtype, scale.dtype) == (np.int64, np.float32)
@@ -44,7 +46,7 @@ class TestHost:
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_floats_are_cast_there_and_widened_back(self, dtype: torch.dtype) -> None:
         forward = Recorder()
-        rows: list[Inputs] = [{"ids": np.array([300, 1]), "scale": np.array([0.5], np.float32)}]
+        rows: list[Inputs] = [{"ids": np.array([[300, 1]]), "scale": np.array([[0.5]], np.float32)}]
         ids, scale = HostStaging(TWO, dtype).run(rows, forward)
         assert (forward.seen["ids"].dtype, forward.seen["scale"].dtype) == (torch.int64, dtype)
         assert (ids.tolist(), ids.dtype) == ([[300, 1]], np.int64)
@@ -67,21 +69,10 @@ class TestHost:
         HostStaging(ONE, None).run(rows_of(1), forward)
         assert forward.seen["features"].is_inference()
 
-    def test_rows_that_would_mix(self) -> None:
-        rows: list[Inputs] = [np.zeros((1, 3), np.float32), np.zeros((3, 3), np.float32)]
-        with pytest.raises(InferenceError, match=r"features: expected shape \[2, 3\], got \[1, 3\]"):
-            HostStaging(ONE, None).run(rows, Recorder())
-
-
-class TestJoin:
-    def test_into_part_of_a_buffer(self) -> None:
-        buffer = np.full((4, 2, 3), 9, np.float32)
-        join([np.full((2, 3), i, np.float32) for i in range(3)], buffer[:3])
-        assert buffer[:, 1, 2].tolist() == [0, 1, 2, 9]
-
-    def test_too_many(self) -> None:
-        with pytest.raises(ValueError, match="shape"):
-            join([np.zeros((2, 3), np.float32)] * 3, np.empty((2, 2, 3), np.float32))
+    def test_blocks_of_several_rows(self) -> None:
+        blocks: list[Inputs] = [np.full((n, 2, 3), n, np.float32) for n in (2, 1, 3)]
+        (batch,) = HostStaging(ONE, None).run(blocks, Recorder())
+        assert batch[:, 0, 0].tolist() == [2, 2, 1, 3, 3, 3]
 
 
 def test_the_cpus() -> None:
@@ -104,7 +95,7 @@ class TestCuda:
         staging = cuda(TWO, dtype)
         for number in (8, 1, 3):
             rows: list[Inputs] = [
-                {"ids": np.array([i, 1]), "scale": np.array([i], np.float32)} for i in range(number)
+                {"ids": np.array([[i, 1]]), "scale": np.array([[i]], np.float32)} for i in range(number)
             ]
             for ours, theirs in zip(
                 staging.run(rows, forward), HostStaging(TWO, dtype).run(rows, forward), strict=True
