@@ -59,7 +59,8 @@ def local_command(arguments: Sequence[str]) -> int:
         )
     if (comparing or flags.needs_container) and flags.has_no_model_for_a_container:
         problems.append(
-            "--model_pointer: the endpoint container does not follow it: give --model_path, or name an endpoint"
+            "--model_pointer: the endpoint container does not follow it: give --model_path, or name an "
+            "endpoint"
         )
     if problems:
         print("\n".join(problems), file=sys.stderr)

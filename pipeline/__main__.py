@@ -1,6 +1,5 @@
-import sys
-
+from pipeline.lifecycle import leave
 from pipeline.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -114,8 +114,9 @@ FLAGS = (
     Flag(
         "model_pointer",
         values.path,
-        "Instead of --model_path: a small file (a path, or gs://BUCKET/OBJECT) that holds the current model's "
-        "path. When its content changes, the model is swapped while the job runs.",
+        "Instead of --model_path: a small file (a path, or gs://BUCKET/OBJECT) that holds the current "
+        "model's path. When its content changes, the model is swapped while the job runs. Beside each model "
+        "lies its golden set, NAME.golden.jsonl.",
     ),
     Flag(
         "model_root",
@@ -144,7 +145,8 @@ FLAGS = (
     Flag(
         "allow_nan",
         values.boolean,
-        "true: NaN and infinity in the model's output are no error; JSON has neither, so they become null.",
+        "true: NaN and infinity in the model's output are no error; JSON has neither, so they become null. "
+        "With --inference_mode=local.",
         default="false",
     ),
     Flag(
@@ -163,7 +165,8 @@ FLAGS = (
     Flag(
         "inference_timeout_s",
         values.seconds,
-        "Seconds that one call of the model may take; then its bundles fail and are tried again.",
+        "Seconds that a batch may take, with the calls that isolate a bad request in it; then its bundles "
+        "fail and are tried again.",
         default="300",
     ),
     Flag(
@@ -195,8 +198,8 @@ FLAGS = (
     Flag(
         "worker_processes",
         values.one_of(PER_CPU, SINGLE),
-        "per_cpu: a Python process, with its own copy of the model, for each vCPU of a worker; single: one for "
-        "all. Dataflow only.",
+        "per_cpu: a Python process, with its own copy of the model, for each vCPU of a worker; single: one "
+        "for all. Dataflow only.",
         default=PER_CPU,
     ),
     Flag(

@@ -24,7 +24,7 @@ _dead_letters = {
 
 
 def count_result(result: Result, emitted: float) -> None:
-    """One result, one value in each distribution: whole milliseconds, as Beam's distributions hold integers."""
+    """One result, one value in each distribution. Milliseconds are whole: Beam has integers only."""
     times = result.request.timeline
     _results.inc()
     _batch_size.update(result.batch_size)

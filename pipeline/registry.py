@@ -14,6 +14,7 @@ _T = TypeVar("_T")
 
 _objects: dict[Hashable, Any] = {}
 _lock = threading.RLock()
+_closing = threading.RLock()
 
 
 def shared(key: Hashable, make: Callable[[], _T]) -> _T:
@@ -30,13 +31,15 @@ def close_all() -> None:
     Whatever one of them raises is logged, and the others are closed all the same: the subscription must give
     its messages back even if the publisher fails to close.
     """
-    with _lock:
-        objects = list(_objects.values())
-        _objects.clear()
-    for thing in reversed(objects):
-        close = getattr(thing, "close", None)
-        if close is not None:
-            try:
-                close()
-            except Exception:
-                _LOGGER.exception("could not close %s", type(thing).__name__)
+    # A second caller returns no sooner than the first: it may end the process.
+    with _closing:
+        with _lock:
+            objects = list(_objects.values())
+            _objects.clear()
+        for thing in reversed(objects):
+            close = getattr(thing, "close", None)
+            if close is not None:
+                try:
+                    close()
+                except Exception:
+                    _LOGGER.exception("could not close %s", type(thing).__name__)

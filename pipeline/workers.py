@@ -30,7 +30,10 @@ def torch_threads(settings: Settings, on_dataflow: bool) -> int:
 
 
 def cores() -> int:
-    """Cores that this process may run on, which in a container can be fewer than the machine has."""
+    """Cores that this process may run on: fewer than the machine has, where a cpuset says so.
+
+    A container's CPU quota is not seen: give --torch_threads there.
+    """
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

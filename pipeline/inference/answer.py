@@ -31,7 +31,7 @@ def _of_pass(
     if each.batch is None:
         for request in requests:
             yield _refuse(
-                request, f"the model failed ({share.model_id}): {each.failure}", each.end, each.failure
+                request, f"the model failed ({each.model_id}): {each.failure}", each.end, each.failure
             )
         return
     stop = row + len(requests)
@@ -44,7 +44,7 @@ def _of_pass(
         times.inference_start = each.start
         times.inference_end = each.end
         if is_finite:
-            yield Result(request, prediction, share.model_id, size)
+            yield Result(request, prediction, each.model_id, size)
         else:
             reason = "the model's output holds NaN or infinity (see --allow_nan)"
             yield _refuse(request, reason, each.end)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from pipeline import lifecycle
 from pipeline.errors import TransientError
 
 Item = TypeVar("Item")
@@ -115,7 +116,7 @@ class Batcher(Generic[Item, Answer]):
                 patience = max(patience, 0.001)
 
     def _start_lane(self) -> None:
-        thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+        thread = threading.Thread(target=self._work, name=f"{lifecycle.COMPUTES}batcher", daemon=True)
         self._threads = [thread, *(other for other in self._threads if other.is_alive())]
         thread.start()
 

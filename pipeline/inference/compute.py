@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 
 import torch
@@ -92,7 +93,20 @@ def is_device_lost(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _LOST_TEXTS)
 
 
+def is_device_gone() -> bool:
+    """Whether the GPU in use no longer answers. After one thread's failure others see errors of all kinds."""
+    if not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
+
+
 def release_cached_memory() -> None:
-    """Gives the device memory back that torch keeps for itself; without a GPU in use, does nothing."""
+    """Gives the device memory back that nobody uses; without a GPU in use, does nothing."""
     if torch.cuda.is_initialized():
+        # A compiled model refers to itself, and is gone only with a collection.
+        gc.collect()
         torch.cuda.empty_cache()

@@ -17,6 +17,11 @@ from pipeline.input_spec import Inputs
 
 _LOGGER = logging.getLogger(__name__)
 
+# Batches until more than what memory had room for is tried again.
+GROW_AFTER = 500
+# Between tries of a single request for which there is no memory.
+PAUSES_S = (0.1, 0.4, 1.6)
+
 
 class DeviceLostError(Exception):
     """The GPU is of no use to this process any more: only a new process gets a working one."""
@@ -32,10 +37,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Rows `first` to `stop` of a batch, which the model was called with together."""
+    """Rows `first` to `stop` of a batch, which a model was called with together."""
 
     first: int
     stop: int
+    model_id: str
     start: float  # epoch seconds, as `end`
     end: float
     batch: Batch | None  # what it returned: row `first` is its row 0
@@ -48,22 +54,34 @@ class Share:
 
     offset: int
     passes: list[Pass]
-    model_id: str
     batched: float  # epoch seconds
+
+
+@dataclass(slots=True)
+class _Limit:
+    """Rows that fit into memory, and for how many batches that has been so."""
+
+    rows: int
+    batches: int = 0
 
 
 class Passes:
     """Runs blocks as one batch through the model of the moment.
 
     A batch that fails is halved until the offender stands alone, and so is one for which memory is too small;
-    how much it holds is remembered.
+    how much it holds is remembered, and doubled again after `GROW_AFTER` batches.
     """
 
-    def __init__(self, current: CurrentModel, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        current: CurrentModel,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._current = current
         self._clock = clock
-        # Rows that fit into memory, by model_id, where it was once too small for more.
-        self._most_rows: dict[str, int] = {}
+        self._sleep = sleep
+        self._limits: dict[str, _Limit] = {}  # by model_id
 
     def __call__(self, blocks: list[Block]) -> list[Share]:
         """One share for each block, in the same order.
@@ -76,9 +94,9 @@ class Passes:
         batched = self._clock()
         inputs = [block.inputs for block in blocks]
         rows = sum(block.rows for block in blocks)
+        most = self._most_rows(model)
         passes: list[Pass] = []
-        most = self._most_rows.get(model.model_id, rows)
-        if rows <= most:
+        if most is None or rows <= most:
             self._run(model, inputs, 0, rows, passes)
         else:
             joined = _join(inputs)
@@ -87,11 +105,19 @@ class Passes:
                 self._run(model, [_rows(joined, first, stop)], first, stop, passes)
         shares, offset = [], 0
         for block in blocks:
-            shares.append(Share(offset, passes, model.model_id, batched))
+            shares.append(Share(offset, passes, batched))
             offset += block.rows
         return shares
 
-    def _run(self, model: Model, inputs: list[Inputs], first: int, stop: int, passes: list[Pass]) -> None:
+    def _run(
+        self,
+        model: Model,
+        inputs: list[Inputs],
+        first: int,
+        stop: int,
+        passes: list[Pass],
+        pauses: tuple[float, ...] = PAUSES_S,
+    ) -> None:
         start = self._clock()
         try:
             batch = model.run(inputs, stop - first)
@@ -99,32 +125,52 @@ class Passes:
             # Its frames hold the tensors that memory may have run out over.
             failure = error.with_traceback(None)
         else:
-            passes.append(Pass(first, stop, start, self._clock(), batch, None))
+            passes.append(Pass(first, stop, model.model_id, start, self._clock(), batch, None))
             return
-        if compute.is_device_lost(failure):
-            raise DeviceLostError(f"the GPU failed: {failure}") from failure
-        # Halve until the offender stands alone: about 2·log2(n) extra calls for one bad request.
         half = (stop - first) // 2
+        if compute.is_device_lost(failure) or (half == 0 and compute.is_device_gone()):
+            raise DeviceLostError(f"the GPU failed: {failure}") from failure
         if compute.is_out_of_memory(failure):
             failure.__context__ = None
             compute.release_cached_memory()
             if self._current.waited_for_candidate():
                 # Memory held two models: that passes, and says nothing about what fits beside one.
-                self._run(model, inputs, first, stop, passes)
+                self._run(self._current.model, inputs, first, stop, passes)
+                return
+            if half == 0 and pauses:
+                # Others that use the device may give some back; one request is not to blame for them.
+                self._sleep(pauses[0])
+                self._run(self._current.model, inputs, first, stop, passes, pauses[1:])
                 return
             if half:
                 self._remember(model, half, stop - first, failure)
         if half == 0:
-            passes.append(Pass(first, stop, start, self._clock(), None, failure))
+            passes.append(Pass(first, stop, model.model_id, start, self._clock(), None, failure))
             return
+        # Halve until the offender stands alone: about 2·log2(n) extra calls for one bad request.
         joined = _join(inputs)
         self._run(model, [_rows(joined, 0, half)], first, first + half, passes)
         self._run(model, [_rows(joined, half, stop - first)], first + half, stop, passes)
 
+    def _most_rows(self, model: Model) -> int | None:
+        limit = self._limits.get(model.model_id)
+        if limit is None:
+            return None
+        limit.batches += 1
+        if limit.batches > GROW_AFTER:
+            limit.rows *= 2
+            limit.batches = 0
+        return limit.rows
+
     def _remember(self, model: Model, most: int, tried: int, failure: Exception) -> None:
-        self._most_rows[model.model_id] = min(most, self._most_rows.get(model.model_id, most))
+        known = self._limits.get(model.model_id)
+        self._limits[model.model_id] = _Limit(most if known is None else min(most, known.rows))
         _LOGGER.warning(
-            "out of memory with %d requests in a batch: at most %d from now on (%s)", tried, most, failure
+            "out of memory with %d requests in a batch: at most %d in the next %d batches (%s)",
+            tried,
+            most,
+            GROW_AFTER,
+            failure,
         )
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
 from pipeline import lifecycle, metrics
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, TransientError
 from pipeline.flags import Settings
-from pipeline.inference import files, golden
+from pipeline.inference import compute, files, golden
 from pipeline.inference import model as models
 from pipeline.inference.answer import answers
 from pipeline.inference.batcher import Batcher
@@ -38,6 +40,7 @@ class ProcessModel:
 
         Raises:
             ModelError: the model or the pointer to it is of no use; the message names the flag and the file.
+            TransientError: the storage that holds them cannot be read now.
         """
         self._settings = settings
         self._threads = torch_threads(settings, on_dataflow)
@@ -63,7 +66,7 @@ class ProcessModel:
             max_wait_s=settings.max_batch_wait_ms / 1000,
             timeout_s=settings.inference_timeout_s,
             lanes=_LANES_ON_GPU if self._current.model.device.startswith("cuda") else 1,
-            prepare_thread=self._prepare_thread,
+            prepare_thread=self._prepare_lane,
         )
 
     def __str__(self) -> str:
@@ -91,12 +94,7 @@ class ProcessModel:
         try:
             return self._passes(blocks)
         except DeviceLostError as error:
-            _LOGGER.critical(
-                "%s. Only a new process can use it again: this one ends; what was not answered is delivered "
-                "again",
-                error,
-            )
-            lifecycle.give_back_and_exit(_EXIT_TRY_AGAIN)
+            _end(error)
 
     def _load(self, path: str, flag: str, *, checked: bool = False) -> models.Model:
         settings = self._settings
@@ -122,17 +120,38 @@ class ProcessModel:
                         called=called,
                     )
         except OSError as error:
-            raise ModelError(f"{called}: {error}") from error
+            # Storage trouble, a full disk: the same may work in a moment.
+            raise TransientError(f"{called}: {error}") from error
         return model
 
     def _load_checked(self, path: str) -> models.Model:
         self._prepare_thread()
-        return self._load(path, "--model_pointer", checked=True)
+        try:
+            return self._load(path, "--model_pointer", checked=True)
+        except ModelError as error:
+            if error.__cause__ is not None and compute.is_device_lost(error.__cause__):
+                _end(error)
+            raise
+
+    def _prepare_lane(self) -> None:
+        self._prepare_thread()
+        # On a GPU a thread's first batch makes its buffers and handles, for which no request should
+        # wait. What fails here fails again with the first request.
+        with contextlib.suppress(Exception):
+            self._current.model.try_zeros(1)
 
     def _prepare_thread(self) -> None:
         # On each thread that computes: on one that never asked for torch's number of threads, the libraries
         # beneath take one for every core, whatever was set (2 cores, a batch of 12: 47 ms instead of 4.5).
         torch.set_num_threads(self._threads)
+
+
+def _end(error: Exception) -> NoReturn:
+    _LOGGER.critical(
+        "%s. Only a new process can use the GPU again: this one ends; what was not answered comes again",
+        error,
+    )
+    lifecycle.give_back_and_exit(_EXIT_TRY_AGAIN)
 
 
 def _fetch(path: str, folder: str, missing: ModelError) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from pipeline import registry
 from pipeline.input_spec import Inputs, InputSpec
 
 # From the batch's tensors by input name to the output's tensors.
@@ -56,8 +57,8 @@ class HostStaging(Staging):
         with torch.inference_mode():
             batch = {}
             for tensor in self._spec.tensors:
-                column = self._column(tensor.name, blocks)
-                joined = column[0] if len(column) == 1 else np.concatenate(column)
+                # Copied even where it is one block: a model may work in place, and what fails is tried again.
+                joined = np.concatenate(self._column(tensor.name, blocks))
                 batch[tensor.name] = self._cast(torch.from_numpy(joined))
             return [_widened(output).contiguous().numpy() for output in forward(batch)]
 
@@ -83,7 +84,8 @@ class CudaStaging(Staging):
         super().__init__(spec, dtype)
         self._device = device
         self._max_rows = max_rows
-        self._lanes = threading.local()
+        # The weights were copied and cast on this one; side streams do not wait for it by themselves.
+        torch.cuda.default_stream(device).synchronize()
 
     def run(self, blocks: list[Inputs], forward: Forward) -> list[np.ndarray]:
         lane = self._lane()
@@ -105,21 +107,21 @@ class CudaStaging(Staging):
             return [_widened(host).numpy().copy() for host in pinned]
 
     def _lane(self) -> _Lane:
-        lane: _Lane | None = getattr(self._lanes, "lane", None)
-        if lane is None:
-            buffers = {
-                tensor.name: torch.empty(
-                    (self._max_rows, *tensor.shape),
-                    dtype=torch.from_numpy(np.empty(0, tensor.dtype)).dtype,
-                    pin_memory=True,
-                )
-                for tensor in self._spec.tensors
-            }
-            stream = torch.cuda.Stream(self._device)
-            # On which the weights were copied and cast; side streams do not wait for it by themselves.
-            stream.wait_stream(torch.cuda.default_stream(self._device))
-            lane = self._lanes.lane = _Lane(stream, buffers)
-        return lane
+        # Of the process rather than of the model: a stream's workspaces are never given back, and pinned
+        # memory is slow to get, so that a swapped model takes over those of the one before.
+        key = ("cuda lane", threading.get_ident(), str(self._device), self._spec, self._max_rows)
+        return registry.shared(key, self._make_lane)
+
+    def _make_lane(self) -> _Lane:
+        buffers = {
+            tensor.name: torch.empty(
+                (self._max_rows, *tensor.shape),
+                dtype=torch.from_numpy(np.empty(0, tensor.dtype)).dtype,
+                pin_memory=True,
+            )
+            for tensor in self._spec.tensors
+        }
+        return _Lane(torch.cuda.Stream(self._device), buffers)
 
 
 def make_staging(spec: InputSpec, dtype: torch.dtype | None, device: torch.device, max_rows: int) -> Staging:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import ModelError
+from pipeline import lifecycle
+from pipeline.errors import ModelError, TransientError
 from pipeline.inference import compute, files
 from pipeline.inference.model import Model
 
@@ -20,6 +21,7 @@ _LOGGER = logging.getLogger(__name__)
 
 _MOST_POINTER_BYTES = 4096
 _JOIN_S = 1.0
+_CANDIDATE_S = 60.0
 _SWITCH_INTERVAL_S = 0.0005
 
 
@@ -50,11 +52,10 @@ class CurrentModel:
             self._no_candidate.set()
 
     def waited_for_candidate(self) -> bool:
-        """Waits until no candidate is being loaded; whether there was one."""
+        """Waits until no candidate is being loaded, for a minute at most; whether one was, and is no more."""
         if self._no_candidate.is_set():
             return False
-        self._no_candidate.wait()
-        return True
+        return self._no_candidate.wait(_CANDIDATE_S)
 
     def swap(self, model: Model, path: str) -> None:
         self.model = model
@@ -159,7 +160,7 @@ class Refresher:
         self._replaced: weakref.ref[Model] | None = None  # by the last swap, until its last batch is done
         self._closed = threading.Event()
         self._swapping = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="model-refresher", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"{lifecycle.COMPUTES}refresher", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -181,12 +182,11 @@ class Refresher:
             content = self._pointer.read()
         except OSError as error:
             # Nothing was decided, so nothing is refused. Storage may be back at the next look.
-            if str(error) != self._trouble:
-                self._trouble = str(error)
-                _LOGGER.warning("%s; going on with %s", _one_line(error), self._current.model.model_id)
+            self._tell(error)
             return
-        self._trouble = None
-        if content != self._decided:
+        if content == self._decided:
+            self._trouble = None
+        else:
             self._decided = content
             with self._current.candidate():
                 self._decide(content)
@@ -198,6 +198,10 @@ class Refresher:
             if path == self._current.path:
                 return
             candidate = self._candidate(path)
+        except TransientError as error:
+            # Of the storage's, not the candidate's making: nothing is decided yet.
+            self._decided = None
+            self._tell(error)
         except (Exception, SystemExit) as error:  # load runs what users wrote; this thread must outlive it
             self._refuse(error)
         else:
@@ -205,6 +209,12 @@ class Refresher:
             return
         # Only here is the error gone, and with it what its frames held of the candidate.
         compute.release_cached_memory()
+
+    def _tell(self, error: Exception) -> None:
+        """Logs trouble that passes, once."""
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            _LOGGER.warning("%s; going on with %s", _one_line(error), self._current.model.model_id)
 
     def _candidate(self, path: str) -> Model:
         # Loading is mostly Python, and shares the interpreter with the threads that serve. Beside it, 1 ms of

@@ -67,11 +67,18 @@ def parse_gpu(text: str) -> Gpu:
     gpu = Gpu(found[1], int(found[2] or 1))
     if gpu.type not in GPU_TYPES:
         raise ValueError(f"{gpu.type!r} is not one of: {', '.join(GPU_TYPES)}")
-    counts = _counts(gpu.type)
-    if gpu.count not in counts:
-        shown = ", ".join(str(count) for count in counts)
+    offered = counts(gpu.type)
+    if gpu.count not in offered:
+        shown = ", ".join(str(count) for count in offered)
         raise ValueError(f"no machine has {gpu.count} {gpu.type}; possible: {shown}")
     return gpu
+
+
+def counts(gpu_type: str) -> list[int]:
+    """How many of them a machine can have."""
+    if gpu_type in _ON_N1:
+        return list(_ON_N1[gpu_type])
+    return sorted({count for kind, count in _BUILT_IN.values() if kind == gpu_type})
 
 
 def default_machine(gpu: Gpu) -> str:
@@ -119,13 +126,7 @@ def _misfit_on_n1(machine: str, gpu: Gpu) -> str | None:
     most = _ON_N1[gpu.type][gpu.count]
     if int(found[1]) > most:
         return (
-            f"{gpu.count} × {gpu.type} go with at most {most} vCPUs, {machine} has {found[1]}: "
-            "take a smaller machine or more GPUs"
+            f"{gpu.count} × {gpu.type} go with at most {most} vCPUs, {machine} has {found[1]}: take a "
+            "smaller machine"
         )
     return None
-
-
-def _counts(gpu_type: str) -> list[int]:
-    if gpu_type in _ON_N1:
-        return list(_ON_N1[gpu_type])
-    return sorted({count for kind, count in _BUILT_IN.values() if kind == gpu_type})

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeline.flags import ENDPOINT
+from pipeline.flags import ENDPOINT, LOCAL
 from pipeline.launch import job, machines
 from pipeline.launch.job_flag_rules import JOB_FLAG_RULES
 from pipeline.launch.rule import LAUNCHES, Rule
 from pipeline.launch.setting import Settings
-from pipeline.launch.settings import MPS, NO_SHARING
+from pipeline.launch.settings import NO_SHARING
 
 MOST_WORKERS = 1_000
 # Of a streaming job with Streaming Engine that is given no maximum.
@@ -50,6 +50,11 @@ def _gpu_left_out(settings: Settings) -> str | None:
     inside = machines.built_in_gpu(settings.machine_type or "")
     if inside is None or settings.gpu:
         return None
+    if inside.count > 1:
+        return (
+            f"--machine-type: {settings.machine_type} comes with {inside.count} GPUs, and a worker computes "
+            "on one at most: take a machine without, or with one"
+        )
     return (
         f"--machine-type: {settings.machine_type} comes with GPUs, which get no driver unless they are asked "
         f"for: add --gpu={inside}, or take a machine without"
@@ -73,12 +78,14 @@ def _sharing_without_gpu(settings: Settings) -> str | None:
     )
 
 
-def _mps_on_several_gpus(settings: Settings) -> str | None:
-    if settings.gpu_sharing != MPS or not settings.gpu or settings.gpu.count == 1:
+def _several_gpus(settings: Settings) -> str | None:
+    if settings.mode != LOCAL or not settings.gpu or settings.gpu.count == 1:
         return None
+    found = settings.gpu
+    instead = f"--gpu={found.type}:1" if 1 in machines.counts(found.type) else "another GPU"
     return (
-        f"--gpu-sharing: Dataflow supports mps with one GPU a worker, not {settings.gpu.count}: "
-        f"take --gpu={settings.gpu.type}:1"
+        f"--gpu: all processes of a worker compute on its first GPU, and you would pay for {found.count}: "
+        f"take {instead}, and more workers"
     )
 
 
@@ -175,7 +182,7 @@ RULES = (
     Rule("GPU machine without its GPU", LAUNCHES, _gpu_left_out),
     Rule("machine that Dataflow does not support", LAUNCHES, _machine_not_supported),
     Rule("sharing without a GPU", LAUNCHES, _sharing_without_gpu),
-    Rule("MPS with several GPUs", LAUNCHES, _mps_on_several_gpus),
+    Rule("several GPUs a worker", LAUNCHES, _several_gpus),
     Rule("disk too small for a GPU image", LAUNCHES, _small_disk),
     Rule("min above max", (*LAUNCHES, *_UPDATE), _min_above_max),
     Rule("min above 1,000", (*LAUNCHES, *_UPDATE), _too_many_workers("min-workers")),

@@ -14,12 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline import metrics
+from pipeline.errors import ModelError
 from pipeline.flags import FLAGS
-from pipeline.inference import files, golden
-from pipeline.inference import model as models
-from pipeline.inference.model import Model
-from pipeline.inference.swap import CurrentModel, ModelPointer, Refresher
+from pipeline.inference import golden
+from pipeline.inference.process_model import ProcessModel
 from pipeline.input_spec import InputSpec
+from pipeline.launch.__main__ import main
+from pipeline.messages import Result, decode
+from tests.docs.test_launch_docs import ENV
+from tests.pipeline.job_settings import job_settings
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -38,18 +42,19 @@ def pattern(text: str, folder: Path) -> str:
 
 @dataclass
 class Job:
-    """What the page's job does with its pointer, in a folder of its own for /models."""
+    """The model of the page's job, in a folder of its own for /models."""
 
     folder: Path
 
     def __post_init__(self) -> None:
-        self.folder.mkdir()
         self.run("make")
         self.run("v1")
-        pointer = ModelPointer(self.local(JOB["model_pointer"]))
-        path = pointer.path()
-        self.current = CurrentModel(self.load(path), path)
-        self.refresher = Refresher(self.current, pointer, self.load, 0.001)
+        self.model = self.start()
+
+    def start(self) -> ProcessModel:
+        """What each process of the job begins with."""
+        flags = {**JOB, "model_pointer": self.local(JOB["model_pointer"]), "model_refresh_s": "0.001"}
+        return ProcessModel(job_settings(*(f"--{name}={text}" for name, text in flags.items())), False)
 
     def local(self, text: str) -> str:
         return text.replace("/models", str(self.folder))
@@ -60,27 +65,42 @@ class Job:
         script = self.local(BLOCKS[block]).replace("python ", f"{shlex.quote(sys.executable)} ")
         subprocess.run(["bash", "-euc", script], cwd=home, check=True, timeout=100)
 
-    def load(self, path: str) -> Model:
-        called = f"--model_pointer: {path}"
-        model = models.load(str(files.fetch(path, self.folder)), SPEC, max_batch_size=8, called=called)
-        golden_file = files.fetch(path + golden.SUFFIX, self.folder)
-        golden.check(model, golden_file, SPEC, "fp32", max_batch_size=8, called=called)
-        return model
+    def point(self, content: str) -> None:
+        (self.folder / "new").write_text(content)
+        (self.folder / "new").rename(self.folder / "current")
 
     def answer(self) -> float:
-        (prediction,) = self.current.model.predict([SPEC.from_json({"features": [1, 1, 1]})])
-        return float(prediction[0])
+        (answer,) = self.model.submit([decode(b'{"features": [1, 1, 1]}', {}, SPEC, received=0)])
+        assert isinstance(answer, Result)
+        return float(answer.prediction[0])
+
+
+class Counts:
+    """What the job has counted: the metrics that the page tells of."""
+
+    def __init__(self) -> None:
+        self.swaps = self.refusals = 0
+
+    def add(self, swaps: int, refusals: int) -> None:
+        self.swaps += swaps
+        self.refusals += refusals
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
+    counts = Counts()
+    monkeypatch.setattr(metrics, "count_models", counts.add)
+    return counts
 
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
     job = Job(tmp_path_factory.mktemp("home") / "models")
-    job.refresher.start()
     yield job
-    job.refresher.close()
+    job.model.close()
 
 
-def test_there_and_back(job: Job, caplog: pytest.LogCaptureFixture) -> None:
+def test_there_and_back(job: Job, counts: Counts, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     assert job.answer() == 3
     job.run("v2")
@@ -88,11 +108,11 @@ def test_there_and_back(job: Job, caplog: pytest.LogCaptureFixture) -> None:
     swapped = next(line for line in LOG_LINES if line.startswith("swapped"))
     wait_until(lambda: re.search(pattern(swapped, job.folder), caplog.text))
     job.run("v1-again")
-    wait_until(lambda: job.answer() == 3)
-    assert job.current.take_counts() == (2, 0)
+    wait_until(lambda: job.answer() == 3 and counts.swaps == 2)
+    assert counts.refusals == 0
 
 
-def test_refusals(job: Job, caplog: pytest.LogCaptureFixture) -> None:
+def test_refusals(job: Job, counts: Counts, caplog: pytest.LogCaptureFixture) -> None:
     shutil.copy(job.folder / "v2.pt2", job.folder / "v4.pt2")
     shutil.copy(job.folder / "v2.pt2", job.folder / "v5.pt2")
     shutil.copy(job.folder / f"v1.pt2{golden.SUFFIX}", job.folder / f"v5.pt2{golden.SUFFIX}")
@@ -104,23 +124,42 @@ def test_refusals(job: Job, caplog: pytest.LogCaptureFixture) -> None:
     assert list(REFUSALS) == ["v3.pt2", "v4.pt2", "v5.pt2", "v6.pt2", "../v7.pt2"]
     (start,) = re.findall(r"`(refused .*:)`", PAGE)
     for candidate, reason in REFUSALS.items():
-        (job.folder / "new").write_text(candidate)
-        (job.folder / "new").rename(job.folder / "current")
+        job.point(candidate)
         line = pattern(f"{start} {reason}", job.folder)
         wait_until(lambda line=line: re.search(line, caplog.text))  # type: ignore[misc]
-    assert job.current.take_counts() == (0, len(REFUSALS))
+        if candidate == "v6.pt2":
+            job.start().close()
+        else:
+            with pytest.raises(ModelError, match=f"^{pattern(reason, job.folder)}"):
+                job.start()
     assert job.answer() == 3
+    assert (counts.swaps, counts.refusals) == (0, len(REFUSALS))
 
 
 def test_a_pointer_that_is_gone(job: Job, caplog: pytest.LogCaptureFixture) -> None:
     (job.folder / "current").unlink()
     gone = next(line for line in LOG_LINES if line.startswith("--model_pointer"))
     wait_until(lambda: re.search(pattern(gone, job.folder), caplog.text))
+    reason = gone.partition(";")[0]
+    with pytest.raises(ModelError, match=f"^{pattern(reason, job.folder)}$"):
+        job.start()
 
 
-def test_the_golden_set_that_is_shown(job: Job, tmp_path: Path) -> None:
-    (tmp_path / "shown").write_text(BLOCKS["v1.pt2.golden.jsonl"])
-    golden.check(job.load(str(job.folder / "v1.pt2")), tmp_path / "shown", SPEC, "fp32")
+def test_the_golden_set_that_is_shown(job: Job) -> None:
+    (job.folder / f"v1.pt2{golden.SUFFIX}").write_text(BLOCKS["v1.pt2.golden.jsonl"])
+    job.point("v1.pt2")
+    job.start().close()
+
+
+def test_the_launch_on_dataflow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, *argv = shlex.split(BLOCKS["dataflow"].replace("\\\n", " "))
+    cut = argv.index("--")
+    dry_run = [*argv[:cut], "--dry-run", *argv[cut:]]
+    assert main(dry_run, ENV, tmp_path / "none") == 0
+    printed = capsys.readouterr().out
+    assert ",model_pointer=gs://my-bucket/models/current," in printed
+    assert "model_path" not in printed
+    assert main(dry_run, {**ENV, "LAUNCH_MODEL_PATH": "/models/v1.pt2"}, tmp_path / "none") == 2
 
 
 def test_flags() -> None:

@@ -20,7 +20,7 @@ Make = Callable[..., Settings]
         (["--min-workers=2", "--max-workers=9"], ["min_num_workers=2"]),
         (["--utilization-hint=0.60"], ["worker_utilization_hint=0.6"]),
         (["--utilization-hint=none"], []),
-        (["--gpu=nvidia-l4:2"], ["worker_accelerator=type:nvidia-l4;count:2;install-nvidia-driver"]),
+        (["--gpu=nvidia-l4"], ["worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver"]),
         (
             ["--gpu=nvidia-l4", "--gpu-sharing=mps"],
             ["worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver;use_nvidia_mps"],

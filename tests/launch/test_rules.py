@@ -63,10 +63,22 @@ CASES = [
     ),
     ("sharing without a GPU", "run --gpu-sharing=mps", "add --gpu", "run --gpu-sharing=mps --gpu=nvidia-l4"),
     (
-        "MPS with several GPUs",
-        "run --gpu=nvidia-l4:2 --gpu-sharing=mps",
-        "with one GPU a worker, not 2",
-        "run --gpu=nvidia-l4:2 --gpu-sharing=single-process",
+        "GPU machine without its GPU",
+        "run --machine-type=g2-standard-24",
+        "comes with 2 GPUs, and a worker computes on one at most",
+        "run --machine-type=g2-standard-16 --gpu=nvidia-l4:1",
+    ),
+    (
+        "several GPUs a worker",
+        "run --gpu=nvidia-l4:4 --gpu-sharing=single-process",
+        "you would pay for 4: take --gpu=nvidia-l4:1, and more workers",
+        "run --gpu=nvidia-l4:1 --max-workers=4",
+    ),
+    (
+        "several GPUs a worker",
+        "smoke --gpu=nvidia-h100-mega-80gb:8",
+        "take another GPU",
+        "smoke --gpu=nvidia-h100-80gb",
     ),
     (
         "disk too small for a GPU image",

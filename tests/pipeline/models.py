@@ -116,3 +116,11 @@ class Squares(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return (features * features).sum(dim=1)
+
+
+class OneRowTooMany(Linear):
+    """Answers one row more than it is asked for, where a first feature is 666."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        rows = features @ self.weight
+        return torch.cat([rows, rows[:1]]) if bool((features[:, 0] == 666).any()) else rows

@@ -17,15 +17,15 @@ def requests(count: int) -> list[Request]:
 
 
 def share(offset: int, *passes: Pass) -> Share:
-    return Share(offset, list(passes), "m@1", 1.0)
+    return Share(offset, list(passes), 1.0)
 
 
 def passed(first: int, *numbers: float) -> Pass:
-    return Pass(first, first + len(numbers), 2.0, 3.0, Batch([None], [np.array(numbers)]), None)
+    return Pass(first, first + len(numbers), "m@1", 2.0, 3.0, Batch([None], [np.array(numbers)]), None)
 
 
 def failed(row: int, why: str) -> Pass:
-    return Pass(row, row + 1, 2.0, 3.0, None, ValueError(why))
+    return Pass(row, row + 1, "m@1", 2.0, 3.0, None, ValueError(why))
 
 
 def told(found: list[Result | DeadLetter]) -> list[tuple[str | None, object]]:

@@ -1,5 +1,9 @@
 import signal
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +47,69 @@ def test_run_for_s(stop: StopSignal) -> None:
 
 def test_one_for_the_process() -> None:
     assert stop_signal() is stop_signal()
+
+
+def ended(script: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own, as these end it."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_thread_inside_torch_does_not_abort_the_process(code: int) -> None:
+    """Python ends such a thread at its next return from torch, by an exception that C++ does not expect."""
+    process = ended(f"""
+        import threading, torch
+        from pipeline.inference.batcher import Batcher
+        from pipeline.lifecycle import leave
+
+        busy = threading.Event()
+        def run(items):
+            layer, x = torch.nn.Linear(64, 64), torch.zeros(8, 64)
+            while True:
+                layer(x)
+                busy.set()
+
+        batcher = Batcher(run, max_batch_size=1, max_wait_s=0, timeout_s=60)
+        threading.Thread(target=batcher.submit, args=(1,), daemon=True).start()
+        busy.wait()
+        print("bye")
+        leave({code})
+    """)
+    assert (process.returncode, process.stdout, process.stderr) == (code, "bye\n", "")
+
+
+def test_without_one_it_ends_as_python_does() -> None:
+    process = ended("""
+        import atexit
+        from pipeline.lifecycle import leave
+        atexit.register(print, "at exit")
+        leave(3)
+    """)
+    assert (process.returncode, process.stdout) == (3, "at exit\n")
+
+
+def test_whoever_ends_the_process_second_cuts_nothing_off() -> None:
+    process = ended("""
+        import threading
+        from pipeline import lifecycle, registry
+
+        begun, second = threading.Event(), threading.Event()
+        class Subscription:
+            def close(self):
+                begun.set()
+                second.wait(0.3)
+                print("given back", flush=True)
+
+        registry.shared("subscription", Subscription)
+        threading.Thread(target=lifecycle.give_back_and_exit, args=(3,), daemon=True).start()
+        begun.wait()
+        lifecycle.give_back_and_exit(4)
+    """)
+    assert (process.returncode, process.stdout) == (3, "given back\n")

@@ -168,6 +168,12 @@ class TestDecode:
 
 
 class TestEncode:
+    def test_nan_and_infinity_are_null(self) -> None:
+        """As they come through with --allow_nan=true: JSON has neither."""
+        prediction = {"a": np.array([1.5, np.nan, -np.inf], np.float32), "b": np.float64("nan")}
+        body = json.loads(encode(result(prediction), 2.0).data)
+        assert body["prediction"] == {"a": [1.5, None, None], "b": None}
+
     def test_everything_is_in_the_result(self) -> None:
         message = encode(
             result(np.float32(0.1), attributes={"intended_time": "0.5", "x": "y"}, passthrough={"label": 1}),

@@ -13,9 +13,9 @@ import torch
 
 from pipeline.inference.model import Model
 from pipeline.inference.outputs import Batch
-from pipeline.inference.passes import Block, DeviceLostError, Passes, Share
+from pipeline.inference.passes import GROW_AFTER, PAUSES_S, Block, DeviceLostError, Passes, Share
 from pipeline.inference.swap import CurrentModel
-from pipeline.input_spec import Inputs
+from pipeline.input_spec import Inputs, InputSpec
 
 
 class FakeModel:
@@ -40,7 +40,7 @@ def current(model: object, waited: Callable[[], bool] = lambda: False) -> Curren
 
 
 def passes(model: object) -> Passes:
-    return Passes(current(model))
+    return Passes(current(model), sleep=lambda _: None)
 
 
 def block(*numbers: float) -> Block:
@@ -74,7 +74,7 @@ def test_blocks_are_one_batch_and_each_gets_its_share() -> None:
     first, second, third = passes(model)([block(1), block(2, 3), block(4)])
     assert model.asked == [4]
     assert (rows_of(first, 1), rows_of(second, 2), rows_of(third, 1)) == ([2], [4, 6], [8])
-    assert {share.model_id for share in (first, second, third)} == {"m@1"}
+    assert {each.model_id for each in first.passes} == {"m@1"}
 
 
 def test_times() -> None:
@@ -142,12 +142,31 @@ class TestMemory:
         with caplog.at_level(logging.WARNING):
             (share,) = run([block(*range(10))])
         assert rows_of(share, 10) == expected
-        assert "out of memory with 10 requests in a batch: at most 5 from now on" in caplog.text
-        assert "at most 2 from now on" in caplog.text
+        assert "out of memory with 10 requests in a batch: at most 5 in the next 500 batches" in caplog.text
+        assert "at most 2 in the next" in caplog.text
         model.asked.clear()
         first, second = run([block(*range(5)), block(*range(5, 10))])
         assert [*rows_of(first, 5), *rows_of(second, 5)] == expected
         assert model.asked == [2, 2, 2, 2, 2]
+
+    def test_after_many_batches_more_is_tried_again(self) -> None:
+        memory = [1]
+        model = FakeModel(lambda batch: MemoryError() if len(batch) > memory[0] else None)
+        run = passes(model)
+        run([block(1, 2, 3, 4)])
+        memory[0] = 4
+        model.asked.clear()
+        for _ in range(2 * GROW_AFTER + 2):
+            run([block(1, 2, 3, 4)])
+        assert model.asked == [1] * 4 * GROW_AFTER + [2] * 2 * (GROW_AFTER + 1) + [4]
+
+    def test_a_single_request_waits_for_memory_that_others_give_back(self) -> None:
+        slept: list[float] = []
+        model = FakeModel(lambda batch: MemoryError() if len(slept) < 2 else None)
+        run = Passes(current(model), sleep=slept.append)
+        (share,) = run([block(1)])
+        assert rows_of(share, 1) == [2]
+        assert slept == list(PAUSES_S[:2])
 
     def test_what_does_not_fit_alone_has_failed(self) -> None:
         big = FakeModel(lambda batch: torch.OutOfMemoryError("no room") if (batch == 9).any() else None)
@@ -156,14 +175,14 @@ class TestMemory:
 
     def test_another_model_is_given_its_chance(self) -> None:
         slot = current(FakeModel(memory_for(1, MemoryError)))
-        run = Passes(slot)
+        run = Passes(slot, sleep=lambda _: None)
         run([block(1, 2, 3, 4)])
         other = FakeModel()
         other.model_id = "m@2"
         slot.model = cast(Model, other)
         (share,) = run([block(1, 2, 3, 4)])
         assert other.asked == [4]
-        assert share.model_id == "m@2"
+        assert {each.model_id for each in share.passes} == {"m@2"}
 
     def test_while_a_candidate_takes_the_room_nothing_is_refused_or_remembered(self) -> None:
         loads = iter([True, True, False])
@@ -189,3 +208,22 @@ def test_a_lost_device_is_nobodys_fault() -> None:
     lost = torch.AcceleratorError("CUDA error: device-side assert triggered")
     with pytest.raises(DeviceLostError, match="device-side assert"):
         passes(FakeModel(lambda _: lost))([block(1, 2)])
+
+
+@pytest.mark.parametrize("bundles", [[[1, 2, 3, 600]], [[1, 2], [3, 600, 4, 5]]])
+def test_a_model_that_works_in_place_is_given_fresh_inputs(bundles: list[list[float]]) -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        x.mul_(2)
+        if bool((x > 1000).any()):
+            raise ValueError("too large")
+        return x.sum(dim=1)
+
+    run = passes(Model(forward, InputSpec.parse("1"), "m@1"))
+    blocks = [Block(np.array(numbers, np.float32).reshape(-1, 1), len(numbers)) for numbers in bundles]
+    shares = run(blocks)
+    found = [
+        row for share, numbers in zip(shares, bundles, strict=True) for row in rows_of(share, len(numbers))
+    ]
+    assert found == [
+        "too large" if number == 600 else 2 * number for numbers in bundles for number in numbers
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from pipeline.errors import ModelError, TransientError
+from pipeline.inference import files
 from pipeline.inference.process_model import ProcessModel
 from pipeline.messages import DeadLetter, Request, Result, Timeline
 from tests.pipeline.job_settings import job_settings
@@ -170,6 +172,59 @@ class TestPointer:
         point(tmp_path, "v1.pt")
         with pytest.raises(ModelError, match=r"--model_pointer: .*v1\.pt\.golden\.jsonl is missing"):
             open_model(f"--model_pointer={tmp_path / 'current'}", SUM)
+
+
+class TestStorage:
+    """Trouble of the storage's is nobody's fault, and tried again."""
+
+    @pytest.fixture
+    def away(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+        """While it holds True, no file can be fetched."""
+        state = [False]
+        fetch = files.fetch
+
+        def fetch_or_fail(path: str, folder: Path) -> Path:
+            if state[0]:
+                raise OSError(f"{path} cannot be read: 503")
+            return fetch(path, folder)
+
+        monkeypatch.setattr(files, "fetch", fetch_or_fail)
+        return state
+
+    def test_at_the_start(self, tmp_path: Path, open_model, away: list[bool]) -> None:  # type: ignore[no-untyped-def]
+        away[0] = True
+        with pytest.raises(TransientError, match=r"--model_path: .*m\.pt: .* cannot be read: 503"):
+            open_model(f"--model_path={tmp_path / 'm.pt'}")
+
+    def test_in_a_swap(
+        self, tmp_path: Path, open_model, away: list[bool], caplog: pytest.LogCaptureFixture
+    ) -> None:  # type: ignore[no-untyped-def]
+        write_version(tmp_path, "v1.pt", 1)
+        write_version(tmp_path, "v2.pt", 2)
+        point(tmp_path, "v1.pt")
+        model = open_model(f"--model_pointer={tmp_path / 'current'}", "--model_refresh_s=0.01", SUM)
+        away[0] = True
+        point(tmp_path, "v2.pt")
+        wait_until(lambda: "cannot be read: 503; going on with v1.pt@" in caplog.text)
+        away[0] = False
+        wait_until(lambda: answers(model, 1)[0][0] == 6)
+        assert "refused" not in caplog.text
+        assert caplog.text.count("503") == 1
+
+
+def test_a_wrong_number_of_rows_names_the_model(tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+    """One that passes the check at load and fails later."""
+    torch.save(Linear().state_dict(), tmp_path / "m.pt")
+    model = open_model(
+        f"--model_path={tmp_path / 'm.pt'}", "--model_class=tests.pipeline.models:OneRowTooMany"
+    )
+    good, bad = model.submit(requests(1, 666))
+    assert isinstance(good, Result)
+    assert isinstance(bad, DeadLetter)
+    assert re.fullmatch(
+        r"the model failed \(m\.pt@\w{12}\): the model returned shape \[2\] for 1 requests: .*",
+        bad.error_message,
+    )
 
 
 def test_a_lost_device_ends_the_process(tmp_path: Path) -> None:

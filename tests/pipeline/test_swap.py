@@ -369,7 +369,7 @@ class TestClose:
         refresher = Refresher(bench.current, bench.pointer, bench.load, 1e6)
         refresher.start()
         refresher.close()
-        assert "model-refresher" not in {thread.name for thread in threading.enumerate()}
+        assert "compute-refresher" not in {thread.name for thread in threading.enumerate()}
         refresher.close()
 
     def test_before_the_start(self, bench: Bench) -> None:
@@ -392,7 +392,7 @@ class TestClose:
         bench.refresher.start()
         bench.point_to("v2")
         wait_until(lambda: bench.loads)
-        (thread,) = (t for t in threading.enumerate() if t.name == "model-refresher")
+        (thread,) = (t for t in threading.enumerate() if t.name == "compute-refresher")
         bench.refresher.close()
         assert thread.is_alive()  # close did not wait for the load
         goes_on.set()
