@@ -7,7 +7,6 @@ through their handlers' `run_inference`. How each side's calls travel, `benchmar
 """
 
 import argparse
-import io
 import logging
 import math
 import sys
@@ -15,19 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-from rich.console import Console
-
 from benchmarks import endpoint_report as report
+from benchmarks import results
 from benchmarks.endpoint_measures import CALL, CPU_ROWS, cost_of_a_refusal, processor_time, throughput
 from benchmarks.endpoint_process import EndpointProcess, endpoint_server
 from benchmarks.endpoint_sides import OURS, OURS_JSON, STOCK, Sides
 from benchmarks.report import progress
 
-RESULTS = Path(__file__).with_name("results")
 TABLES = ("cpu", "throughput", "refusal")
 REFUSALS = {"stock": 3, "ours": 10}  # stock waits 2.5 to 5 s each time
-WIDTH = 110  # of the tables in the file, and where there is no terminal
 
 
 @dataclass(frozen=True)
@@ -49,8 +44,8 @@ def parse(arguments: Sequence[str] | None) -> Flags:
     parser.add_argument(
         "--out",
         metavar="FOLDER",
-        type=_folder,
-        default=RESULTS,
+        type=results.folder,
+        default=results.FOLDER,
         help="gets endpoint.json and endpoint.txt (default: benchmarks/results)",
     )
     parser.add_argument(
@@ -78,17 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger().setLevel(logging.CRITICAL)
     with endpoint_server() as server, Sides(server) as sides:
         measured = measure(server, sides, flags)
-    # Without a terminal rich assumes 80 columns.
-    report.show(Console(width=None if sys.stdout.isatty() else WIDTH), measured)
-    text = Console(file=io.StringIO(), width=WIDTH)
-    report.show(text, measured)
-    assert isinstance(text.file, io.StringIO)
-    (flags.out / "endpoint.txt").write_text(text.file.getvalue())
     figures: dict[str, object] = {
         "flags": {"seconds": flags.seconds, "rounds": flags.rounds, "batches": flags.batches},
         **report.figures(measured),
     }
-    (flags.out / "endpoint.json").write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
+    results.publish(flags.out, "endpoint", lambda console: report.show(console, measured), figures)
     return 0
 
 
@@ -111,13 +100,6 @@ def measure(server: EndpointProcess, sides: Sides, flags: Flags) -> report.Measu
             progress(f"a refused call: {title}, times: {times}")
             refusals.append(cost_of_a_refusal(sides.open(title, CALL), server, times))
     return report.Measured(cpu, rates, refusals)
-
-
-def _folder(text: str) -> Path:
-    # Checked now rather than after some minutes.
-    if not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a folder that exists")
-    return Path(text)
 
 
 def _tables(text: str) -> tuple[str, ...]:

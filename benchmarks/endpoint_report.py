@@ -22,6 +22,7 @@ from benchmarks.endpoint_measures import (
     Throughput,
 )
 from benchmarks.endpoint_sides import OURS_JSON, OURS_RAW, STOCK, STOCK_SHARED
+from benchmarks.verdict import Verdict
 
 CPU_GOALS = {OURS_JSON: 1 / 3, OURS_RAW: 1 / 10}  # of stock's time, at most
 THROUGHPUT_GOALS = {1: 6.0, 12: 2.0}  # times stock's rate, at least, by bundle threads
@@ -37,28 +38,6 @@ class Measured:
     cpu: Sequence[Cpu] = ()
     throughput: Sequence[Throughput] = ()
     refusal: Sequence[Refusal] = ()
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A figure of ours and its goal. `above`: the goal is a least value, else a highest one."""
-
-    name: str
-    value: float
-    goal: float
-    above: bool
-    unit: str = ""
-
-    @property
-    def met(self) -> bool:
-        return self.value >= self.goal if self.above else self.value <= self.goal
-
-    def __str__(self) -> str:
-        bound = "at least" if self.above else "at most"
-        return (
-            f"{self.name}: {self.value:.3g}{self.unit} (goal: {bound} {self.goal:.3g}{self.unit}): "
-            f"{'met' if self.met else 'not met'}"
-        )
 
 
 def verdicts(measured: Measured) -> list[Verdict]:

@@ -8,7 +8,6 @@ of the new one is collected. Each result is held against what the model that it 
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import secrets
 import sys
@@ -20,24 +19,23 @@ from pathlib import Path
 
 import numpy as np
 import orjson
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks import results
 from benchmarks.broker_processes import embedded_broker
+from benchmarks.machine import versions
 from benchmarks.processes import running_job
 from benchmarks.report import progress
 from benchmarks.swap_models import RECORDS, Version, is_right, make_versions, point
+from benchmarks.verdict import Verdict
 from loadtest.display import Display, Progress
 from loadtest.local import PROJECT, Topics
 from loadtest.options import RunOptions
 from loadtest.run import run
 
-RESULTS = Path(__file__).with_name("results")
 REFRESH_S = 0.2
 WARMUP_S = 5.0
 GOAL = 2.0
-WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -89,12 +87,12 @@ class Measured:
         return self.during_ms["p99"] / self.between_ms["p99"]
 
     @property
-    def goals(self) -> dict[str, bool]:
-        return {
-            "nothing lost": self.lost == 0 and self.dead_lettered == 0,
-            "no result with the wrong model_id": self.wrong_model_id == 0,
-            f"p99 during a swap at most {GOAL:g} times that between": self.ratio <= GOAL,
-        }
+    def verdicts(self) -> list[Verdict]:
+        return [
+            Verdict("requests lost or refused", self.lost + self.dead_lettered, 0, above=False),
+            Verdict("results with the wrong model_id", self.wrong_model_id, 0, above=False),
+            Verdict("p99 during a swap / between", self.ratio, GOAL, above=False),
+        ]
 
 
 @dataclass
@@ -123,11 +121,15 @@ def parse(arguments: Sequence[str] | None) -> Flags:
     parser.add_argument("--swaps", type=int, default=8, help="how many (default: %(default)s)")
     parser.add_argument("--every", type=float, default=8.0, help="seconds apart (default: %(default)g)")
     parser.add_argument(
-        "--out", metavar="FOLDER", type=Path, default=RESULTS, help="gets swap.json and swap.txt"
+        "--out",
+        metavar="FOLDER",
+        type=results.folder,
+        default=results.FOLDER,
+        help="gets swap.json and swap.txt",
     )
     flags = Flags(**vars(parser.parse_args(arguments)))
-    if flags.rate <= 0 or flags.swaps < 1 or flags.every < 2 or not flags.out.is_dir():
-        parser.error("--rate above 0, --swaps at least 1, --every at least 2; --out must exist")
+    if flags.rate <= 0 or flags.swaps < 1 or flags.every < 2:
+        parser.error("--rate above 0, --swaps at least 1, --every at least 2")
     return flags
 
 
@@ -141,13 +143,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         progress(f"{flags.swaps - len(swaps)} of {flags.swaps} swaps did not happen")
         return 1
     measured = measure(flags.rate, summary, deliveries, swaps)
-    show(Console(width=None if sys.stdout.isatty() else WIDTH), measured)
-    text = Console(file=io.StringIO(), width=WIDTH)
-    show(text, measured)
-    assert isinstance(text.file, io.StringIO)
-    (flags.out / "swap.txt").write_text(text.file.getvalue())
-    figures = {**asdict(measured), "ratio": measured.ratio, "goals": measured.goals}
-    (flags.out / "swap.json").write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
+    figures = {
+        "cpus": os.cpu_count(),
+        "versions": versions(),
+        **asdict(measured),
+        "ratio": measured.ratio,
+        "verdicts": [{**asdict(verdict), "met": verdict.met} for verdict in measured.verdicts],
+    }
+    results.publish(flags.out, "swap", lambda console: show(console, measured), figures)
     return 0
 
 
@@ -193,10 +196,10 @@ def drive(flags: Flags, folder: Path) -> tuple[dict[str, int], list[Delivery], l
     return counts, read(folder / "driver" / "results.jsonl", versions), switch.written
 
 
-def read(results: Path, versions: tuple[Version, ...]) -> list[Delivery]:
+def read(file: Path, versions: tuple[Version, ...]) -> list[Delivery]:
     """The driver's results, in the order in which they came."""
     deliveries = []
-    for line in results.read_bytes().splitlines():
+    for line in file.read_bytes().splitlines():
         row = orjson.loads(line)
         result = row["result"]
         due = row["collected"] - row["latency_ms"] / 1000
@@ -243,10 +246,8 @@ def measure(
 
 def show(console: Console, measured: Measured) -> None:
     """The table and the verdict."""
-    table = Table(title=f"Swapping the model at {measured.rate:g} msg/s", box=box.SIMPLE_HEAD)
-    table.add_column("")
-    for name in ("messages", "p50 ms", "p95 ms", "p99 ms", "max ms"):
-        table.add_column(name, justify="right")
+    console.print(f"Latency while the model is swapped, at {measured.rate:g} msg/s", highlight=False)
+    table = results.table(("messages", "p50 ms", "p95 ms", "p99 ms", "max ms"))
     for title, count, latency in (
         ("between swaps", measured.messages_between, measured.between_ms),
         ("during a swap", measured.messages_during, measured.during_ms),
@@ -255,14 +256,17 @@ def show(console: Console, measured: Measured) -> None:
     console.print(table)
     console.print(
         f"swaps: {measured.swaps}, each {min(measured.swap_s):.2f} to {max(measured.swap_s):.2f} s from "
-        f"writing the pointer to the first result of the new model (looked at every {REFRESH_S:g} s)\n"
-        f"sent {measured.sent:,}, lost {measured.lost}, dead letters {measured.dead_lettered}, "
-        f"wrong model_id {measured.wrong_model_id}\n"
-        f"p99 during / between: {measured.ratio:.2f}",
+        f"writing the pointer to the first result of the new model (looked at every {REFRESH_S:g} s)",
         highlight=False,
+        soft_wrap=True,
     )
-    for goal, met in measured.goals.items():
-        console.print(f"{'met   ' if met else 'missed'} {goal}", highlight=False)
+    console.print(f"sent: {measured.sent:,}", highlight=False)
+    for verdict in measured.verdicts:
+        console.print(str(verdict), highlight=False, soft_wrap=True)
+    used = ", ".join(f"{name} {number}" for name, number in versions().items())
+    console.print(
+        f"\n{os.cpu_count()} cores for job, broker and load driver\n{used}", highlight=False, soft_wrap=True
+    )
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float]:

@@ -11,6 +11,7 @@ class Verdict:
     value: float
     goal: float
     above: bool
+    unit: str = ""
 
     @property
     def met(self) -> bool:
@@ -19,4 +20,4 @@ class Verdict:
     def __str__(self) -> str:
         bound = "at least" if self.above else "at most"
         met = "met" if self.met else "not met"
-        return f"{self.name}: {self.value:.3g} (goal: {bound} {self.goal:.3g}): {met}"
+        return f"{self.name}: {self.value:.3g}{self.unit} (goal: {bound} {self.goal:.3g}{self.unit}): {met}"

@@ -20,7 +20,8 @@ from google.protobuf import json_format
 from rich.console import Console
 
 from benchmarks import endpoint_report as report
-from benchmarks.endpoint import RESULTS, TABLES, parse
+from benchmarks import results
+from benchmarks.endpoint import TABLES, parse
 from benchmarks.endpoint_measures import Cpu, Refusal, Throughput, cost_of_a_refusal, some_rows, throughput
 from benchmarks.endpoint_process import EndpointProcess, endpoint_server
 from benchmarks.endpoint_report import Measured, verdicts
@@ -320,8 +321,8 @@ def test_figures_hold_every_round() -> None:
 
 def test_flags(tmp_path: Path) -> None:
     defaults = parse([])
-    assert (defaults.out, defaults.tables) == (RESULTS, TABLES)
-    assert RESULTS.is_dir()
+    assert (defaults.out, defaults.tables) == (results.FOLDER, TABLES)
+    assert results.FOLDER.is_dir()
     flags = parse([f"--out={tmp_path}", "--tables=refusal,cpu", "--seconds=0.5", "--rounds=1", "--batches=2"])
     assert flags.out == tmp_path
     assert (flags.tables, flags.seconds, flags.rounds, flags.batches) == (("cpu", "refusal"), 0.5, 1, 2)
