@@ -59,13 +59,15 @@ class ProcessModel:
             self._current = CurrentModel(self._load_checked(path), path)
             self._refresher = Refresher(self._current, pointer, self._load_checked, settings.model_refresh_s)
             self._refresher.start()
+        on_gpu = self._current.model.device.startswith("cuda")
+        self._lanes_to_warm = _LANES_ON_GPU if on_gpu else 0
         self._passes = Passes(self._current)
         self._batcher: Batcher[Block, Share] = Batcher(
             self._run,
             max_batch_size=settings.max_batch_size,
             max_wait_s=settings.max_batch_wait_ms / 1000,
             timeout_s=settings.inference_timeout_s,
-            lanes=_LANES_ON_GPU if self._current.model.device.startswith("cuda") else 1,
+            lanes=_LANES_ON_GPU if on_gpu else 1,
             prepare_thread=self._prepare_lane,
         )
 
@@ -120,6 +122,8 @@ class ProcessModel:
                         called=called,
                     )
         except OSError as error:
+            if files.is_local(path):
+                raise ModelError(f"{called}: {error}") from error
             # Storage trouble, a full disk: the same may work in a moment.
             raise TransientError(f"{called}: {error}") from error
         return model
@@ -135,10 +139,12 @@ class ProcessModel:
 
     def _prepare_lane(self) -> None:
         self._prepare_thread()
-        # On a GPU a thread's first batch makes its buffers and handles, for which no request should
-        # wait. What fails here fails again with the first request.
-        with contextlib.suppress(Exception):
-            self._current.model.try_zeros(1)
+        # On a GPU a thread's first batch makes its buffers and handles, for which no request should wait. Not
+        # where it takes the place of another whose call hangs: this one might, too.
+        if self._lanes_to_warm:
+            self._lanes_to_warm -= 1
+            with contextlib.suppress(Exception):  # it will fail again with the first request
+                self._current.model.try_zeros(1)
 
     def _prepare_thread(self) -> None:
         # On each thread that computes: on one that never asked for torch's number of threads, the libraries

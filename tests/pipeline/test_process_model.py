@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from pipeline.errors import ModelError, TransientError
-from pipeline.inference import files
 from pipeline.inference.process_model import ProcessModel
 from pipeline.messages import DeadLetter, Request, Result, Timeline
 from tests.pipeline.job_settings import job_settings
+from tests.pipeline.memory_files import OBJECTS
 from tests.pipeline.models import Linear, Sum
 from tests.waiting import wait_until
 
@@ -178,38 +178,50 @@ class TestStorage:
     """Trouble of the storage's is nobody's fault, and tried again."""
 
     @pytest.fixture
-    def away(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-        """While it holds True, no file can be fetched."""
-        state = [False]
-        fetch = files.fetch
+    def bucket(self, tmp_path: Path) -> Iterator[str]:
+        """memory://bucket with v1.pt and v2.pt, and a pointer to the first."""
+        for name, scale in (("v1.pt", 1.0), ("v2.pt", 2.0)):
+            write_version(tmp_path, name, scale)
+        for file in tmp_path.iterdir():
+            OBJECTS[f"memory://bucket/{file.name}"] = file.read_bytes()
+        OBJECTS["memory://bucket/current"] = b"v1.pt"
+        yield "memory://bucket"
+        OBJECTS.clear()
 
-        def fetch_or_fail(path: str, folder: Path) -> Path:
-            if state[0]:
-                raise OSError(f"{path} cannot be read: 503")
-            return fetch(path, folder)
+    def test_at_the_start(self, bucket: str, open_model) -> None:  # type: ignore[no-untyped-def]
+        OBJECTS[f"{bucket}/v1.pt"] = OSError("503")
+        with pytest.raises(TransientError, match=rf"--model_path: {bucket}/v1\.pt: .* cannot be read: 503"):
+            open_model(f"--model_path={bucket}/v1.pt")
 
-        monkeypatch.setattr(files, "fetch", fetch_or_fail)
-        return state
-
-    def test_at_the_start(self, tmp_path: Path, open_model, away: list[bool]) -> None:  # type: ignore[no-untyped-def]
-        away[0] = True
-        with pytest.raises(TransientError, match=r"--model_path: .*m\.pt: .* cannot be read: 503"):
-            open_model(f"--model_path={tmp_path / 'm.pt'}")
-
-    def test_in_a_swap(
-        self, tmp_path: Path, open_model, away: list[bool], caplog: pytest.LogCaptureFixture
-    ) -> None:  # type: ignore[no-untyped-def]
-        write_version(tmp_path, "v1.pt", 1)
-        write_version(tmp_path, "v2.pt", 2)
-        point(tmp_path, "v1.pt")
-        model = open_model(f"--model_pointer={tmp_path / 'current'}", "--model_refresh_s=0.01", SUM)
-        away[0] = True
-        point(tmp_path, "v2.pt")
+    def test_in_a_swap(self, bucket: str, open_model, caplog: pytest.LogCaptureFixture) -> None:  # type: ignore[no-untyped-def]
+        model = open_model(f"--model_pointer={bucket}/current", "--model_refresh_s=0.01", SUM)
+        second = OBJECTS[f"{bucket}/v2.pt"]
+        OBJECTS[f"{bucket}/v2.pt"] = OSError("503")
+        OBJECTS[f"{bucket}/current"] = b"v2.pt"
         wait_until(lambda: "cannot be read: 503; going on with v1.pt@" in caplog.text)
-        away[0] = False
+        OBJECTS[f"{bucket}/v2.pt"] = second
         wait_until(lambda: answers(model, 1)[0][0] == 6)
         assert "refused" not in caplog.text
         assert caplog.text.count("503") == 1
+
+    @pytest.mark.parametrize(
+        ("gone", "reason"),
+        [
+            ("v2.pt", "--model_pointer: memory://bucket/v2.pt: there is no file"),
+            (
+                "v2.pt.golden.jsonl",
+                "--model_pointer: memory://bucket/v2.pt.golden.jsonl is missing or empty: put there",
+            ),
+        ],
+    )
+    def test_what_is_not_there_is_refused(
+        self, bucket: str, open_model, caplog: pytest.LogCaptureFixture, gone: str, reason: str
+    ) -> None:  # type: ignore[no-untyped-def]
+        open_model(f"--model_pointer={bucket}/current", "--model_refresh_s=0.01", SUM)
+        del OBJECTS[f"{bucket}/{gone}"]
+        OBJECTS[f"{bucket}/current"] = b"v2.pt"
+        wait_until(lambda: "refused" in caplog.text)
+        assert reason in caplog.text
 
 
 def test_a_wrong_number_of_rows_names_the_model(tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
