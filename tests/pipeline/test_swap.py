@@ -348,20 +348,29 @@ class TestRefresher:
             f"--model_pointer: {bench.file} is empty: write a model's path into it; going on with v1@1",
         ]
 
-    def test_threads_switch_more_often_during_a_load_only(self, bench: Bench) -> None:
-        before = sys.getswitchinterval()
-        during = []
+    def test_a_load_rests_and_nothing_else_does(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("pipeline.inference.swap._WORK_S", 0.0)
+        rests: list[tuple[str, float]] = []
+        monkeypatch.setattr(
+            "pipeline.inference.swap.time.sleep",
+            lambda seconds: rests.append((threading.current_thread().name, seconds)),
+        )
 
-        def fail() -> None:
-            during.append(sys.getswitchinterval())
-            raise ModelError("no")
+        def load() -> Stub:
+            for _ in range(3):
+                len("called")
+            return Stub("v2")
 
-        bench.makers["bad"] = fail
+        bench.makers["v2"] = load
         bench.refresher.start()
-        bench.point_to("bad")
-        wait_until(lambda: bench.counted(0, 1))
-        assert during[0] < before
-        assert sys.getswitchinterval() == before
+        bench.point_to("v2")
+        wait_for_swap = threading.Event()
+        while not bench.serves("v2"):
+            wait_for_swap.wait(0.005)
+        bench.refresher.close()
+        assert len(rests) >= 3
+        assert set(rests) == {("compute-refresher", 0.0015)}
+        assert sys.getprofile() is None
 
 
 class TestClose:
