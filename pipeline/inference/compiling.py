@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch._inductor
 
 # From a graph and tensors like its inputs to a function of such tensors.
 CompileGraph = Callable[[torch.fx.GraphModule, list[torch.Tensor]], Callable[..., Any]]
@@ -30,16 +29,14 @@ class Compiled:
     and what it takes for a new case (a thread with another number of threads) it compiles under load.
     """
 
-    def __init__(
-        self, module: torch.nn.Module, compile_graph: CompileGraph = torch._inductor.compile
-    ) -> None:
+    def __init__(self, module: torch.nn.Module, compile_graph: CompileGraph | None = None) -> None:
         """
         Args:
             module: runs as one graph, whatever the values in its inputs.
-            compile_graph: the compiler.
+            compile_graph: the compiler; default: TorchInductor.
         """
         self._module = module
-        self._compile_graph = compile_graph
+        self._compile_graph = compile_graph or _inductor()
         self._by_rows: dict[int, Callable[..., Any]] = {}
 
     def __call__(self, *tensors: torch.Tensor, **named: torch.Tensor) -> Any:
@@ -56,6 +53,12 @@ class Compiled:
             graph = torch.export.export(module, tuple(inputs)).module()
             forward = self._by_rows[rows] = self._compile_graph(graph, inputs)
         return forward(*inputs)
+
+
+def _inductor() -> CompileGraph:
+    import torch._inductor  # 70 MB and two seconds, which only those who compile should pay
+
+    return torch._inductor.compile
 
 
 class _ByPosition(torch.nn.Module):
