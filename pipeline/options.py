@@ -152,6 +152,11 @@ def _model_conflicts(known: argparse.Namespace) -> list[str]:
         return ["--model_path: missing. --inference_mode=local needs a model file, or else --model_pointer"]
     if known.model_path is not None and known.model_pointer is not None:
         return ["--model_pointer: says which model to run, and so does --model_path: give one of the two"]
+    if known.model_pointer is not None and known.compile == "true":
+        return [
+            "--compile: true cannot go with --model_pointer: torch does not compile safely beside threads "
+            "that serve, as a swap would. Use --model_path, and start another job for another model"
+        ]
     return []
 
 

@@ -27,6 +27,9 @@ class Compiled:
     By torch.export and TorchInductor, the compiler of torch.compile, but without what torch.compile does at
     each call: its search for the graph that fits goes wrong now and then when several threads call at once,
     and what it takes for a new case (a thread with another number of threads) it compiles under load.
+
+    Nothing compiled may run on another thread while this compiles: calls would fail now and then, as
+    torch.fx.traceback keeps notes in a global while anything is exported.
     """
 
     def __init__(self, module: torch.nn.Module, compile_graph: CompileGraph | None = None) -> None:

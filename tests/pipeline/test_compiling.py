@@ -1,7 +1,6 @@
 import gc
 import shutil
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -75,26 +74,6 @@ class TestCompiled:
         with ThreadPoolExecutor(1) as other:
             assert other.submit(with_another_number_of_threads).result() == [[3], [3, 3]]
         assert counting.count == 2
-
-    @needs_compiler
-    def test_by_several_threads_while_another_compiles(self, many_switches: None) -> None:
-        forward = Compiled(Linear().eval())
-        call(forward, [1, 2, 4])
-        compiled = threading.Event()
-
-        def serve() -> bool:
-            sound = True
-            while not compiled.is_set():
-                sound &= call(forward, [1, 2, 4]) == [[3], [3, 3], [3] * 4]
-            return sound
-
-        with ThreadPoolExecutor(2) as threads:
-            served = [threads.submit(serve) for _ in range(2)]
-            try:
-                assert call(Compiled(Linear().eval()), [1, 3]) == [[3], [3, 3, 3]]
-            finally:
-                compiled.set()
-            assert all(future.result() for future in served)
 
     def test_named_inputs_and_outputs(self) -> None:
         forward = Compiled(Named().eval(), Counting())

@@ -55,6 +55,7 @@ def test_settings_are_typed() -> None:
             "--model_pointer: there is no file '/no/such/current'",
         ),
         ({"model_pointer": MODEL}, "--model_pointer: says which model to run, and so does --model_path"),
+        ({**POINTER, "compile": "true"}, "--compile: true cannot go with --model_pointer"),
         ({"model_root": "/models"}, "--model_root: needs --model_pointer"),
         ({"model_refresh_s": "0"}, "--model_refresh_s: '0' is not a number of seconds above 0"),
         ({"decode_hook": "decode"}, "--decode_hook: 'decode' is not module:function"),
