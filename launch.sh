@@ -101,11 +101,11 @@ export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 case $command in
 local)
   set_up cpu
-  exec "$venv/bin/python" -m loadtest local "$@"
+  exec "$venv/bin/python" -m local "$@"
   ;;
 build | run | update | status | drain | cancel | replace | endpoint | smoke)
   set_up cpu
-  exec "$venv/bin/python" -m pipeline.launch "$command" "$@"
+  exec "$venv/bin/python" -m launch "$command" "$@"
   ;;
 test)
   set_up dev

@@ -2,7 +2,7 @@
 
 import sys
 
-from pipeline.main import main
+from pipeline.job.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""`python -m pipeline.launch COMMAND`: what launch.sh runs for its commands in the cloud."""
+"""`python -m launch COMMAND`: what launch.sh runs for its commands in the cloud."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.launch import build, commands, endpoint_commands, smoke
-from pipeline.launch.setting import Settings, SettingsError
-from pipeline.launch.settings import COMMANDS, help_text, parse
-from pipeline.launch.shell import CommandError, Shell
+from launch.cloud.shell import CommandError, Shell
+from launch.commands import build, smoke
+from launch.commands import endpoint as endpoint_commands
+from launch.commands import job as commands
+from launch.settings.setting import Settings, SettingsError
+from launch.settings.table import COMMANDS, help_text, parse
 
-ENV_FILE = Path(__file__).parents[2] / "launch.env"
+ENV_FILE = Path(__file__).parents[1] / "launch.env"
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str], env_file: Path = ENV_FILE) -> int:

@@ -7,7 +7,6 @@ from rich.console import Console
 
 from loadtest.display import print_summary, progress_display
 from loadtest.interrupt import stop_on_signals
-from loadtest.local_command import local_command
 from loadtest.options import parse
 from loadtest.pubsub import PubsubError
 from loadtest.run import RunError, run
@@ -39,7 +38,7 @@ def run_command(arguments: Sequence[str]) -> int:
     return 1 if failures else 0
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"run": run_command, "local": local_command}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"run": run_command}
 
 
 def main(arguments: Sequence[str]) -> int:

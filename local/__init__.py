@@ -1,0 +1,1 @@
+"""A run on one machine: broker, endpoint container, job and load driver."""

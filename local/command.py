@@ -1,4 +1,4 @@
-"""`python -m loadtest local`: its flags, its run or its comparison, what it prints and how it exits."""
+"""`./launch.sh local`: its flags, its run or its comparison, what it prints and how it exits."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from google.api_core.exceptions import GoogleAPICallError
 from rich.console import Console
 
-from loadtest.children import ChildError
-from loadtest.compare import compare
 from loadtest.display import print_summary
 from loadtest.interrupt import stop_on_signals
-from loadtest.job_flags import JobFlags
-from loadtest.local import EXAMPLE, PROJECT, Topics, run_local
 from loadtest.options import RunOptions, parse
 from loadtest.pubsub import PubsubError
 from loadtest.run import RunError
+from local.children import ChildError
+from local.compare import compare
+from local.job_flags import JobFlags
+from local.run import EXAMPLE, PROJECT, Topics, run_local
 
 _DEFAULTS = {"rate": "200", "duration": "15", "schedule": "constant", "seed": "1"}
 

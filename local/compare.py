@@ -9,10 +9,10 @@ from dataclasses import asdict, replace
 import orjson
 from rich.console import Console
 
-from loadtest.job_flags import JobFlags
-from loadtest.local import Outcome, Topics, run_local
 from loadtest.options import RunOptions
-from loadtest.side_by_side import print_side_by_side
+from local.job_flags import JobFlags
+from local.run import Outcome, Topics, run_local
+from local.side_by_side import print_side_by_side
 
 MODES = ("local", "endpoint")
 

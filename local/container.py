@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from loadtest.children import ChildError, stop, tail
 from loadtest.run import RunError
+from local.children import ChildError, stop, tail
 
 HEALTHY_WITHIN_S = 120.0
 POLL_INTERVAL_S = 0.05

@@ -15,14 +15,14 @@ from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
 from google.cloud import pubsub_v1
 from rich.console import Console
 
-from loadtest import children
-from loadtest.container import Container
 from loadtest.display import progress_display
-from loadtest.job_flags import JobFlags
 from loadtest.options import RunOptions
 from loadtest.pubsub import PubsubError
 from loadtest.run import run
 from loadtest.summary import Summary
+from local import children
+from local.container import Container
+from local.job_flags import JobFlags
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "breast_cancer"
 PROJECT = "local-project"

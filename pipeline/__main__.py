@@ -1,5 +1,5 @@
-from pipeline.lifecycle import leave
-from pipeline.main import main
+from pipeline.job.main import main
+from pipeline.process.lifecycle import leave
 
 if __name__ == "__main__":
     leave(main())

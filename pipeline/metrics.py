@@ -5,7 +5,7 @@ All are counted on bundle threads: anywhere else Beam drops them in silence.
 
 from apache_beam.metrics import Metrics
 
-from pipeline.messages import Result
+from pipeline.request.messages import Result
 
 NAMESPACE = "inference"
 

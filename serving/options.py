@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pipeline import flag_values as values
-from pipeline.input_spec import InputSpec
+from pipeline.options import values
+from pipeline.request.input_spec import InputSpec
 
 _T = TypeVar("_T")
 
@@ -28,7 +28,7 @@ class Options:
     model_params: dict[str, Any] | None
     spec: InputSpec
     max_batch_size: int  # most instances in one call
-    device: str  # these two: see `pipeline.inference.compute.Compute`
+    device: str  # these two: see `pipeline.model.compute.Compute`
     precision: str
     workers: int
     cores: int  # that this process may use

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.inference.compute import is_out_of_memory
-from pipeline.inference.model import Model
-from pipeline.input_spec import Inputs, InputSpec
-from pipeline.messages import FLOAT32_TYPE, JSON_TYPE
+from pipeline.model.compute import is_out_of_memory
+from pipeline.model.model import Model
+from pipeline.request.input_spec import Inputs, InputSpec
+from pipeline.request.messages import FLOAT32_TYPE, JSON_TYPE
 from serving.protocol import Refusal, check_finite, read_float32, read_json, write_float32, write_json
 
 

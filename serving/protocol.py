@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pipeline.errors import DecodeError
-from pipeline.input_spec import Inputs, InputSpec
-from pipeline.messages import FLOAT32_TYPE
+from pipeline.request.errors import DecodeError
+from pipeline.request.input_spec import Inputs, InputSpec
+from pipeline.request.messages import FLOAT32_TYPE
 
 
 class Refusal(Exception):

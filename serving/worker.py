@@ -99,9 +99,9 @@ class _Worker:
     def _load_model(self) -> Ready | Failed | None:
         import torch
 
-        from pipeline.errors import ModelError
-        from pipeline.inference.compute import Compute
-        from pipeline.inference.model import load
+        from pipeline.model.compute import Compute
+        from pipeline.model.model import load
+        from pipeline.request.errors import ModelError
         from serving.predictor import Predictor
 
         options = self._options

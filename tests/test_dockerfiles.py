@@ -325,7 +325,7 @@ def test_the_rest_is_ignored(path: str) -> None:
 
 def test_a_model_of_ones_own_is_not_ignored() -> None:
     assert kept_by_dockerignore("models/own.pt2")
-    assert kept_by_dockerignore("pipeline/main.py")
+    assert kept_by_dockerignore("pipeline/job/main.py")
     assert not kept_by_dockerignore("pipeline/io/__pycache__/x.pyc")
 
 
@@ -368,8 +368,8 @@ import google.cloud.storage, numpy
 import serving
 for module in pkgutil.walk_packages(serving.__path__, "serving."):
     __import__(module.name)
-from pipeline.inference.model import load
-from pipeline.input_spec import InputSpec
+from pipeline.model.model import load
+from pipeline.request.input_spec import InputSpec
 from serving.predictor import Predictor
 spec = InputSpec.parse("30")
 predictor = Predictor(load(sys.argv[1], spec, max_batch_size=2), spec, 2)
@@ -413,5 +413,5 @@ def test_the_packages_and_files_of_the_worker_are_enough(tmp_path: Path) -> None
     (tmp_path / "main.py").write_bytes((ROOT / "docker/main.py").read_bytes())
     shown = run_in(tmp_path, "main.py", "--help")
     assert "--input_subscription" in shown.stdout, shown.stderr
-    harness = "import apache_beam.runners.worker.sdk_worker_main, pipeline.inference.local"
+    harness = "import apache_beam.runners.worker.sdk_worker_main, pipeline.inference.local.handler"
     assert run_in(tmp_path, "-c", harness).returncode == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.launch.settings import COMMANDS
+from launch.settings.table import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,5 +60,5 @@ def test_commands_in_the_cloud_go_to_their_module(arguments: list[str], tmp_path
     ran = subprocess.run(
         [tmp_path / "launch.sh", *arguments], capture_output=True, text=True, timeout=60, check=False
     )
-    assert ran.stdout.splitlines() == ["-m", "pipeline.launch", *arguments]
+    assert ran.stdout.splitlines() == ["-m", "launch", *arguments]
     assert ran.returncode == 7

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import batching_report as report
-from benchmarks import results
-from benchmarks.batching_measures import drive, plain_rates
-from benchmarks.batching_report import CPU_GOALS, GPU_GOALS, Goals
-from benchmarks.machine import Machine, add_flags, machine
-from benchmarks.models import Workload, encoder, mlp
-from benchmarks.report import progress
-from benchmarks.request_sides import check, request_sides
-from pipeline import registry
+from benchmarks.batching import report
+from benchmarks.batching.measures import drive, plain_rates
+from benchmarks.batching.report import CPU_GOALS, GPU_GOALS, Goals
+from benchmarks.harness import results
+from benchmarks.harness.machine import Machine, add_flags, machine
+from benchmarks.harness.models import Workload, encoder, mlp
+from benchmarks.harness.request_sides import check, request_sides
+from benchmarks.local_engine.report import progress
+from pipeline.process import registry
 
 WARM_UP_S = 2.0
 PLAIN_S = 2.0  # for each batch size

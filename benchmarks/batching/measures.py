@@ -9,11 +9,11 @@ from threading import Barrier
 
 import torch
 
-from benchmarks.beam_thread import InferenceSteps, counted_metrics
-from benchmarks.machine import Machine
-from benchmarks.models import Workload
-from benchmarks.request_sides import RequestSide
-from pipeline.input_spec import Inputs, InputSpec
+from benchmarks.harness.beam_thread import InferenceSteps, counted_metrics
+from benchmarks.harness.machine import Machine
+from benchmarks.harness.models import Workload
+from benchmarks.harness.request_sides import RequestSide
+from pipeline.request.input_spec import Inputs, InputSpec
 
 _TOGETHER_WITHIN_S = 60.0
 

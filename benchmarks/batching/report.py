@@ -8,11 +8,11 @@ from itertools import groupby
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import results
-from benchmarks.batching_measures import Run
-from benchmarks.machine import Machine, versions
-from benchmarks.request_sides import OURS, STOCK
-from benchmarks.verdict import Verdict
+from benchmarks.batching.measures import Run
+from benchmarks.harness import results
+from benchmarks.harness.machine import Machine, versions
+from benchmarks.harness.request_sides import OURS, STOCK
+from benchmarks.harness.verdict import Verdict
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 Three tables: the client's processor time for a batch; the throughput of bundle threads before a server that
 takes 50 ms a call; what one refused call costs. The server is a process of its own
-(`benchmarks.endpoint_server`), the same for all; the client is this process, where the sides take turns
-through their handlers' `run_inference`. How each side's calls travel, `benchmarks.endpoint_sides` says.
+(`benchmarks.endpoint.server`), the same for all; the client is this process, where the sides take turns
+through their handlers' `run_inference`. How each side's calls travel, `benchmarks.endpoint.sides` says.
 """
 
 import argparse
@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import endpoint_report as report
-from benchmarks import results
-from benchmarks.endpoint_measures import CALL, CPU_ROWS, cost_of_a_refusal, processor_time, throughput
-from benchmarks.endpoint_process import EndpointProcess, endpoint_server
-from benchmarks.endpoint_sides import OURS, OURS_JSON, STOCK, Sides
-from benchmarks.report import progress
+from benchmarks.endpoint import report
+from benchmarks.endpoint.measures import CALL, CPU_ROWS, cost_of_a_refusal, processor_time, throughput
+from benchmarks.endpoint.process import EndpointProcess, endpoint_server
+from benchmarks.endpoint.sides import OURS, OURS_JSON, STOCK, Sides
+from benchmarks.harness import results
+from benchmarks.local_engine.report import progress
 
 TABLES = ("cpu", "throughput", "refusal")
 REFUSALS = {"stock": 3, "ours": 10}  # stock waits 2.5 to 5 s each time

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.endpoint_process import EndpointProcess
-from benchmarks.endpoint_server import Counts, Settings
-from benchmarks.endpoint_sides import Side
-from benchmarks.processes import cpu_seconds
+from benchmarks.endpoint.process import EndpointProcess
+from benchmarks.endpoint.server import Counts, Settings
+from benchmarks.endpoint.sides import Side
+from benchmarks.harness.processes import cpu_seconds
 
 CPU_ROWS, CPU_WIDTH = 64, 256  # of a batch, instances × float32 in and out
 BUNDLE = 100  # instances

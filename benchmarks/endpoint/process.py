@@ -1,4 +1,4 @@
-"""`benchmarks.endpoint_server` as a process of its own: the client's processor time is then its alone."""
+"""`benchmarks.endpoint.server` as a process of its own: the client's processor time is then its alone."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import orjson
 
-from benchmarks.endpoint_server import SAYS, Counts, Settings
+from benchmarks.endpoint.server import SAYS, Counts, Settings
 
 _WITHIN_S = 30.0
 
@@ -40,7 +40,7 @@ class EndpointProcess:
 def endpoint_server() -> Iterator[EndpointProcess]:
     """The server on free ports, stopped at the end. Raises RuntimeError if it does not start."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.endpoint_server"],
+        [sys.executable, "-m", "benchmarks.endpoint.server"],
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,  # Ctrl-C is this process's to handle

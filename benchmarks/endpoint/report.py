@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.endpoint_measures import (
+from benchmarks.endpoint.measures import (
     AT_ONCE,
     BUNDLE,
     CALL,
@@ -21,8 +21,8 @@ from benchmarks.endpoint_measures import (
     Refusal,
     Throughput,
 )
-from benchmarks.endpoint_sides import OURS_JSON, OURS_RAW, STOCK, STOCK_SHARED
-from benchmarks.verdict import Verdict
+from benchmarks.endpoint.sides import OURS_JSON, OURS_RAW, STOCK, STOCK_SHARED
+from benchmarks.harness.verdict import Verdict
 
 CPU_GOALS = {OURS_JSON: 1 / 3, OURS_RAW: 1 / 10}  # of stock's time, at most
 THROUGHPUT_GOALS = {1: 6.0, 12: 2.0}  # times stock's rate, at least, by bundle threads

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.endpoint_server`: an endpoint on loopback that costs next to nothing to call.
+"""`python -m benchmarks.endpoint.server`: an endpoint on loopback that costs next to nothing to call.
 
 It answers, without a proxy in between, every way by which the job and Vertex AI's own SDK call an endpoint:
 `:predict` and `:rawPredict` over HTTP, PredictionService.Predict over gRPC (without TLS), and the endpoint's

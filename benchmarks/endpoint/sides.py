@@ -24,14 +24,14 @@ from google.cloud import aiplatform
 from google.cloud.aiplatform_v1 import PredictionServiceClient
 from google.cloud.aiplatform_v1.services.prediction_service.transports import PredictionServiceGrpcTransport
 
-from benchmarks.endpoint_process import EndpointProcess
-from benchmarks.endpoint_server import DEDICATED, LOCATION, PROJECT, SHARED
-from pipeline import registry
-from pipeline.inference.endpoint.address import PREDICT, RAW, Address
-from pipeline.inference.endpoint.calls import Patience
+from benchmarks.endpoint.process import EndpointProcess
+from benchmarks.endpoint.server import DEDICATED, LOCATION, PROJECT, SHARED
 from pipeline.inference.endpoint.client import EndpointConfig
 from pipeline.inference.endpoint.handler import EndpointModelHandler
-from pipeline.messages import Request, Result, Timeline
+from pipeline.inference.endpoint.retrying import Patience
+from pipeline.options.address import PREDICT, RAW, Address
+from pipeline.process import registry
+from pipeline.request.messages import Request, Result, Timeline
 
 STOCK_SHARED = "stock, shared endpoint (gRPC)"
 STOCK_DEDICATED = "stock, dedicated endpoint (JSON)"

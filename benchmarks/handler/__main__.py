@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import handler_report as report
-from benchmarks import results
-from benchmarks.handler_measures import cost_of_metrics, loads, one_at_a_time, processor_time
-from benchmarks.machine import Machine, add_flags, machine
-from benchmarks.models import example, linear, mlp
-from benchmarks.report import progress
-from pipeline import registry
+from benchmarks.handler import report
+from benchmarks.handler.measures import cost_of_metrics, loads, one_at_a_time, processor_time
+from benchmarks.harness import results
+from benchmarks.harness.machine import Machine, add_flags, machine
+from benchmarks.harness.models import example, linear, mlp
+from benchmarks.local_engine.report import progress
+from pipeline.process import registry
 
 TABLES = ("cpu", "metrics", "single", "loads")
 WIDE = 1024  # features

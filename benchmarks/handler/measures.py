@@ -10,14 +10,15 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import handler_sides, request_sides
-from benchmarks.beam_thread import counted_metrics
-from benchmarks.handler_sides import BUNDLE, OURS
-from benchmarks.machine import Machine
-from benchmarks.models import CountedLinear, Workload, counted_linear, example
-from benchmarks.request_sides import RequestSide
+from benchmarks.handler import sides as handler_sides
+from benchmarks.handler.sides import BUNDLE, OURS
+from benchmarks.harness import request_sides
+from benchmarks.harness.beam_thread import counted_metrics
+from benchmarks.harness.machine import Machine
+from benchmarks.harness.models import CountedLinear, Workload, counted_linear, example
+from benchmarks.harness.request_sides import RequestSide
 from pipeline import metrics
-from pipeline.input_spec import InputSpec
+from pipeline.request.input_spec import InputSpec
 
 MODEL_ALONE = f"the model alone, batches of {BUNDLE}"
 SILENT = "ours, no metrics"

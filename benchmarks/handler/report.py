@@ -7,11 +7,11 @@ from itertools import groupby
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import results
-from benchmarks.handler_measures import MODEL_ALONE, SILENT, Cost
-from benchmarks.handler_sides import BUNDLE, OURS, OURS_FLOAT32, STOCK, TUNED
-from benchmarks.machine import Machine, versions
-from benchmarks.verdict import Verdict
+from benchmarks.handler.measures import MODEL_ALONE, SILENT, Cost
+from benchmarks.handler.sides import BUNDLE, OURS, OURS_FLOAT32, STOCK, TUNED
+from benchmarks.harness import results
+from benchmarks.harness.machine import Machine, versions
+from benchmarks.harness.verdict import Verdict
 
 GOALS = {OURS: 1 / 3, OURS_FLOAT32: 1 / 10}  # of stock's processor time, at most
 ONE_REQUEST_GOAL = 1.15  # times stock's time, at most

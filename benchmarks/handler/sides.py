@@ -11,15 +11,15 @@ import orjson
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.ml.inference.base import KeyedModelHandler
 
-from benchmarks import stock_job
-from benchmarks.beam_thread import Expanded, InferenceSteps
-from benchmarks.handlers import WrongAnswerError, our_handler, state_dict, stock_handler
-from benchmarks.machine import Machine
-from benchmarks.models import Workload
+from benchmarks.harness import stock_job
+from benchmarks.harness.beam_thread import Expanded, InferenceSteps
+from benchmarks.harness.handlers import WrongAnswerError, our_handler, state_dict, stock_handler
+from benchmarks.harness.machine import Machine
+from benchmarks.harness.models import Workload
 from examples.breast_cancer import autoencoder
-from pipeline.input_spec import InputSpec
-from pipeline.messages import FLOAT32_TYPE
-from pipeline.steps import Decode, Encode
+from pipeline.job.steps import Decode, Encode
+from pipeline.request.input_spec import InputSpec
+from pipeline.request.messages import FLOAT32_TYPE
 
 BUNDLE = 100  # messages
 STOCK = "stock"

@@ -15,10 +15,10 @@ from apache_beam.ml.inference.pytorch_inference import (
 from apache_beam.options.pipeline_options import PipelineOptions
 from torch import nn
 
-from benchmarks.machine import Machine
-from benchmarks.models import Workload
-from pipeline.inference.handler import make_handler
-from pipeline.options import settings
+from benchmarks.harness.machine import Machine
+from benchmarks.harness.models import Workload
+from pipeline.job.command_line import settings
+from pipeline.job.handler import make_handler
 
 
 class WrongAnswerError(Exception):

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.stock_job import MODEL
+from benchmarks.harness.stock_job import MODEL
 from examples.breast_cancer.autoencoder import FEATURES, AnomalyScorer
-from pipeline.input_spec import Inputs
+from pipeline.request.input_spec import Inputs
 
 
 class Linear(nn.Module):

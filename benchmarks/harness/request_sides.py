@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.beam_thread import Expanded, counted_metrics
-from benchmarks.handlers import WrongAnswerError, our_handler, state_dict, stock_handler
-from benchmarks.machine import Machine
-from benchmarks.models import Workload
-from pipeline.input_spec import Inputs
-from pipeline.messages import Request, Result, Timeline
+from benchmarks.harness.beam_thread import Expanded, counted_metrics
+from benchmarks.harness.handlers import WrongAnswerError, our_handler, state_dict, stock_handler
+from benchmarks.harness.machine import Machine
+from benchmarks.harness.models import Workload
+from pipeline.request.input_spec import Inputs
+from pipeline.request.messages import Request, Result, Timeline
 
 STOCK = "stock"
 OURS = "ours"

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.stock_job`: the streaming job that a user of stock Beam would write.
+"""`python -m benchmarks.harness.stock_job`: the streaming job that a user of stock Beam would write.
 
 Pub/Sub in, the example's model in process, Pub/Sub out, with nothing of this project in it.
 """

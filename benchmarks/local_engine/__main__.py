@@ -20,14 +20,14 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from benchmarks import report
-from benchmarks.broker_processes import BrokerProcess, embedded_broker
-from benchmarks.ladder import Row, Step, is_sustained
-from benchmarks.processes import JobEndedError, UsageMeter, running_job
+from benchmarks.harness.processes import JobEndedError, UsageMeter, running_job
+from benchmarks.local_engine import report
+from benchmarks.local_engine.ladder import Row, Step, is_sustained
+from broker.testing import BrokerProcess, embedded_broker
 from loadtest.interrupt import stop_on_signals
-from loadtest.local import EXAMPLE, PROJECT, Topics
 from loadtest.options import RunOptions
 from loadtest.run import RunError, run
+from local.run import EXAMPLE, PROJECT, Topics
 
 TITLES = {
     "a": "stock Beam",
@@ -117,7 +117,11 @@ def job_command(key: str, topics: Topics, folder: Path) -> list[str]:
             f"--model_path={EXAMPLE / 'model.pt2'}",
         ]
     return [
-        *(sys.executable, "-m", {"a": "benchmarks.stock_job", "b": "benchmarks.hybrid_job"}[key]),
+        *(
+            sys.executable,
+            "-m",
+            {"a": "benchmarks.harness.stock_job", "b": "benchmarks.local_engine.hybrid_job"}[key],
+        ),
         f"--input_subscription={topics.input_subscription}",
         f"--output_topic={topics.output_topic}",
         f"--state_dict={folder / 'state_dict.pt'}",

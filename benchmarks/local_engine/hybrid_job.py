@@ -1,4 +1,4 @@
-"""`python -m benchmarks.hybrid_job`: the stock job on this project's source, sink and engine.
+"""`python -m benchmarks.local_engine.hybrid_job`: the stock job on this project's source, sink and engine.
 
 Between it and stock lies what reading and writing cost; between it and ours, what the handler and the wire
 format cost.
@@ -12,12 +12,13 @@ import torch
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from benchmarks.stock_job import Flags, decode, encode, make_handler, parse
-from pipeline import fusion, registry
+from benchmarks.harness.stock_job import Flags, decode, encode, make_handler, parse
+from pipeline.engine import fusion
+from pipeline.engine.runner import StreamingRunner
 from pipeline.io.sink import WriteToTopic
 from pipeline.io.source import ReadFromSubscription
-from pipeline.lifecycle import stop_signal
-from pipeline.runner import StreamingRunner
+from pipeline.process import registry
+from pipeline.process.lifecycle import stop_signal
 
 PUBLISH_DEADLINE_S = 60.0
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the job until SIGTERM or SIGINT."""
     flags = parse(arguments)
     stop_signal().install(run_for_s=None)
-    # As pipeline.engine does, so that the rows differ in nothing but what they are named for.
+    # As pipeline.job.in_process does, so that the rows differ in nothing but what they are named for.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
     pipeline = beam.Pipeline(runner=StreamingRunner(), options=PipelineOptions(["--streaming"]))
     build(pipeline, flags)

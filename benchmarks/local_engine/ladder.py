@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.processes import Usage
+from benchmarks.harness.processes import Usage
 from loadtest.summary import Summary
 
 SLOPE_LIMIT = 0.01  # of the rate: a backlog that grows faster is not sustained

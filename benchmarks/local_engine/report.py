@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ladder import COMPARED_AT, P50_GOAL, SUSTAINABLE_GOAL, Row, Step, ratios
+from benchmarks.local_engine.ladder import COMPARED_AT, P50_GOAL, SUSTAINABLE_GOAL, Row, Step, ratios
 
 PROCESSES = ("job", "broker", "driver")
 

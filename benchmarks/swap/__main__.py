@@ -21,17 +21,17 @@ import numpy as np
 import orjson
 from rich.console import Console
 
-from benchmarks import results
-from benchmarks.broker_processes import embedded_broker
-from benchmarks.machine import versions
-from benchmarks.processes import running_job
-from benchmarks.report import progress
-from benchmarks.swap_models import RECORDS, Version, is_right, make_versions, point
-from benchmarks.verdict import Verdict
+from benchmarks.harness import results
+from benchmarks.harness.machine import versions
+from benchmarks.harness.processes import running_job
+from benchmarks.harness.verdict import Verdict
+from benchmarks.local_engine.report import progress
+from benchmarks.swap.models import RECORDS, Version, is_right, make_versions, point
+from broker.testing import embedded_broker
 from loadtest.display import Display, Progress
-from loadtest.local import PROJECT, Topics
 from loadtest.options import RunOptions
 from loadtest.run import run
+from local.run import PROJECT, Topics
 
 REFRESH_S = 0.2
 WARMUP_S = 5.0

@@ -11,7 +11,7 @@ import orjson
 import torch
 from torch import nn
 
-from loadtest.local import EXAMPLE
+from local.run import EXAMPLE
 
 RECORDS = EXAMPLE / "records.jsonl"
 GOLDEN_ROWS = 50

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import results
-from benchmarks.handlers import state_dict
-from benchmarks.machine import versions
-from benchmarks.models import Workload, example, mlp
-from benchmarks.report import progress
-from benchmarks.worker_turn import Arrangement, Turn, arrangements, take_turn
-from pipeline.workers import cores
+from benchmarks.harness import results
+from benchmarks.harness.handlers import state_dict
+from benchmarks.harness.machine import versions
+from benchmarks.harness.models import Workload, example, mlp
+from benchmarks.local_engine.report import progress
+from benchmarks.worker_processes.turn import Arrangement, Turn, arrangements, take_turn
+from pipeline.options.workers import cores
 
 MODELS = {"autoencoder": example, "mlp": mlp}
 WARM_UP_S = 2.0

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.worker_process FLAGS-OF-A-JOB`: one Python process of a worker, under load.
+"""`python -m benchmarks.worker_processes.process FLAGS-OF-A-JOB`: one Python process of a worker, under load.
 
 Loads the model as a bundle thread of the job would, and prints READY. Then, for each line of its input that
 holds THREADS SECONDS, so many bundle threads have bundles of one request answered, one after the other, for
@@ -15,10 +15,10 @@ import orjson
 from apache_beam.ml.inference.base import ModelHandler
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.inference.handler import make_handler
-from pipeline.input_spec import Inputs
-from pipeline.messages import Request, Result, Timeline
-from pipeline.options import settings
+from pipeline.job.command_line import settings
+from pipeline.job.handler import make_handler
+from pipeline.request.input_spec import Inputs
+from pipeline.request.messages import Request, Result, Timeline
 
 READY = "ready"
 

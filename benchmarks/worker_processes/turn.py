@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from benchmarks.worker_process import READY
-from pipeline.flags import PER_CPU, SINGLE
+from benchmarks.worker_processes.process import READY
+from pipeline.options.flags import PER_CPU, SINGLE
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # For all that a process does besides being measured: imports and loading, on a busy machine.
 _LIMIT_S = 180.0
 
@@ -107,7 +107,7 @@ def memory_of(pid: int) -> Memory:
 def _process(flags: Sequence[str], limit: float) -> Iterator["subprocess.Popen[str]"]:
     """Not a fork of this one: forks would share memory that the processes of a worker do not."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.worker_process", *flags],
+        [sys.executable, "-m", "benchmarks.worker_processes.process", *flags],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,0 +1,1 @@
+"""Google's services as the launch commands reach them: gcloud and REST."""

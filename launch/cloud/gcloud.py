@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.launch.setting import Settings, SettingsError
+from launch.settings.setting import Settings, SettingsError
 
 # For lists whose values hold commas; see `gcloud topic escaping`. One character each:
 # a value could end with a part of a longer one.

@@ -9,7 +9,7 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
-from pipeline.launch.shell import Shell
+from launch.cloud.shell import Shell
 
 # As gcloud names the variables that redirect its own calls.
 OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_MONITORING"

@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.launch.shell import CommandError, Shell, refusal
+from launch.cloud.shell import CommandError, Shell, refusal
 
 OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
 # As long as gcloud waits for its own operations on endpoints.

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.launch.gcloud import where
-from pipeline.launch.setting import Settings
-from pipeline.launch.shell import CommandError, Shell
-from pipeline.launch.values import is_job_id
+from launch.cloud.gcloud import where
+from launch.cloud.shell import CommandError, Shell
+from launch.settings.setting import Settings
+from launch.settings.values import is_job_id
 
 
 class RunningJob:

@@ -6,12 +6,12 @@ they go as parameters of the template, which metadata.json declares.
 
 from __future__ import annotations
 
-from pipeline.flags import LOCAL, SINGLE
-from pipeline.launch.command_line import LIST_OPTIONS
-from pipeline.launch.gcloud import comma_list, where
-from pipeline.launch.machines import default_machine
-from pipeline.launch.setting import Settings
-from pipeline.launch.settings import MPS, SINGLE_PROCESS
+from launch.cloud.gcloud import comma_list, where
+from launch.settings.command_line import LIST_OPTIONS
+from launch.settings.machines import default_machine
+from launch.settings.setting import Settings
+from launch.settings.table import MPS, SINGLE_PROCESS
+from pipeline.options.flags import LOCAL, SINGLE
 
 # https://cloud.google.com/dataflow/docs/gpu/use-gpus: "increase the boot disk size to 50 gigabytes or more".
 GPU_DISK_GB = 50

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.launch import job
-from pipeline.launch.gcloud import comma_list
-from pipeline.launch.setting import Settings
-from pipeline.launch.settings import DOCKER
-from pipeline.launch.shell import Shell
+from launch.cloud import template as job
+from launch.cloud.gcloud import comma_list
+from launch.cloud.shell import Shell
+from launch.settings.setting import Settings
+from launch.settings.table import DOCKER
 
 ROOT = Path(__file__).parents[2]
 # The stage of both Dockerfiles that launcher and workers run.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.launch.setting import SettingsError
+from launch.settings.setting import SettingsError
 
 
 def confirmed(warning: str) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.launch import endpoint_rules as rules
-from pipeline.launch.confirm import confirmed
-from pipeline.launch.endpoint import DEDICATED, DEPLOY, METRICS, REQUEST_COUNT, UPDATE
-from pipeline.launch.gcloud import comma_list, where
-from pipeline.launch.rest import Rest
-from pipeline.launch.setting import Settings, SettingsError
-from pipeline.launch.shell import CommandError, Shell
+from launch.cloud.gcloud import comma_list, where
+from launch.cloud.rest import Rest
+from launch.cloud.shell import CommandError, Shell
+from launch.commands.confirm import confirmed
+from launch.rules import endpoint as rules
+from launch.settings.endpoint import DEDICATED, DEPLOY, METRICS, REQUEST_COUNT, UPDATE
+from launch.settings.setting import Settings, SettingsError
 
 # What serving/ listens on, by its defaults.
 PORT = 8080

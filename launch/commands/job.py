@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pipeline.launch import job, rules, status
-from pipeline.launch.confirm import confirmed
-from pipeline.launch.gcloud import comma_list
-from pipeline.launch.running_job import RunningJob
-from pipeline.launch.setting import Settings, SettingsError
-from pipeline.launch.settings import NO_HINT
-from pipeline.launch.shell import Shell
+from launch.cloud import template as job
+from launch.cloud.gcloud import comma_list
+from launch.cloud.running_job import RunningJob
+from launch.cloud.shell import Shell
+from launch.commands import status
+from launch.commands.confirm import confirmed
+from launch.rules import job as rules
+from launch.settings.setting import Settings, SettingsError
+from launch.settings.table import NO_HINT
 
 
 def run(settings: Settings, shell: Shell) -> None:
@@ -42,9 +44,9 @@ def launch(settings: Settings, shell: Shell) -> str:
 
 
 def job_problems(settings: Settings) -> list[str]:
-    """What the job itself would say of the flags that it gets; see `pipeline.options.problems`."""
+    """What the job itself would say of the flags that it gets; see `pipeline.job.command_line.problems`."""
     # Beam takes a second to import, and only a launch needs it.
-    from pipeline.options import problems
+    from pipeline.job.command_line import problems
 
     flags = {
         "runner": "DataflowRunner",

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.launch import commands, rules
-from pipeline.launch.gcloud import where
-from pipeline.launch.setting import Settings, SettingsError
-from pipeline.launch.shell import CommandError, Shell
+from launch.cloud.gcloud import where
+from launch.cloud.shell import CommandError, Shell
+from launch.commands import job as commands
+from launch.rules import job as rules
+from launch.settings.setting import Settings, SettingsError
 
 ROOT = Path(__file__).parents[2]
 # As a process of its own: the package does not depend on the driver.

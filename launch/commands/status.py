@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.launch.monitoring import Monitoring
-from pipeline.launch.running_job import RunningJob
-from pipeline.launch.setting import Settings
-from pipeline.launch.shell import CommandError, Shell
+from launch.cloud.monitoring import Monitoring
+from launch.cloud.running_job import RunningJob
+from launch.cloud.shell import CommandError, Shell
+from launch.settings.setting import Settings
 
 # Metrics of Cloud Monitoring: https://cloud.google.com/monitoring/api/metrics_gcp_d_h#gcp-dataflow
 WORKERS = "active_worker_instances"

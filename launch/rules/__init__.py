@@ -1,0 +1,1 @@
+"""What Google's services refuse, or ignore in silence, of a launch's settings."""

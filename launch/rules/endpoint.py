@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline.launch import endpoint, machines
-from pipeline.launch.endpoint import DEPLOY, UPDATE
-from pipeline.launch.rule import Rule
-from pipeline.launch.setting import Settings
+from launch.rules.rule import Rule
+from launch.settings import endpoint, machines
+from launch.settings.endpoint import DEPLOY, UPDATE
+from launch.settings.setting import Settings
 
 DEFAULT_MACHINE = "n1-standard-4"
 # DedicatedResources.ScaleToZeroSpec of the API: 5 minutes to 8 hours.

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeline.flags import ENDPOINT, LOCAL
-from pipeline.launch import job, machines
-from pipeline.launch.job_flag_rules import JOB_FLAG_RULES
-from pipeline.launch.rule import LAUNCHES, Rule
-from pipeline.launch.setting import Settings
-from pipeline.launch.settings import NO_SHARING
+from launch.cloud import template as job
+from launch.rules.job_flags import JOB_FLAG_RULES
+from launch.rules.rule import LAUNCHES, Rule
+from launch.settings import machines
+from launch.settings.setting import Settings
+from launch.settings.table import NO_SHARING
+from pipeline.options.flags import ENDPOINT, LOCAL
 
 MOST_WORKERS = 1_000
 # Of a streaming job with Streaming Engine that is given no maximum.

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.flags import FLAGS, LOCAL, PER_CPU, SINGLE
-from pipeline.launch.command_line import LIST_OPTIONS
-from pipeline.launch.rule import LAUNCHES, Rule
-from pipeline.launch.setting import Settings
-from pipeline.launch.settings import MPS, SINGLE_PROCESS
-from pipeline.workers import ONE_PROCESS, PROCESS_PER_CPU
+from launch.rules.rule import LAUNCHES, Rule
+from launch.settings.command_line import LIST_OPTIONS
+from launch.settings.setting import Settings
+from launch.settings.table import MPS, SINGLE_PROCESS
+from pipeline.options.flags import FLAGS, LOCAL, PER_CPU, SINGLE
+from pipeline.options.workers import ONE_PROCESS, PROCESS_PER_CPU
 
 # Flags that the launch sets itself, by the setting that they come from.
 _SETTING_OF: Mapping[str, str] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.launch.setting import Settings
+from launch.settings.setting import Settings
 
 # The commands that launch a job.
 LAUNCHES = ("run", "replace", "smoke")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.launch.setting import Command, Setting
+from launch.settings.setting import Command, Setting
 
 # Options that are lists: given twice, they add up.
 LIST_OPTIONS = ("experiments", "dataflow_service_options")

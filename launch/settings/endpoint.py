@@ -6,10 +6,10 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from pipeline.flag_values import integer, one_of
-from pipeline.launch import values
-from pipeline.launch.machines import parse_gpu
-from pipeline.launch.setting import Setting
+from launch.settings import values
+from launch.settings.machines import parse_gpu
+from launch.settings.setting import Setting
+from pipeline.options.values import integer, one_of
 
 DEPLOY = "endpoint deploy"
 UPDATE = "endpoint update"

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.flag_values import integer, one_of
-from pipeline.flags import ENDPOINT, LOCAL
-from pipeline.launch import values
-from pipeline.launch.command_line import read_command_line
-from pipeline.launch.endpoint import ENDPOINT_SETTINGS
-from pipeline.launch.env_file import read_env_file
-from pipeline.launch.machines import parse_gpu
-from pipeline.launch.setting import Command, Setting, Settings, SettingsError
+from launch.settings import values
+from launch.settings.command_line import read_command_line
+from launch.settings.endpoint import ENDPOINT_SETTINGS
+from launch.settings.env_file import read_env_file
+from launch.settings.machines import parse_gpu
+from launch.settings.setting import Command, Setting, Settings, SettingsError
+from pipeline.options.flags import ENDPOINT, LOCAL
+from pipeline.options.values import integer, one_of
 
 MPS = "mps"
 SINGLE_PROCESS = "single-process"

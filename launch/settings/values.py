@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from pipeline.flag_values import PROJECT_ID, integer
-from pipeline.flag_values import region as region
+from pipeline.options.values import PROJECT_ID, integer
+from pipeline.options.values import region as region
 
 # LaunchFlexTemplateParameter.jobName of the Dataflow API
 _JOB_NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,1022}[a-z0-9])?")

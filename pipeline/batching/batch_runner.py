@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.inference import compute
-from pipeline.inference.model import Model
-from pipeline.inference.outputs import Batch
-from pipeline.inference.swap import CurrentModel
-from pipeline.input_spec import Inputs
+from pipeline.inference.local.swap import CurrentModel
+from pipeline.model import compute
+from pipeline.model.model import Model
+from pipeline.model.outputs import Batch
+from pipeline.request.input_spec import Inputs
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from pipeline import lifecycle
-from pipeline.errors import TransientError
+from pipeline.process import lifecycle
+from pipeline.request.errors import TransientError
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")

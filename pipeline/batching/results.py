@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.errors import InferenceError
-from pipeline.inference.passes import Pass, Share
-from pipeline.messages import DeadLetter, Request, Result
+from pipeline.batching.batch_runner import Pass, Share
+from pipeline.request.errors import InferenceError
+from pipeline.request.messages import DeadLetter, Request, Result
 
 
 def answers(requests: Sequence[Request], share: Share, *, allow_nan: bool) -> list[Result | DeadLetter]:

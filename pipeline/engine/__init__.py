@@ -1,0 +1,1 @@
+"""Beam's in-process engine, made fit for a streaming job."""

@@ -12,9 +12,10 @@ from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 from apache_beam.io.gcp.bigquery_tools import RetryStrategy
 from apache_beam.io.gcp.pubsub import PubsubMessage
 
-from pipeline import messages, metrics
-from pipeline.errors import WriteError
-from pipeline.messages import DeadLetter
+from pipeline import metrics
+from pipeline.request import messages
+from pipeline.request.errors import WriteError
+from pipeline.request.messages import DeadLetter
 
 
 def row(message: PubsubMessage) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from google.pubsub_v1.services.publisher import PublisherClient
 from google.pubsub_v1.types import PublishRequest
 from google.pubsub_v1.types import PubsubMessage as WireMessage
 
-from pipeline import registry
-from pipeline.errors import TransientError
-from pipeline.io.clients import publisher_client
+from pipeline.process import registry
+from pipeline.pubsub.channels import publisher_client
+from pipeline.request.errors import TransientError
 
 # Pub/Sub's limits for one Publish call: https://cloud.google.com/pubsub/quotas#resource_limits
 MAX_CALL_MESSAGES = 1_000

@@ -20,9 +20,9 @@ from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 
-from pipeline import registry
 from pipeline.io.subscriber import Subscriber
-from pipeline.lifecycle import stop_signal
+from pipeline.process import registry
+from pipeline.process.lifecycle import stop_signal
 
 # Large enough that a bundle's fixed cost (about 2 ms) is spread thin, small enough to keep latency low.
 MAX_BUNDLE_MESSAGES = 500

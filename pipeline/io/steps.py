@@ -3,9 +3,9 @@
 import apache_beam as beam
 from apache_beam.io.gcp.pubsub import ReadFromPubSub, WriteToPubSub
 
-from pipeline.flags import Settings
 from pipeline.io.sink import WriteToTopic
 from pipeline.io.source import ReadFromSubscription
+from pipeline.options.flags import Settings
 
 
 def read(settings: Settings, in_process: bool) -> beam.PTransform:

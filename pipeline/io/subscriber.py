@@ -18,8 +18,8 @@ from typing import Any
 import grpc
 from google.pubsub_v1 import types
 
-from pipeline.io.clients import subscriber_channel
-from pipeline.io.leases import ACK_DEADLINE_S, TRANSIENT, Leases
+from pipeline.io.ack_manager import ACK_DEADLINE_S, TRANSIENT, Leases
+from pipeline.pubsub.channels import subscriber_channel
 
 _LOGGER = logging.getLogger(__name__)
 

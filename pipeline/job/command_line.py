@@ -11,9 +11,9 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, StandardOptions
 
-from pipeline.flags import ENDPOINT, FLAGS, LOCAL, SINGLE, Settings
-from pipeline.inference.endpoint.address import RAW, address
-from pipeline.workers import ONE_PROCESS, PROCESS_PER_CPU
+from pipeline.options.address import RAW, address
+from pipeline.options.flags import ENDPOINT, FLAGS, LOCAL, SINGLE, Settings
+from pipeline.options.workers import ONE_PROCESS, PROCESS_PER_CPU
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -3,12 +3,13 @@
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 
-from pipeline import fusion, hints
-from pipeline.hooks import Hook, load_hook
-from pipeline.inference.handler import make_handler
-from pipeline.io import bigquery, pubsub
-from pipeline.options import PipelineOptions, runs_in_process, settings
-from pipeline.steps import DEAD_LETTERS, Decode, Encode
+from pipeline.engine import fusion, hints
+from pipeline.io import bigquery
+from pipeline.io import steps as pubsub
+from pipeline.job.command_line import PipelineOptions, runs_in_process, settings
+from pipeline.job.handler import make_handler
+from pipeline.job.steps import DEAD_LETTERS, Decode, Encode
+from pipeline.request.hooks import Hook, load_hook
 
 
 def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 from apache_beam.ml.inference.base import ModelHandler
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
-from pipeline.flags import ENDPOINT, Settings
-from pipeline.inference.endpoint.address import address
-from pipeline.inference.endpoint.calls import Patience
 from pipeline.inference.endpoint.client import EndpointConfig
 from pipeline.inference.endpoint.handler import EndpointModelHandler
-from pipeline.messages import DeadLetter, Request, Result
-from pipeline.options import runs_in_process
+from pipeline.inference.endpoint.retrying import Patience
+from pipeline.job.command_line import runs_in_process
+from pipeline.options.address import address
+from pipeline.options.flags import ENDPOINT, Settings
+from pipeline.request.messages import DeadLetter, Request, Result
 
 
 def make_handler(
@@ -23,7 +23,7 @@ def make_handler(
     if settings.inference_mode == ENDPOINT:
         return EndpointModelHandler(_endpoint_config(settings, options))
     # Endpoints are called by machines without torch, too; where it is there, Beam imports it all the same.
-    from pipeline.inference.local import LocalModelHandler
+    from pipeline.inference.local.handler import LocalModelHandler
 
     return LocalModelHandler(settings, on_dataflow=not runs_in_process(options))
 

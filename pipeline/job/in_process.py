@@ -11,13 +11,14 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import DefaultCredentialsError
 
-from pipeline import graph, registry
-from pipeline.errors import EndpointError, HookError, ModelError, TransientError
-from pipeline.inference.handler import make_handler
+from pipeline.engine.runner import StreamingRunner
 from pipeline.io.subscriber import SubscriptionError
-from pipeline.lifecycle import stop_signal
-from pipeline.options import settings
-from pipeline.runner import StreamingRunner
+from pipeline.job import graph
+from pipeline.job.command_line import settings
+from pipeline.job.handler import make_handler
+from pipeline.process import registry
+from pipeline.process.lifecycle import stop_signal
+from pipeline.request.errors import EndpointError, HookError, ModelError, TransientError
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -9,11 +9,12 @@ import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.pvalue import TaggedOutput
 
-from pipeline import messages, metrics
-from pipeline.errors import DecodeError, EncodeError
-from pipeline.hooks import Hook
-from pipeline.input_spec import InputSpec
-from pipeline.messages import DeadLetter, Request, Result, WireMessage
+from pipeline import metrics
+from pipeline.request import messages
+from pipeline.request.errors import DecodeError, EncodeError
+from pipeline.request.hooks import Hook
+from pipeline.request.input_spec import InputSpec
+from pipeline.request.messages import DeadLetter, Request, Result, WireMessage
 
 DEAD_LETTERS = "dead_letters"
 

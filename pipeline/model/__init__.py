@@ -1,0 +1,1 @@
+"""A PyTorch model: read, loaded, checked and run. Imports no Beam."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pipeline.errors import DecodeError, ModelError
-from pipeline.inference.model import Model
-from pipeline.input_spec import Inputs, InputSpec
+from pipeline.model.model import Model
+from pipeline.request.errors import DecodeError, ModelError
+from pipeline.request.input_spec import Inputs, InputSpec
 
 # The golden set of v2.pt2 is v2.pt2.golden.jsonl.
 SUFFIX = ".golden.jsonl"

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import ModelError
-from pipeline.inference.compiling import Compiled, padded_size, padded_sizes
-from pipeline.inference.compute import Compute, name_of
-from pipeline.inference.model_files import read
-from pipeline.inference.outputs import Batch, Outputs, columns
-from pipeline.inference.staging import HostStaging, Staging, make_staging
-from pipeline.input_spec import Inputs, InputSpec
+from pipeline.model.compiling import Compiled, padded_size, padded_sizes
+from pipeline.model.compute import Compute, name_of
+from pipeline.model.model_files import read
+from pipeline.model.outputs import Batch, Outputs, columns
+from pipeline.model.staging import HostStaging, Staging, make_staging
+from pipeline.request.errors import ModelError
+from pipeline.request.input_spec import Inputs, InputSpec
 
 # The default of `load`.
 _ON_CPU = Compute()

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch.export.passes import move_to_device_pass
 
-from pipeline.errors import ModelError
-from pipeline.input_spec import InputSpec
+from pipeline.request.errors import ModelError
+from pipeline.request.input_spec import InputSpec
 
 _LOGGER = logging.getLogger(__name__)
 

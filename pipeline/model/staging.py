@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipeline import registry
-from pipeline.input_spec import Inputs, InputSpec
+from pipeline.process import registry
+from pipeline.request.input_spec import Inputs, InputSpec
 
 # From the batch's tensors by input name to the output's tensors.
 Forward = Callable[[dict[str, torch.Tensor]], list[torch.Tensor]]

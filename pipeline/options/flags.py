@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import flag_values as values
-from pipeline.inference.endpoint.address import PREDICT, RAW, parse_endpoint, parse_url
-from pipeline.input_spec import InputSpec
+from pipeline.options import values
+from pipeline.options.address import PREDICT, RAW, parse_endpoint, parse_url
+from pipeline.request.input_spec import InputSpec
 
 LOCAL = "local"
 ENDPOINT = "endpoint"

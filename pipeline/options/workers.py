@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pipeline.flags import SINGLE, Settings
+from pipeline.options.flags import SINGLE, Settings
 
 # Experiments of Dataflow: one Python process for all vCPUs of a worker, or one for each. Beam adds the second
 # by itself wherever the first is missing.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from pipeline import registry
+from pipeline.process import registry
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What is known of Pub/Sub: limits, transient codes, raw messages, channels."""

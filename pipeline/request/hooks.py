@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import DecodeError, EncodeError, HookError
-from pipeline.input_spec import Inputs, InputSpec
+from pipeline.request.errors import DecodeError, EncodeError, HookError
+from pipeline.request.input_spec import Inputs, InputSpec
 
 
 @dataclass(frozen=True, slots=True)

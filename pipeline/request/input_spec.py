@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import DecodeError, InferenceError
+from pipeline.request.errors import DecodeError, InferenceError
 
 Inputs = np.ndarray | dict[str, np.ndarray]
 

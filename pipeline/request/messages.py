@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pipeline.errors import DecodeError, EncodeError, RequestError
-from pipeline.hooks import Hook, make_inputs, make_prediction
-from pipeline.input_spec import Inputs, InputSpec
+from pipeline.request.errors import DecodeError, EncodeError, RequestError
+from pipeline.request.hooks import Hook, make_inputs, make_prediction
+from pipeline.request.input_spec import Inputs, InputSpec
 
 JSON_TYPE = "application/json"
 FLOAT32_TYPE = "application/x-float32"

@@ -13,17 +13,18 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks import batching, results
-from benchmarks import batching_report as report
-from benchmarks.batching import PLANS, Flags, main, measure, parse
-from benchmarks.batching_measures import Run, drive, percentile, plain_rates
-from benchmarks.batching_report import CPU_GOALS, GPU_GOALS, Measured, Row, rows, verdicts
-from benchmarks.handlers import WrongAnswerError
-from benchmarks.machine import Machine
-from benchmarks.models import Encoder, Mlp, Workload, encoder, mlp
-from benchmarks.request_sides import OURS, STOCK, RequestSide, check, request_sides
-from pipeline import registry
-from pipeline.messages import DeadLetter
+from benchmarks.batching import __main__ as batching
+from benchmarks.batching import report
+from benchmarks.batching.__main__ import PLANS, Flags, main, measure, parse
+from benchmarks.batching.measures import Run, drive, percentile, plain_rates
+from benchmarks.batching.report import CPU_GOALS, GPU_GOALS, Measured, Row, rows, verdicts
+from benchmarks.harness import results
+from benchmarks.harness.handlers import WrongAnswerError
+from benchmarks.harness.machine import Machine
+from benchmarks.harness.models import Encoder, Mlp, Workload, encoder, mlp
+from benchmarks.harness.request_sides import OURS, STOCK, RequestSide, check, request_sides
+from pipeline.process import registry
+from pipeline.request.messages import DeadLetter
 
 CPU = Machine("cpu", torch_threads=1)
 SMALL_MLP = mlp(layers=2, width=8)

@@ -19,13 +19,12 @@ from google.cloud.aiplatform_v1.types import PredictRequest, PredictResponse
 from google.protobuf import json_format
 from rich.console import Console
 
-from benchmarks import endpoint_report as report
-from benchmarks import results
-from benchmarks.endpoint import TABLES, parse
-from benchmarks.endpoint_measures import Cpu, Refusal, Throughput, cost_of_a_refusal, some_rows, throughput
-from benchmarks.endpoint_process import EndpointProcess, endpoint_server
-from benchmarks.endpoint_report import Measured, verdicts
-from benchmarks.endpoint_server import (
+from benchmarks.endpoint import report
+from benchmarks.endpoint.__main__ import TABLES, parse
+from benchmarks.endpoint.measures import Cpu, Refusal, Throughput, cost_of_a_refusal, some_rows, throughput
+from benchmarks.endpoint.process import EndpointProcess, endpoint_server
+from benchmarks.endpoint.report import Measured, verdicts
+from benchmarks.endpoint.server import (
     DEDICATED,
     LOCATION,
     PROJECT,
@@ -35,7 +34,7 @@ from benchmarks.endpoint_server import (
     FullError,
     Settings,
 )
-from benchmarks.endpoint_sides import (
+from benchmarks.endpoint.sides import (
     OURS,
     OURS_JSON,
     OURS_RAW,
@@ -45,6 +44,7 @@ from benchmarks.endpoint_sides import (
     Sides,
     WrongAnswerError,
 )
+from benchmarks.harness import results
 
 HOUR = 3600.0
 

@@ -15,11 +15,11 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.pvalue import TaggedOutput
 from rich.console import Console
 
-from benchmarks import handler, handler_sides, results
-from benchmarks import handler_report as report
-from benchmarks.beam_thread import Expanded, counted_metrics
-from benchmarks.handler import TABLES, main, parse
-from benchmarks.handler_measures import (
+from benchmarks.handler import __main__ as handler
+from benchmarks.handler import report
+from benchmarks.handler import sides as handler_sides
+from benchmarks.handler.__main__ import TABLES, main, parse
+from benchmarks.handler.measures import (
     MODEL_ALONE,
     SILENT,
     Cost,
@@ -29,8 +29,8 @@ from benchmarks.handler_measures import (
     processor_time,
     take_turns,
 )
-from benchmarks.handler_report import Measured, verdicts
-from benchmarks.handler_sides import (
+from benchmarks.handler.report import Measured, verdicts
+from benchmarks.handler.sides import (
     BUNDLE,
     OURS,
     OURS_FLOAT32,
@@ -42,10 +42,12 @@ from benchmarks.handler_sides import (
     json_messages,
     sides,
 )
-from benchmarks.handlers import WrongAnswerError, state_dict, stock_handler
-from benchmarks.machine import Machine
-from benchmarks.models import example, linear, mlp
-from pipeline import registry
+from benchmarks.harness import results
+from benchmarks.harness.beam_thread import Expanded, counted_metrics
+from benchmarks.harness.handlers import WrongAnswerError, state_dict, stock_handler
+from benchmarks.harness.machine import Machine
+from benchmarks.harness.models import example, linear, mlp
+from pipeline.process import registry
 
 CPU = Machine("cpu", torch_threads=1)
 

@@ -9,11 +9,12 @@ import pytest
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from benchmarks import hybrid_job, stock_job
-from pipeline.fusion import fused_stages
-from pipeline.inference import model
-from pipeline.input_spec import InputSpec
-from pipeline.runner import StreamingRunner
+from benchmarks.harness import stock_job
+from benchmarks.local_engine import hybrid_job
+from pipeline.engine.fusion import fused_stages
+from pipeline.engine.runner import StreamingRunner
+from pipeline.model import model
+from pipeline.request.input_spec import InputSpec
 
 RECORDS = stock_job.MODEL.with_name("records.jsonl").read_bytes().splitlines()[:3]
 ATTRIBUTES = {"request_id": "cafe0123-0", "intended_time": "1.5", "sent_time": "1.6"}

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks import report
-from benchmarks.ladder import Row, Step, is_sustained, ratios
-from benchmarks.local_engine import LADDERS, TITLES, parse
-from benchmarks.processes import Usage
+from benchmarks.harness.processes import Usage
+from benchmarks.local_engine import report
+from benchmarks.local_engine.__main__ import LADDERS, TITLES, parse
+from benchmarks.local_engine.ladder import Row, Step, is_sustained, ratios
 from loadtest.summary import Summary
 
 SUMMARY = Summary(

@@ -7,8 +7,18 @@ import orjson
 import pytest
 from rich.console import Console
 
-from benchmarks.swap import WARMUP_S, Delivery, Measured, Swap, find_swaps, measure, parse, read, show
-from benchmarks.swap_models import RECORDS, is_right, make_versions, point
+from benchmarks.swap.__main__ import (
+    WARMUP_S,
+    Delivery,
+    Measured,
+    Swap,
+    find_swaps,
+    measure,
+    parse,
+    read,
+    show,
+)
+from benchmarks.swap.models import RECORDS, is_right, make_versions, point
 
 COUNTS = {"sent": 6, "lost": 0, "dead_lettered": 0}
 

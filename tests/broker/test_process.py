@@ -12,9 +12,9 @@ from typing import Any
 import grpc
 import pytest
 
-from benchmarks.broker_processes import embedded_broker
 from broker import EmbeddedBroker, protos
 from broker.errors import NotFoundError
+from broker.testing import embedded_broker
 
 COMMAND = [sys.executable, "-m", "broker"]
 

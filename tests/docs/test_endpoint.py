@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import EndpointError
-from pipeline.flags import FLAGS
-from pipeline.inference.endpoint.replies import RefusedError, Reply, RetryError
+from pipeline.inference.endpoint.responses import RefusedError, Reply, RetryError
+from pipeline.options.flags import FLAGS
+from pipeline.request.errors import EndpointError
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/endpoint.md").read_text()

@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 from apache_beam.metrics.metricbase import Metric
 
+from launch.cloud import template as job
+from launch.rules import endpoint as endpoint_rules
+from launch.rules import job as rules
+from launch.settings import machines
+from launch.settings.table import COMMANDS, SETTINGS, parse
 from loadtest import options as loadtest
 from pipeline import metrics
-from pipeline.flags import FLAGS
-from pipeline.launch import endpoint_rules, job, machines, rules
-from pipeline.launch.settings import COMMANDS, SETTINGS, parse
-from pipeline.workers import ONE_PROCESS
+from pipeline.options.flags import FLAGS
+from pipeline.options.workers import ONE_PROCESS
 
 ROOT = Path(__file__).parents[2]
 PAGES = {

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from launch.__main__ import main
 from pipeline import metrics
-from pipeline.errors import ModelError
-from pipeline.flags import FLAGS
-from pipeline.inference import golden
-from pipeline.inference.process_model import ProcessModel
-from pipeline.input_spec import InputSpec
-from pipeline.launch.__main__ import main
-from pipeline.messages import Result, decode
+from pipeline.inference.local.process_model import ProcessModel
+from pipeline.model import golden
+from pipeline.options.flags import FLAGS
+from pipeline.request.errors import ModelError
+from pipeline.request.input_spec import InputSpec
+from pipeline.request.messages import Result, decode
 from tests.docs.test_launch_docs import ENV
 from tests.pipeline.job_settings import job_settings
 from tests.waiting import wait_until

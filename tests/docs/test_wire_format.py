@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import DecodeError
-from pipeline.flag_values import table
-from pipeline.input_spec import InputSpec
-from pipeline.messages import DeadLetter, Result, decode, encode, encode_dead_letter
+from pipeline.options.values import table
+from pipeline.request.errors import DecodeError
+from pipeline.request.input_spec import InputSpec
+from pipeline.request.messages import DeadLetter, Result, decode, encode, encode_dead_letter
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/wire-format.md").read_text()
@@ -57,7 +57,7 @@ def test_the_table_is_made_of_the_schema() -> None:
     flags = dict(re.findall(r"--(\w+)=(\S+)", command))
     columns = {column["name"]: column["type"] for column in json.loads((ROOT / flags["schema"]).read_text())}
     assert columns[flags["time_partitioning_field"]] == "TIMESTAMP"
-    # The one field that moves out of its object; tests/pipeline/test_bigquery.py has the rows themselves.
+    # The one field that moves out of its object; tests/pipeline/io/test_bigquery.py has the rows themselves.
     assert set(columns) == {*json.loads(BLOCKS["result"]), "emitted"}
     assert table(command.split()[-1]) == "my-project:predictions.results"
 

@@ -19,15 +19,16 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import HookError, ModelError
-from pipeline.flags import FLAGS
-from pipeline.hooks import load_hook
-from pipeline.inference.compute import Compute
-from pipeline.inference.model import Model, load
-from pipeline.input_spec import InputSpec
-from pipeline.launch import job, rules
-from pipeline.launch.settings import parse
-from pipeline.messages import Result, decode, encode
+from launch.cloud import template as job
+from launch.rules import job as rules
+from launch.settings.table import parse
+from pipeline.model.compute import Compute
+from pipeline.model.model import Model, load
+from pipeline.options.flags import FLAGS
+from pipeline.request.errors import HookError, ModelError
+from pipeline.request.hooks import load_hook
+from pipeline.request.input_spec import InputSpec
+from pipeline.request.messages import Result, decode, encode
 from tests.docs.test_launch_docs import ENV
 from tests.pipeline import models
 

@@ -8,8 +8,8 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score
 
 from examples.breast_cancer import train
-from pipeline.inference.model import load
-from pipeline.input_spec import InputSpec
+from pipeline.model.model import load
+from pipeline.request.input_spec import InputSpec
 
 COMMITTED = Path(train.__file__).parent
 OFFLINE_AUC = 0.954941

@@ -16,14 +16,14 @@ from google.api_core.exceptions import DeadlineExceeded
 from google.cloud import pubsub_v1
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
-from benchmarks.broker_processes import google_emulator, why_no_emulator
 from broker import EmbeddedBroker
+from broker.testing import google_emulator, why_no_emulator
 from loadtest.display import Display, Progress
-from loadtest.local import PROJECT, Topics
 from loadtest.options import RunOptions
 from loadtest.run import run
 from loadtest.summary import Summary
-from pipeline.io.clients import subscriber_channel
+from local.run import PROJECT, Topics
+from pipeline.pubsub.channels import subscriber_channel
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "breast_cancer"

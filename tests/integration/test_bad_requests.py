@@ -12,8 +12,8 @@ import torch
 from google.cloud import pubsub_v1
 from google.pubsub_v1.services.publisher import PublisherClient
 
-from loadtest.local import Topics
-from pipeline.io.clients import publisher_client
+from local.run import Topics
+from pipeline.pubsub.channels import publisher_client
 from tests.integration.conftest import Mailbox, Pipeline
 from tests.integration.models import Picky
 

@@ -18,11 +18,11 @@ from google.pubsub_v1.services.publisher import PublisherClient
 from google.pubsub_v1.types import PubsubMessage
 
 from broker import EmbeddedBroker
-from loadtest.local import Topics
 from loadtest.summary import Summary
-from pipeline.inference import model as models
-from pipeline.input_spec import InputSpec
-from pipeline.io.clients import publisher_client
+from local.run import Topics
+from pipeline.model import model as models
+from pipeline.pubsub.channels import publisher_client
+from pipeline.request.input_spec import InputSpec
 from tests.integration.conftest import MODEL, RECORDS, At, Mailbox, Pipeline
 from tests.integration.faulty_endpoint import Broken, Call, Fault, FaultyEndpoint, Refusal
 from tests.integration.google_token import TokenServer

@@ -11,9 +11,9 @@ from google.pubsub_v1.services.publisher import PublisherClient
 from google.pubsub_v1.types import PubsubMessage
 
 from broker import EmbeddedBroker
-from loadtest.local import Topics
 from loadtest.summary import Summary
-from pipeline.io.clients import publisher_client
+from local.run import Topics
+from pipeline.pubsub.channels import publisher_client
 from tests.integration.conftest import MODEL, RECORDS, At, Mailbox, Pipeline
 from tests.waiting import wait_until
 

@@ -14,8 +14,8 @@ import pytest
 from google.api_core.exceptions import BadRequest
 from google.cloud import aiplatform
 
-from pipeline.inference.model import load
-from pipeline.input_spec import InputSpec
+from pipeline.model.model import load
+from pipeline.request.input_spec import InputSpec
 from tests.integration.conftest import EXAMPLE, MODEL, RECORDS
 from tests.integration.vertex_front import DEPLOYED_MODEL_ID, EndpointFront
 from tests.serving.container import Serving

@@ -13,8 +13,8 @@ import grpc
 import pytest
 
 from broker import EmbeddedBroker
-from loadtest.children import Job
-from loadtest.local import Topics
+from local.children import Job
+from local.run import Topics
 from tests.integration.conftest import MODEL, ROOT, Mailbox
 from tests.integration.test_faults import ids, send
 from tests.waiting import wait_until
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(180)
 def local(out: Path, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k != "PUBSUB_EMULATOR_HOST"}
     return subprocess.run(
-        [sys.executable, "-m", "loadtest", "local", f"--out={out}", *arguments],
+        [sys.executable, "-m", "local", f"--out={out}", *arguments],
         cwd=cwd,
         env={**environment, "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from loadtest.container import Container
 from loadtest.run import RunError
+from local.container import Container
 from tests.integration.conftest import MODEL, RECORDS, ROOT
 from tests.integration.test_local import local
 from tests.waiting import wait_until
@@ -42,7 +42,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     def start_local(*arguments: str) -> subprocess.Popen[str]:
         environment = {k: v for k, v in os.environ.items() if k != "PUBSUB_EMULATOR_HOST"}
         process = subprocess.Popen(
-            [sys.executable, "-m", "loadtest", "local", f"--out={tmp_path / 'out'}", *arguments],
+            [sys.executable, "-m", "local", f"--out={tmp_path / 'out'}", *arguments],
             cwd=ROOT,
             env={**environment, "COLUMNS": "80"},
             stdout=subprocess.PIPE,

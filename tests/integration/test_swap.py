@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.swap import read
-from benchmarks.swap_models import Version, make_versions, point
+from benchmarks.swap.__main__ import read
+from benchmarks.swap.models import Version, make_versions, point
 from loadtest.display import Display, Progress
 from loadtest.summary import Summary
 from tests.integration.conftest import Pipeline

@@ -1,4 +1,4 @@
-"""Settings for the tests of pipeline.launch."""
+"""Settings for the tests of launch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.launch.setting import Settings
-from pipeline.launch.settings import parse
+from launch.settings.setting import Settings
+from launch.settings.table import parse
 
 ENVIRON = {
     "LAUNCH_PROJECT": "shop-project",

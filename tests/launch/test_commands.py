@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.launch.__main__ import main
+from launch.__main__ import main
 from tests.launch.conftest import ENVIRON
 
 JOB_ID = "2026-01-02_03_04_05-678"
@@ -48,6 +48,6 @@ def test_cancel_asks_first(
 
 def test_it_starts_without_beam_and_torch() -> None:
     """They take seconds to import, which `status` or `--help` would wait for."""
-    code = "import pipeline.launch.__main__, sys; print({'apache_beam', 'torch'} & set(sys.modules))"
+    code = "import launch.__main__, sys; print({'apache_beam', 'torch'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout.strip() == "set()"

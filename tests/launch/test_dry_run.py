@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.launch.__main__ import main
+from launch.__main__ import main
 from tests.launch.conftest import ENVIRON
 
 ROOT = Path(__file__).parents[2]

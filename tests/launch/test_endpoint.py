@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.launch import endpoint_commands
-from pipeline.launch.rest import OVERRIDE
-from pipeline.launch.setting import SettingsError
-from pipeline.launch.settings import parse
-from pipeline.launch.shell import CommandError, Shell
+from launch.cloud.rest import OVERRIDE
+from launch.cloud.shell import CommandError, Shell
+from launch.commands import endpoint as endpoint_commands
+from launch.settings.setting import SettingsError
+from launch.settings.table import parse
 
 WHERE = "--project=shop-project --region=us-central1"
 LOCATION = "projects/shop-project/locations/us-central1"

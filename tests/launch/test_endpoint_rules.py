@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.launch import endpoint_rules
-from pipeline.launch.setting import Settings, SettingsError
-from pipeline.launch.settings import parse
+from launch.rules import endpoint as endpoint_rules
+from launch.settings.setting import Settings, SettingsError
+from launch.settings.table import parse
 
 WHERE = ("--project=shop-project", "--region=us-central1")
 UPLOAD = (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.launch.__main__ import main
+from launch.__main__ import main
 from tests.launch.cloud import JOB_ID, PROJECT, REGION, Cloud
 from tests.launch.test_dry_run import JOB_FLAGS
 

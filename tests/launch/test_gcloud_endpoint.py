@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.launch import endpoint_commands, rest
-from pipeline.launch.__main__ import main
-from pipeline.launch.setting import SettingsError
-from pipeline.launch.settings import parse
-from pipeline.launch.shell import CommandError, Shell
+from launch.__main__ import main
+from launch.cloud import rest
+from launch.cloud.shell import CommandError, Shell
+from launch.commands import endpoint as endpoint_commands
+from launch.settings.setting import SettingsError
+from launch.settings.table import parse
 from tests.launch.cloud import PROJECT, REGION, Cloud
 
 pytestmark = pytest.mark.skipif(not shutil.which("gcloud"), reason="needs the Google Cloud CLI (gcloud)")

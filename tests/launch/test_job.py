@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.launch import gcloud, job
-from pipeline.launch.setting import Settings, SettingsError
+from launch.cloud import gcloud
+from launch.cloud import template as job
+from launch.settings.setting import Settings, SettingsError
 
 Make = Callable[..., Settings]
 

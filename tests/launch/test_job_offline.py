@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from apache_beam.portability.api import beam_runner_api_pb2
 
-from pipeline.launch.job import gcloud_flags, parameters
-from pipeline.launch.settings import parse
-from pipeline.main import main
+from launch.cloud.template import gcloud_flags, parameters
+from launch.settings.table import parse
+from pipeline.job.main import main
+from tests.pipeline.job.test_command_line import ENDPOINT, line
 from tests.pipeline.staging import Staged, offline_flags, written
-from tests.pipeline.test_options import ENDPOINT, line
 
 IMAGE = "us-central1-docker.pkg.dev/my-project/inference/worker"
 LAUNCH = (
@@ -195,7 +195,7 @@ def refuse(event, arguments):
 sys.addaudithook(refuse)
 if "--inference_mode=endpoint" in sys.argv:
     sys.modules["torch"] = None
-from pipeline.main import main
+from pipeline.job.main import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.launch import machines
-from pipeline.launch.machines import Gpu
+from launch.settings import machines
+from launch.settings.machines import Gpu
 
 
 def test_a_gpu_is_a_type_and_a_count() -> None:

@@ -15,9 +15,9 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from pipeline.flags import FLAGS, Flag
-from pipeline.launch.job import WORKER_PARAMETERS
-from pipeline.options import JobOptions
+from launch.cloud.template import WORKER_PARAMETERS
+from pipeline.job.command_line import JobOptions
+from pipeline.options.flags import FLAGS, Flag
 
 METADATA = json.loads((Path(__file__).parents[2] / "metadata.json").read_text())
 PARAMETERS: dict[str, dict[str, Any]] = {row["name"]: row for row in METADATA["parameters"]}

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.launch import rules
-from pipeline.launch.setting import Settings
+from launch.rules import job as rules
+from launch.settings.setting import Settings
 
 Make = Callable[..., Settings]
 

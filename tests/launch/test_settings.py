@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.launch.env_file import read_env_file
-from pipeline.launch.setting import Settings, SettingsError
-from pipeline.launch.settings import COMMANDS, SETTINGS, help_text, parse, settings_of
+from launch.settings.env_file import read_env_file
+from launch.settings.setting import Settings, SettingsError
+from launch.settings.table import COMMANDS, SETTINGS, help_text, parse, settings_of
 from tests.launch.conftest import ENVIRON
 
 ROOT = Path(__file__).parents[2]

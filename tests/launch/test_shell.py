@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.launch.shell import CommandError, Shell
+from launch.cloud.shell import CommandError, Shell
 
 
 def python(program: str) -> list[str]:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from launch.cloud.shell import CommandError, Shell
+from launch.commands import smoke
+from launch.settings.setting import SettingsError
+from launch.settings.table import parse
 from loadtest.options import RunOptions
-from pipeline.launch import smoke
-from pipeline.launch.setting import SettingsError
-from pipeline.launch.settings import parse
-from pipeline.launch.shell import CommandError, Shell
 from tests.launch import cloud as loopback
 
 FLAGS = (

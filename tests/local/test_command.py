@@ -1,10 +1,10 @@
-"""Refusals of `loadtest local`, before anything starts; its runs are in tests/integration."""
+"""Refusals of `launch.sh local`, before anything starts; its runs are in tests/integration."""
 
 from pathlib import Path
 
 import pytest
 
-from loadtest.local_command import local_command
+from local.command import local_command
 
 
 @pytest.mark.parametrize("mode", [["--inference_mode=local"], ["--inference_mode", "endpoint"]])

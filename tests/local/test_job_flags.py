@@ -1,6 +1,6 @@
 import pytest
 
-from loadtest.job_flags import JobFlags
+from local.job_flags import JobFlags
 
 DEFAULT = "examples/model.pt2"
 

@@ -4,8 +4,8 @@ import io
 import numpy as np
 from rich.console import Console
 
-from loadtest.side_by_side import print_side_by_side
 from loadtest.summary import Summary, summarise
+from local.side_by_side import print_side_by_side
 from tests.loadtest.test_summary import measurement
 
 NAN = np.nan

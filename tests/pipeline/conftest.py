@@ -4,8 +4,8 @@ from dataclasses import dataclass
 import pytest
 
 from broker import EmbeddedBroker
-from loadtest.local import Topics
-from pipeline import registry
+from local.run import Topics
+from pipeline.process import registry
 
 
 @dataclass

@@ -2,8 +2,8 @@
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.flags import Settings
-from pipeline.options import settings
+from pipeline.job.command_line import settings
+from pipeline.options.flags import Settings
 
 
 def job_settings(*flags: str) -> Settings:

@@ -11,8 +11,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.portability.api import beam_runner_api_pb2
 
-from pipeline import graph
-from pipeline.options import pipeline_options, problems
+from pipeline.job import graph
+from pipeline.job.command_line import pipeline_options, problems
 
 PROJECT_FLAGS = ("--project=my-project", "--region=us-central1", "--job_name=test")
 

@@ -13,13 +13,13 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.errors import RequestError
-from pipeline.hooks import Hook
-from pipeline.inference.local import LocalModelHandler
-from pipeline.inference.process_model import ProcessModel
+from pipeline.engine.runner import StreamingRunner
+from pipeline.inference.local.handler import LocalModelHandler
+from pipeline.inference.local.process_model import ProcessModel
+from pipeline.job.steps import DEAD_LETTERS, Decode, Encode
 from pipeline.metrics import NAMESPACE, _dead_letters
-from pipeline.runner import StreamingRunner
-from pipeline.steps import DEAD_LETTERS, Decode, Encode
+from pipeline.request.errors import RequestError
+from pipeline.request.hooks import Hook
 from tests.pipeline.job_settings import job_settings
 from tests.pipeline.models import Sum
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import uvicorn
 
-from pipeline.inference.model import Model
-from pipeline.input_spec import InputSpec
+from pipeline.model.model import Model
+from pipeline.request.input_spec import InputSpec
 from serving.app import MAX_BODY_BYTES, Service, make_app
 from serving.board import State
 from serving.predictor import Predictor

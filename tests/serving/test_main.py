@@ -52,7 +52,7 @@ def test_beam_is_not_imported() -> None:
     assert {"serving.app", "serving.supervisor", "serving.worker", "serving.__main__"} <= set(modules)
     code = (
         f"import {', '.join(modules)}, sys\n"
-        "assert 'pipeline.inference.model' in sys.modules\n"
+        "assert 'pipeline.model.model' in sys.modules\n"
         "assert 'apache_beam' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=Path(ROOT), check=True)

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from pipeline.input_spec import InputSpec
+from pipeline.request.input_spec import InputSpec
 from serving.options import OptionsError, parse
 
 STORAGE = {"AIP_STORAGE_URI": "gs://bucket/model"}

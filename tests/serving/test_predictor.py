@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.inference.model import Model
-from pipeline.input_spec import InputSpec
+from pipeline.model.model import Model
+from pipeline.request.input_spec import InputSpec
 from serving.predictor import Predictor
 from serving.protocol import Refusal
 from tests.pipeline.models import Linear, Named, WholeBatch

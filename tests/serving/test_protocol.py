@@ -2,7 +2,7 @@ import numpy as np
 import orjson
 import pytest
 
-from pipeline.input_spec import InputSpec
+from pipeline.request.input_spec import InputSpec
 from serving.protocol import (
     Refusal,
     check_finite,

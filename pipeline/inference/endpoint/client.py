@@ -12,21 +12,21 @@ from itertools import pairwise
 
 import aiohttp
 
-from pipeline.errors import InferenceError, TransientError
-from pipeline.inference.endpoint.address import Address
-from pipeline.inference.endpoint.bodies import Bodies, Predictions, WrongCountError, bodies
-from pipeline.inference.endpoint.calls import Calls, Patience
-from pipeline.inference.endpoint.replies import RefusedError, Reply, RetryError
+from pipeline.inference.endpoint.codec import Bodies, Predictions, WrongCountError, bodies
+from pipeline.inference.endpoint.responses import RefusedError, Reply, RetryError
+from pipeline.inference.endpoint.retrying import Calls, Patience
+from pipeline.inference.endpoint.throttle import Waiting
 from pipeline.inference.endpoint.token import TokenSource
-from pipeline.inference.endpoint.waiting import Waiting
-from pipeline.messages import DeadLetter, Request, Result
+from pipeline.options.address import Address
+from pipeline.request.errors import InferenceError, TransientError
+from pipeline.request.messages import DeadLetter, Request, Result
 
 Answer = Result | DeadLetter
 
 # How often a waiting bundle looks whether the process is to stop, and reports how long it was throttled.
 LOOK_S = 0.2
 # What calls in flight get when the process is told to stop: enough for most, and short of the forced end
-# (`pipeline.lifecycle.GRACE_S`).
+# (`pipeline.process.lifecycle.GRACE_S`).
 FINISH_WITHIN_S = 5.0
 # Shorter than our container's own, so that it is not the server who closes a connection that is just used.
 _KEEPALIVE_S = 60.0

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import orjson
 
-from pipeline.inference.endpoint.address import RAW
-from pipeline.input_spec import Inputs
-from pipeline.messages import FLOAT32_TYPE, JSON_TYPE
+from pipeline.options.address import RAW
+from pipeline.request.input_spec import Inputs
+from pipeline.request.messages import FLOAT32_TYPE, JSON_TYPE
 
 _SHAPE = re.compile(rf"{re.escape(FLOAT32_TYPE)}\s*;\s*shape=\"?([0-9]+(?:x[0-9]+)*)\"?", re.IGNORECASE)
 

@@ -9,10 +9,10 @@ from typing import Any
 from apache_beam.metrics.metric import Metrics
 from apache_beam.ml.inference.base import ModelHandler
 
-from pipeline import registry
 from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
-from pipeline.lifecycle import stop_signal
-from pipeline.messages import DeadLetter, Request, Result
+from pipeline.process import registry
+from pipeline.process.lifecycle import stop_signal
+from pipeline.request.messages import DeadLetter, Request, Result
 
 NAMESPACE = "inference"
 # The counter that Dataflow's autoscaler reads, by this name, in whole seconds: workers that wait for a full

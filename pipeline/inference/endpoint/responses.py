@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from pipeline.errors import EndpointError
 from pipeline.inference.endpoint.scale_up import NOT_READY
+from pipeline.request.errors import EndpointError
 
 # The request is to blame: sent again, it would be refused again.
 _REFUSED = frozenset({400, 413, 422})

@@ -13,14 +13,14 @@ from typing import Generic, TypeVar
 
 import aiohttp
 
-from pipeline.errors import EndpointError, TransientError
-from pipeline.inference.endpoint.address import Address
-from pipeline.inference.endpoint.bodies import BadAnswerError, WrongCountError
+from pipeline.inference.endpoint.codec import BadAnswerError, WrongCountError
 from pipeline.inference.endpoint.limit import ConcurrencyLimit
-from pipeline.inference.endpoint.replies import Reply, RetryError
+from pipeline.inference.endpoint.responses import Reply, RetryError
 from pipeline.inference.endpoint.scale_up import ScaleUp
+from pipeline.inference.endpoint.throttle import Waiting
 from pipeline.inference.endpoint.token import TokenSource
-from pipeline.inference.endpoint.waiting import Waiting
+from pipeline.options.address import Address
+from pipeline.request.errors import EndpointError, TransientError
 
 _LOGGER = logging.getLogger(__name__)
 _T = TypeVar("_T")

@@ -12,7 +12,7 @@ from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, Tra
 from google.auth.transport import Request
 from google.auth.transport.requests import Request as HttpRequest
 
-from pipeline.errors import EndpointError, TransientError
+from pipeline.request.errors import EndpointError, TransientError
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from apache_beam.ml.inference.base import ModelHandler
 
-from pipeline import metrics, registry
-from pipeline.flags import Settings
-from pipeline.inference.process_model import ProcessModel
-from pipeline.messages import DeadLetter, Request, Result
+from pipeline import metrics
+from pipeline.inference.local.process_model import ProcessModel
+from pipeline.options.flags import Settings
+from pipeline.process import registry
+from pipeline.request.messages import DeadLetter, Request, Result
 
 
 class LocalModelHandler(ModelHandler[Request, Result | DeadLetter, ProcessModel]):

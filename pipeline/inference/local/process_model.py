@@ -12,18 +12,20 @@ from typing import NoReturn
 
 import torch
 
-from pipeline import lifecycle, metrics
-from pipeline.errors import ModelError, TransientError
-from pipeline.flags import Settings
-from pipeline.inference import compute, files, golden
-from pipeline.inference import model as models
-from pipeline.inference.answer import answers
-from pipeline.inference.batcher import Batcher
-from pipeline.inference.compute import Compute
-from pipeline.inference.passes import Block, DeviceLostError, Passes, Share
-from pipeline.inference.swap import CurrentModel, ModelPointer, Refresher
-from pipeline.messages import DeadLetter, Request, Result
-from pipeline.workers import torch_threads
+from pipeline import metrics
+from pipeline.batching.batch_runner import Block, DeviceLostError, Passes, Share
+from pipeline.batching.batcher import Batcher
+from pipeline.batching.results import answers
+from pipeline.inference.local import files
+from pipeline.inference.local.swap import CurrentModel, ModelPointer, Refresher
+from pipeline.model import compute, golden
+from pipeline.model import model as models
+from pipeline.model.compute import Compute
+from pipeline.options.flags import Settings
+from pipeline.options.workers import torch_threads
+from pipeline.process import lifecycle
+from pipeline.request.errors import ModelError, TransientError
+from pipeline.request.messages import DeadLetter, Request, Result
 
 _LOGGER = logging.getLogger(__name__)
 

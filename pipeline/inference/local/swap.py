@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from pipeline import lifecycle
-from pipeline.errors import ModelError, TransientError
-from pipeline.inference import compute, files
-from pipeline.inference.model import Model
+from pipeline.inference.local import files
+from pipeline.model import compute
+from pipeline.model.model import Model
+from pipeline.process import lifecycle
+from pipeline.request.errors import ModelError, TransientError
 
 _LOGGER = logging.getLogger(__name__)
 

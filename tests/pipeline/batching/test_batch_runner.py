@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.inference.model import Model
-from pipeline.inference.outputs import Batch
-from pipeline.inference.passes import GROW_AFTER, PAUSES_S, Block, DeviceLostError, Passes, Share
-from pipeline.inference.swap import CurrentModel
-from pipeline.input_spec import Inputs, InputSpec
+from pipeline.batching.batch_runner import GROW_AFTER, PAUSES_S, Block, DeviceLostError, Passes, Share
+from pipeline.inference.local.swap import CurrentModel
+from pipeline.model.model import Model
+from pipeline.model.outputs import Batch
+from pipeline.request.input_spec import Inputs, InputSpec
 
 
 class FakeModel:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import TransientError
-from pipeline.inference.batcher import Batcher
+from pipeline.batching.batcher import Batcher
+from pipeline.request.errors import TransientError
 from tests.waiting import wait_until
 
 LONG_S = 60.0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.inference.answer import answers
-from pipeline.inference.outputs import Batch
-from pipeline.inference.passes import Pass, Share
-from pipeline.messages import DeadLetter, Request, Result, Timeline
+from pipeline.batching.batch_runner import Pass, Share
+from pipeline.batching.results import answers
+from pipeline.model.outputs import Batch
+from pipeline.request.messages import DeadLetter, Request, Result, Timeline
 
 
 def requests(count: int) -> list[Request]:

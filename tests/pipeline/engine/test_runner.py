@@ -6,8 +6,8 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 
+from pipeline.engine.runner import StreamingRunner
 from pipeline.io.source import _OneStream
-from pipeline.runner import StreamingRunner
 
 BUNDLES = 40
 

@@ -6,10 +6,10 @@ from google.cloud import pubsub_v1
 from google.pubsub_v1.services.publisher import PublisherClient
 
 from broker import EmbeddedBroker
-from loadtest.local import Topics
-from pipeline.io import leases as module
-from pipeline.io.clients import publisher_client, subscriber_channel
-from pipeline.io.leases import Leases
+from local.run import Topics
+from pipeline.io import ack_manager as module
+from pipeline.io.ack_manager import Leases
+from pipeline.pubsub.channels import publisher_client, subscriber_channel
 from tests.waiting import wait_until
 
 

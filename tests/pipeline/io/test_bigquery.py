@@ -16,12 +16,12 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.testing.util import assert_that
 
 import pipeline.io.bigquery
+from pipeline.engine.runner import StreamingRunner
 from pipeline.io.bigquery import WriteToTable, row
-from pipeline.messages import Request, Result, Timeline, encode
-from pipeline.runner import StreamingRunner
+from pipeline.request.messages import Request, Result, Timeline, encode
 from tests.integration.google_token import TokenServer
+from tests.pipeline.job.test_command_line import ENDPOINT, line
 from tests.pipeline.staging import staged
-from tests.pipeline.test_options import ENDPOINT, line
 
 TABLE = "my-project:predictions.results"
 SCHEMA = json.loads((Path(pipeline.io.bigquery.__file__).parent / "bigquery_schema.json").read_text())

@@ -4,8 +4,8 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from google.api_core import exceptions
 from google.cloud import pubsub_v1
 
-from pipeline.errors import TransientError
 from pipeline.io.sink import MAX_CALL_BYTES, MAX_CALL_MESSAGES, Publisher, _calls
+from pipeline.request.errors import TransientError
 from tests.pipeline.conftest import Pubsub
 
 

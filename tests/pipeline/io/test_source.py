@@ -6,10 +6,10 @@ from typing import Any
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from google.pubsub_v1.services.publisher import PublisherClient
 
-from pipeline import registry
-from pipeline.io.clients import publisher_client
 from pipeline.io.source import _Endless, _Pull
-from pipeline.lifecycle import stop_signal
+from pipeline.process import registry
+from pipeline.process.lifecycle import stop_signal
+from pipeline.pubsub.channels import publisher_client
 from tests.pipeline.conftest import Pubsub
 from tests.waiting import wait_until
 

@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, StandardOptions
 
-from pipeline.flags import FLAGS
-from pipeline.main import main
-from pipeline.options import JobOptions, pipeline_options, problems, runs_in_process, settings
+from pipeline.job.command_line import JobOptions, pipeline_options, problems, runs_in_process, settings
+from pipeline.job.main import main
+from pipeline.options.flags import FLAGS
 
-MODEL = str(Path(__file__).parents[2] / "examples/breast_cancer/model.pt2")
+MODEL = str(Path(__file__).parents[3] / "examples/breast_cancer/model.pt2")
 GOOD = {
     "input_subscription": "projects/my-project/subscriptions/requests",
     "output_topic": "projects/my-project/topics/results",

@@ -9,15 +9,15 @@ from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.worker.bundle_processor import DATA_OUTPUT_URN
 
-from pipeline import graph
-from pipeline.errors import HookError
-from pipeline.fusion import UnfusedGraphError, check, fused_stages
-from pipeline.io import pubsub
+from pipeline.engine.fusion import UnfusedGraphError, check, fused_stages
+from pipeline.engine.runner import StreamingRunner
+from pipeline.io import steps as pubsub
 from pipeline.io.sink import WriteToTopic
 from pipeline.io.source import ReadFromSubscription
-from pipeline.runner import StreamingRunner
+from pipeline.job import graph
+from pipeline.request.errors import HookError
+from tests.pipeline.job.test_command_line import ENDPOINT, line
 from tests.pipeline.staging import Staged, staged
-from tests.pipeline.test_options import ENDPOINT, line
 
 SUBSCRIPTION = "projects/my-project/subscriptions/requests"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.inference.compiling import Compiled, padded_size, padded_sizes
+from pipeline.model.compiling import Compiled, padded_size, padded_sizes
 from tests.pipeline.models import Branching, Layers, Linear, Named
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")

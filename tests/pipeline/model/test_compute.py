@@ -3,14 +3,8 @@ import re
 import pytest
 import torch
 
-from pipeline.errors import ModelError
-from pipeline.inference.compute import (
-    Compute,
-    is_device_lost,
-    is_out_of_memory,
-    name_of,
-    release_cached_memory,
-)
+from pipeline.model.compute import Compute, is_device_lost, is_out_of_memory, name_of, release_cached_memory
+from pipeline.request.errors import ModelError
 
 
 def accelerator_error(code: int, text: str) -> torch.AcceleratorError:

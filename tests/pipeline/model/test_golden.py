@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import ModelError
-from pipeline.inference.golden import SUFFIX, check, missing
-from pipeline.input_spec import Inputs, InputSpec
+from pipeline.model.golden import SUFFIX, check, missing
+from pipeline.request.errors import ModelError
+from pipeline.request.input_spec import Inputs, InputSpec
 
 SPEC = InputSpec.parse("3")
 

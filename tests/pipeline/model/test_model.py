@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import InferenceError, ModelError
-from pipeline.inference import model as model_module
-from pipeline.inference.compiling import Compiled, padded_sizes
-from pipeline.inference.compute import Compute
-from pipeline.inference.model import Model, load
-from pipeline.input_spec import Inputs, InputSpec
+from pipeline.model import model as model_module
+from pipeline.model.compiling import Compiled, padded_sizes
+from pipeline.model.compute import Compute
+from pipeline.model.model import Model, load
+from pipeline.request.errors import InferenceError, ModelError
+from pipeline.request.input_spec import Inputs, InputSpec
+from tests.pipeline.model.test_compiling import Counting, needs_compiler
+from tests.pipeline.model.test_model_files import export, state, trace
 from tests.pipeline.models import Branching, Fp32Only, Layers, Linear, Named, Squares, Squeezing, Sum
-from tests.pipeline.test_compiling import Counting, needs_compiler
-from tests.pipeline.test_model_files import export, state, trace
 
 SPEC = InputSpec.parse("3")
 SUM = "tests.pipeline.models:Sum"

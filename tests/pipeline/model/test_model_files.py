@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.errors import ModelError
-from pipeline.inference import model_files
-from pipeline.input_spec import InputSpec
+from pipeline.model import model_files
+from pipeline.request.errors import ModelError
+from pipeline.request.input_spec import InputSpec
 from tests.pipeline.models import Layers, Linear, Sum
 
 SPEC = InputSpec.parse("3")

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import InferenceError
-from pipeline.inference.outputs import Batch, Outputs, columns
+from pipeline.model.outputs import Batch, Outputs, columns
+from pipeline.request.errors import InferenceError
 
 
 class Answer(NamedTuple):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.inference.staging import CudaStaging, HostStaging, make_staging
-from pipeline.input_spec import Inputs, InputSpec
+from pipeline.model.staging import CudaStaging, HostStaging, make_staging
+from pipeline.request.input_spec import Inputs, InputSpec
 
 ONE = InputSpec.parse("2x3")
 TWO = InputSpec.parse("ids:int64:2,scale:float32:1")

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.inference.endpoint.address import Address, address, parse_endpoint, parse_url
+from pipeline.options.address import Address, address, parse_endpoint, parse_url
 
 NAME = "projects/my-project/locations/us-central1/endpoints/123"
 DEDICATED = "https://123.us-central1-456.prediction.vertexai.goog"

@@ -7,9 +7,9 @@ import os
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.options import settings
-from pipeline.workers import torch_threads
-from tests.pipeline.test_options import line
+from pipeline.job.command_line import settings
+from pipeline.options.workers import torch_threads
+from tests.pipeline.job.test_command_line import line
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.lifecycle import StopSignal, stop_signal
+from pipeline.process.lifecycle import StopSignal, stop_signal
 from tests.waiting import wait_until
 
 
@@ -53,7 +53,7 @@ def ended(script: str) -> subprocess.CompletedProcess[str]:
     """A process of its own, as these end it."""
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         timeout=120,
@@ -66,8 +66,8 @@ def test_a_thread_inside_torch_does_not_abort_the_process(code: int) -> None:
     """Python ends such a thread at its next return from torch, by an exception that C++ does not expect."""
     process = ended(f"""
         import threading, torch
-        from pipeline.inference.batcher import Batcher
-        from pipeline.lifecycle import leave
+        from pipeline.batching.batcher import Batcher
+        from pipeline.process.lifecycle import leave
 
         busy = threading.Event()
         def run(items):
@@ -88,7 +88,7 @@ def test_a_thread_inside_torch_does_not_abort_the_process(code: int) -> None:
 def test_without_one_it_ends_as_python_does() -> None:
     process = ended("""
         import atexit
-        from pipeline.lifecycle import leave
+        from pipeline.process.lifecycle import leave
         atexit.register(print, "at exit")
         leave(3)
     """)
@@ -98,7 +98,7 @@ def test_without_one_it_ends_as_python_does() -> None:
 def test_whoever_ends_the_process_second_cuts_nothing_off() -> None:
     process = ended("""
         import threading
-        from pipeline import lifecycle, registry
+        from pipeline.process import lifecycle, registry
 
         begun, second = threading.Event(), threading.Event()
         class Subscription:

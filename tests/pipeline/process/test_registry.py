@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline import registry
+from pipeline.process import registry
 
 
 class Thing:

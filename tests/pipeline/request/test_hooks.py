@@ -13,11 +13,11 @@ from apache_beam.internal import pickler
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.pvalue import TaggedOutput
 
-from pipeline.errors import DecodeError, EncodeError, HookError
-from pipeline.hooks import Hook, load_hook
-from pipeline.input_spec import InputSpec
-from pipeline.messages import Request, Result, Timeline, decode, encode
-from pipeline.steps import Decode, Encode
+from pipeline.job.steps import Decode, Encode
+from pipeline.request.errors import DecodeError, EncodeError, HookError
+from pipeline.request.hooks import Hook, load_hook
+from pipeline.request.input_spec import InputSpec
+from pipeline.request.messages import Request, Result, Timeline, decode, encode
 
 SPEC = InputSpec.parse("ids:int64:2")
 SINGLE = InputSpec.parse("2")

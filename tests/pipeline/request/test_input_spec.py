@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import DecodeError, InferenceError
-from pipeline.input_spec import InputSpec
+from pipeline.request.errors import DecodeError, InferenceError
+from pipeline.request.input_spec import InputSpec
 
 
 class TestParse:

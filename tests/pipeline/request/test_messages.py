@@ -9,9 +9,9 @@ from google.pubsub_v1 import types
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import DecodeError, EncodeError
-from pipeline.input_spec import InputSpec
-from pipeline.messages import (
+from pipeline.request.errors import DecodeError, EncodeError
+from pipeline.request.input_spec import InputSpec
+from pipeline.request.messages import (
     _CALL_OVERHEAD_BYTES,
     MAX_MESSAGE_BYTES,
     DeadLetter,

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.pipeline.endpoint.server import ScriptedEndpoint
+from tests.pipeline.inference.endpoint.server import ScriptedEndpoint
 
 
 @pytest.fixture

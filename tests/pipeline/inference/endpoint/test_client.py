@@ -10,14 +10,14 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.errors import EndpointError, TransientError
 from pipeline.inference.endpoint import client as client_module
-from pipeline.inference.endpoint.address import Address
-from pipeline.inference.endpoint.calls import Patience
 from pipeline.inference.endpoint.client import Answer, EndpointClient, EndpointConfig
-from pipeline.input_spec import InputSpec
-from pipeline.messages import DeadLetter, Request, Result, decode
-from tests.pipeline.endpoint.server import READY_SOON, ScriptedEndpoint
+from pipeline.inference.endpoint.retrying import Patience
+from pipeline.options.address import Address
+from pipeline.request.errors import EndpointError, TransientError
+from pipeline.request.input_spec import InputSpec
+from pipeline.request.messages import DeadLetter, Request, Result, decode
+from tests.pipeline.inference.endpoint.server import READY_SOON, ScriptedEndpoint
 from tests.waiting import wait_until
 
 THREE = InputSpec.parse("3")

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.inference.endpoint.bodies import BadAnswerError, WrongCountError, bodies
+from pipeline.inference.endpoint.codec import BadAnswerError, WrongCountError, bodies
 
 JSON = bodies("predict")
 RAW = bodies("raw")

@@ -12,17 +12,17 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from pipeline import graph
-from pipeline.inference.endpoint.address import Address
 from pipeline.inference.endpoint.client import EndpointConfig
 from pipeline.inference.endpoint.handler import NAMESPACE, THROTTLED, EndpointModelHandler
-from pipeline.inference.handler import make_handler
-from pipeline.inference.local import LocalModelHandler
-from pipeline.messages import Result
-from pipeline.options import settings
-from tests.pipeline.endpoint.server import ScriptedEndpoint
-from tests.pipeline.endpoint.test_client import PATIENT, assert_right, requests
-from tests.pipeline.test_options import DATAFLOW, ENDPOINT, line
+from pipeline.inference.local.handler import LocalModelHandler
+from pipeline.job import graph
+from pipeline.job.command_line import settings
+from pipeline.job.handler import make_handler
+from pipeline.options.address import Address
+from pipeline.request.messages import Result
+from tests.pipeline.inference.endpoint.server import ScriptedEndpoint
+from tests.pipeline.inference.endpoint.test_client import PATIENT, assert_right, requests
+from tests.pipeline.job.test_command_line import DATAFLOW, ENDPOINT, line
 
 
 def config(endpoint: ScriptedEndpoint) -> EndpointConfig:

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from pipeline.errors import EndpointError
-from pipeline.inference.endpoint.replies import RefusedError, Reply, RetryError
+from pipeline.inference.endpoint.responses import RefusedError, Reply, RetryError
+from pipeline.request.errors import EndpointError
 
 URL = "http://127.0.0.1:8080/predict"
 

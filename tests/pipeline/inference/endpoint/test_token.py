@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from google.oauth2.service_account import Credentials
 
-from pipeline.errors import EndpointError, TransientError
-from pipeline.inference.endpoint.address import Address
-from pipeline.inference.endpoint.calls import Patience
 from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
+from pipeline.inference.endpoint.retrying import Patience
 from pipeline.inference.endpoint.token import SCOPE, TokenSource
+from pipeline.options.address import Address
+from pipeline.request.errors import EndpointError, TransientError
 from tests.integration.google_token import TokenServer
-from tests.pipeline.endpoint.server import ScriptedEndpoint
-from tests.pipeline.endpoint.test_client import PATIENT, assert_right, predict, requests
+from tests.pipeline.inference.endpoint.server import ScriptedEndpoint
+from tests.pipeline.inference.endpoint.test_client import PATIENT, assert_right, predict, requests
 from tests.waiting import wait_until
 
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from apache_beam.internal.gcp import auth
 
-from pipeline.inference.files import fetch, is_local, read_small
+from pipeline.inference.local.files import fetch, is_local, read_small
 from tests.pipeline.memory_files import OBJECTS
 
 

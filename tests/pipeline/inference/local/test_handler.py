@@ -15,10 +15,10 @@ from apache_beam.ml.inference.base import RunInference, _RunInferenceDoFn
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that
 
-from pipeline.inference import model as models
-from pipeline.inference.local import LocalModelHandler
-from pipeline.messages import Request, Result, Timeline
-from pipeline.runner import StreamingRunner
+from pipeline.engine.runner import StreamingRunner
+from pipeline.inference.local.handler import LocalModelHandler
+from pipeline.model import model as models
+from pipeline.request.messages import Request, Result, Timeline
 from tests.pipeline.job_settings import job_settings
 from tests.pipeline.models import Sum
 

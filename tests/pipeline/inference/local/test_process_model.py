@@ -16,15 +16,15 @@ import orjson
 import pytest
 import torch
 
-from pipeline.errors import ModelError, TransientError
-from pipeline.inference.process_model import ProcessModel
-from pipeline.messages import DeadLetter, Request, Result, Timeline
+from pipeline.inference.local.process_model import ProcessModel
+from pipeline.request.errors import ModelError, TransientError
+from pipeline.request.messages import DeadLetter, Request, Result, Timeline
 from tests.pipeline.job_settings import job_settings
 from tests.pipeline.memory_files import OBJECTS
 from tests.pipeline.models import Linear, Sum
 from tests.waiting import wait_until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 SUM = "--model_class=tests.pipeline.models:Sum"
 
 
@@ -244,11 +244,11 @@ def test_a_lost_device_ends_the_process(tmp_path: Path) -> None:
     torch.save(Sum().state_dict(), tmp_path / "m.pt")
     script = textwrap.dedent(f"""
         import threading, torch
-        from pipeline import registry
-        from pipeline.errors import TransientError
-        from pipeline.inference.local import LocalModelHandler
+        from pipeline.process import registry
+        from pipeline.request.errors import TransientError
+        from pipeline.inference.local.handler import LocalModelHandler
         from tests.pipeline.job_settings import job_settings
-        from tests.pipeline.test_process_model import requests
+        from tests.pipeline.inference.local.test_process_model import requests
         import tests.pipeline.models as models
 
         class Subscription:

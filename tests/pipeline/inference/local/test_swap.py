@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import ModelError
-from pipeline.inference import compute, files, golden
-from pipeline.inference import model as models
-from pipeline.inference.model import Model
-from pipeline.inference.swap import CurrentModel, ModelPointer, Refresher
-from pipeline.input_spec import InputSpec
+from pipeline.inference.local import files
+from pipeline.inference.local.swap import CurrentModel, ModelPointer, Refresher
+from pipeline.model import compute, golden
+from pipeline.model import model as models
+from pipeline.model.model import Model
+from pipeline.request.errors import ModelError
+from pipeline.request.input_spec import InputSpec
 from tests.pipeline.memory_files import OBJECTS
 from tests.pipeline.models import Linear, Sum
 from tests.waiting import wait_until
@@ -349,10 +350,10 @@ class TestRefresher:
         ]
 
     def test_a_load_rests_and_nothing_else_does(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("pipeline.inference.swap._WORK_S", 0.0)
+        monkeypatch.setattr("pipeline.inference.local.swap._WORK_S", 0.0)
         rests: list[tuple[str, float]] = []
         monkeypatch.setattr(
-            "pipeline.inference.swap.time.sleep",
+            "pipeline.inference.local.swap.time.sleep",
             lambda seconds: rests.append((threading.current_thread().name, seconds)),
         )
 
@@ -388,7 +389,7 @@ class TestClose:
     def test_during_a_load(
         self, bench: Bench, fails: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr("pipeline.inference.swap._JOIN_S", 0.01)
+        monkeypatch.setattr("pipeline.inference.local.swap._JOIN_S", 0.01)
         goes_on = threading.Event()
 
         def slow() -> Stub:
