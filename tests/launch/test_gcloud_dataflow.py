@@ -127,7 +127,8 @@ def test_launch_sh_goes_all_the_way(cloud: Cloud, tmp_path: Path) -> None:
     for name in ("launch.sh", "requirements-cpu.txt"):
         shutil.copy(ROOT / name, checkout)
     shutil.copy(ROOT / "requirements-cpu.txt", venv / ".installed-cpu")
-    (checkout / "pipeline").symlink_to(ROOT / "pipeline")
+    for package in ("launch", "pipeline"):
+        (checkout / package).symlink_to(ROOT / package)
     for thing in Path(sys.prefix).iterdir():
         if not thing.name.startswith("."):
             (venv / thing.name).symlink_to(thing)
