@@ -34,8 +34,11 @@ setup(
         "dev": [
             *SERVING,
             "hypothesis",
+            "import-linter",
             "mypy",
+            "pre-commit",
             "pytest",
+            "pytest-cov",
             "pytest-timeout",
             "pytest-xdist",
             "rich>=14",
