@@ -1,5 +1,5 @@
 from pipeline.job.main import main
-from pipeline.process.lifecycle import leave
+from pipeline.process.exit import leave
 
 if __name__ == "__main__":
     leave(main())

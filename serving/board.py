@@ -19,7 +19,7 @@ class State(IntEnum):
     DRAINING = 2  # it was asked to end
 
 
-class Board:
+class Scoreboard:
     """The container's state, written by the supervisor; and how many connections each worker has closed.
 
     Every cell has one writer, and cells are whole words of memory, so no lock is needed. Memory rather than
@@ -31,7 +31,7 @@ class Board:
         self._memory = mmap.mmap(fd, 0)
 
     @classmethod
-    def create(cls, workers: int) -> tuple[Board, int]:
+    def create(cls, workers: int) -> tuple[Scoreboard, int]:
         """A new board, and the file descriptor by which workers that inherit it map it."""
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())

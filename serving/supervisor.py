@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from serving.board import Board, State
+from serving.board import Scoreboard, State
 from serving.messages import FINISH_WITHIN_S, Begin, Failed, Load, Ready, Up
 from serving.options import Options
 from serving.storage import StorageError, fetch
@@ -59,7 +59,7 @@ class Supervisor:
         self._options = options
         self._listener = listener
         self._folder = folder
-        self._board, self._board_fd = Board.create(options.workers)
+        self._board, self._board_fd = Scoreboard.create(options.workers)
         self._workers: dict[int, _Worker] = {}
         self._model_file: Path | None = None
         self._announced = False

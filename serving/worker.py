@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from serving.app import Service, make_app
-from serving.board import Board
+from serving.board import Scoreboard
 from serving.log import configure_logging
 from serving.messages import FINISH_WITHIN_S, Begin, Failed, Load, Ready, Up
 from serving.options import Options
@@ -33,7 +33,7 @@ _KEEP_ALIVE_S = 620
 class _Connection(H11Protocol):
     """uvicorn's HTTP/1.1, counting on the board when it is over."""
 
-    def __init__(self, config: uvicorn.Config, state: ServerState, board: Board, number: int) -> None:
+    def __init__(self, config: uvicorn.Config, state: ServerState, board: Scoreboard, number: int) -> None:
         super().__init__(config, state, {})
         self._board = board
         self._number = number
@@ -52,7 +52,7 @@ class _Worker:
         board: shared with all processes.
     """
 
-    def __init__(self, control: Connection, connections: socket.socket, board: Board) -> None:
+    def __init__(self, control: Connection, connections: socket.socket, board: Scoreboard) -> None:
         begin = control.recv()
         assert isinstance(begin, Begin)
         self._options: Options = begin.options
@@ -155,7 +155,7 @@ def main(arguments: list[str]) -> None:
     """Runs a worker on three inherited file descriptors: control, connections, board."""
     control, connections, board = map(int, arguments)
     configure_logging(logging.INFO)
-    worker = _Worker(Connection(control), socket.socket(fileno=connections), Board(board))
+    worker = _Worker(Connection(control), socket.socket(fileno=connections), Scoreboard(board))
     asyncio.run(worker.run())
 
 

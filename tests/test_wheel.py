@@ -50,7 +50,7 @@ def test_it_holds_the_job_and_nothing_else(wheel: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert shipped == wanted
-    assert {"pipeline/io/bigquery_schema.json", "pipeline/options/flags.py"} <= shipped
+    assert {"pipeline/io/bigquery_schema.json", "pipeline/options/job_options.py"} <= shipped
 
 
 def test_it_runs_where_nothing_else_of_ours_is(wheel: Path, tmp_path: Path) -> None:

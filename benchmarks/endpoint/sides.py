@@ -28,7 +28,7 @@ from benchmarks.endpoint.process import EndpointProcess
 from benchmarks.endpoint.server import DEDICATED, LOCATION, PROJECT, SHARED
 from pipeline.inference.endpoint.client import EndpointConfig
 from pipeline.inference.endpoint.handler import EndpointModelHandler
-from pipeline.inference.endpoint.retrying import Patience
+from pipeline.inference.endpoint.retrying import RetryPolicy
 from pipeline.options.address import PREDICT, RAW, Address
 from pipeline.process import registry
 from pipeline.request.messages import Request, Result, Timeline
@@ -41,7 +41,7 @@ STOCK = (STOCK_SHARED, STOCK_DEDICATED)
 OURS = (OURS_JSON, OURS_RAW)
 
 _MAX_CONCURRENCY = 32  # the default of --endpoint_max_concurrency
-_PATIENCE = Patience(timeout_s=30.0, deadline_s=120.0, scale_up_wait_s=600.0)  # the job's defaults
+_PATIENCE = RetryPolicy(timeout_s=30.0, deadline_s=120.0, scale_up_wait_s=600.0)  # the job's defaults
 
 
 class WrongAnswerError(Exception):

@@ -17,7 +17,7 @@ from torch import nn
 
 from benchmarks.harness.machine import Machine
 from benchmarks.harness.models import Workload
-from pipeline.job.command_line import settings
+from pipeline.job.command_line import job_options
 from pipeline.job.handler import make_handler
 
 
@@ -68,7 +68,7 @@ def our_handler(workload: Workload, weights: Path, machine: Machine) -> ModelHan
             f"--torch_threads={machine.torch_threads}",
         ]
     )
-    return make_handler(settings(options), options)
+    return make_handler(job_options(options), options)
 
 
 def _half(model_class: type[nn.Module], **params: Any) -> nn.Module:

@@ -18,7 +18,7 @@ from pipeline.engine.runner import StreamingRunner
 from pipeline.io.sink import WriteToTopic
 from pipeline.io.source import ReadFromSubscription
 from pipeline.process import registry
-from pipeline.process.lifecycle import stop_signal
+from pipeline.process.stop import stop_signal
 
 PUBLISH_DEADLINE_S = 60.0
 

@@ -15,7 +15,7 @@ import orjson
 from apache_beam.ml.inference.base import ModelHandler
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.job.command_line import settings
+from pipeline.job.command_line import job_options
 from pipeline.job.handler import make_handler
 from pipeline.request.input_spec import Inputs
 from pipeline.request.messages import Request, Result, Timeline
@@ -25,7 +25,7 @@ READY = "ready"
 
 def main(flags: list[str]) -> int:
     options = PipelineOptions(flags)
-    job = settings(options)
+    job = job_options(options)
     handler = make_handler(job, options)
     model = handler.load_model()
     (tensor,) = job.input_shape.tensors

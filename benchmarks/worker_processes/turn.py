@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 
 from benchmarks.worker_processes.process import READY
-from pipeline.options.flags import PER_CPU, SINGLE
+from pipeline.options.job_options import PER_CPU, SINGLE
 
 ROOT = Path(__file__).parents[2]
 # For all that a process does besides being measured: imports and loading, on a busy machine.

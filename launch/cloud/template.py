@@ -11,7 +11,7 @@ from launch.settings.command_line import LIST_OPTIONS
 from launch.settings.machines import default_machine
 from launch.settings.setting import Settings
 from launch.settings.table import MPS, SINGLE_PROCESS
-from pipeline.options.flags import LOCAL, SINGLE
+from pipeline.options.job_options import LOCAL, SINGLE
 
 # https://cloud.google.com/dataflow/docs/gpu/use-gpus: "increase the boot disk size to 50 gigabytes or more".
 GPU_DISK_GB = 50

@@ -16,7 +16,7 @@ from launch.rules.rule import LAUNCHES, Rule
 from launch.settings import machines
 from launch.settings.setting import Settings
 from launch.settings.table import NO_SHARING
-from pipeline.options.flags import ENDPOINT, LOCAL
+from pipeline.options.job_options import ENDPOINT, LOCAL
 
 MOST_WORKERS = 1_000
 # Of a streaming job with Streaming Engine that is given no maximum.

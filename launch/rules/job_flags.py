@@ -14,7 +14,7 @@ from launch.rules.rule import LAUNCHES, Rule
 from launch.settings.command_line import LIST_OPTIONS
 from launch.settings.setting import Settings
 from launch.settings.table import MPS, SINGLE_PROCESS
-from pipeline.options.flags import FLAGS, LOCAL, PER_CPU, SINGLE
+from pipeline.options.job_options import FLAGS, LOCAL, PER_CPU, SINGLE
 from pipeline.options.workers import ONE_PROCESS, PROCESS_PER_CPU
 
 # Flags that the launch sets itself, by the setting that they come from.

@@ -12,7 +12,7 @@ from launch.settings.endpoint import ENDPOINT_SETTINGS
 from launch.settings.env_file import read_env_file
 from launch.settings.machines import parse_gpu
 from launch.settings.setting import Command, Setting, Settings, SettingsError
-from pipeline.options.flags import ENDPOINT, LOCAL
+from pipeline.options.job_options import ENDPOINT, LOCAL
 from pipeline.options.values import integer, one_of
 
 MPS = "mps"

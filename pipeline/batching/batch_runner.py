@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.inference.local.swap import CurrentModel
 from pipeline.model import compute
+from pipeline.model.active_model import ActiveModel
 from pipeline.model.model import Model
-from pipeline.model.outputs import Batch
+from pipeline.model.outputs import OutputRows
 from pipeline.request.input_spec import Inputs
 
 _LOGGER = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class DeviceLostError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class BundleInputs:
     """The requests of one bundle: their inputs, as `InputSpec.stack` makes them."""
 
     inputs: Inputs
@@ -36,7 +36,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class ForwardPass:
     """Rows `first` to `stop` of a batch, which a model was called with together."""
 
     first: int
@@ -44,16 +44,16 @@ class Pass:
     model_id: str
     start: float  # epoch seconds, as `end`
     end: float
-    batch: Batch | None  # what it returned: row `first` is its row 0
+    batch: OutputRows | None  # what it returned: row `first` is its row 0
     failure: Exception | None  # or why it failed with these; they are one row then
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class BatchSlice:
     """What a block gets back: its rows begin at `offset` in the batch that these passes are of."""
 
     offset: int
-    passes: list[Pass]
+    passes: list[ForwardPass]
     batched: float  # epoch seconds
 
 
@@ -65,7 +65,7 @@ class _Limit:
     batches: int = 0
 
 
-class Passes:
+class BatchRunner:
     """Runs blocks as one batch through the model of the moment.
 
     A batch that fails is halved until the offender stands alone, and so is one for which memory is too small;
@@ -74,28 +74,28 @@ class Passes:
 
     def __init__(
         self,
-        current: CurrentModel,
+        active: ActiveModel,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._current = current
+        self._active = active
         self._clock = clock
         self._sleep = sleep
         self._limits: dict[str, _Limit] = {}  # by model_id
 
-    def __call__(self, blocks: list[Block]) -> list[Share]:
+    def __call__(self, blocks: list[BundleInputs]) -> list[BatchSlice]:
         """One share for each block, in the same order.
 
         Raises:
             DeviceLostError: the device failed so that nothing can be computed on it any more.
         """
         # Looked at once: a model is swapped between two batches, never within one.
-        model = self._current.model
+        model = self._active.model
         batched = self._clock()
         inputs = [block.inputs for block in blocks]
         rows = sum(block.rows for block in blocks)
         most = self._most_rows(model)
-        passes: list[Pass] = []
+        passes: list[ForwardPass] = []
         if most is None or rows <= most:
             self._run(model, inputs, 0, rows, passes)
         else:
@@ -105,7 +105,7 @@ class Passes:
                 self._run(model, [_rows(joined, first, stop)], first, stop, passes)
         shares, offset = [], 0
         for block in blocks:
-            shares.append(Share(offset, passes, batched))
+            shares.append(BatchSlice(offset, passes, batched))
             offset += block.rows
         return shares
 
@@ -115,7 +115,7 @@ class Passes:
         inputs: list[Inputs],
         first: int,
         stop: int,
-        passes: list[Pass],
+        passes: list[ForwardPass],
         pauses: tuple[float, ...] = PAUSES_S,
     ) -> None:
         start = self._clock()
@@ -125,7 +125,7 @@ class Passes:
             # Its frames hold the tensors that memory may have run out over.
             failure = error.with_traceback(None)
         else:
-            passes.append(Pass(first, stop, model.model_id, start, self._clock(), batch, None))
+            passes.append(ForwardPass(first, stop, model.model_id, start, self._clock(), batch, None))
             return
         half = (stop - first) // 2
         if compute.is_device_lost(failure) or (half == 0 and compute.is_device_gone()):
@@ -133,19 +133,19 @@ class Passes:
         if compute.is_out_of_memory(failure):
             failure.__context__ = None
             compute.release_cached_memory()
-            if self._current.waited_for_candidate():
+            if self._active.waited_for_candidate():
                 # Memory held two models: that passes, and says nothing about what fits beside one.
-                self._run(self._current.model, inputs, first, stop, passes)
+                self._run(self._active.model, inputs, first, stop, passes)
                 return
             if half == 0 and pauses:
                 # Others that use the device may give some back; one request is not to blame for them.
                 self._sleep(pauses[0])
-                self._run(self._current.model, inputs, first, stop, passes, pauses[1:])
+                self._run(self._active.model, inputs, first, stop, passes, pauses[1:])
                 return
             if half:
                 self._remember(model, half, stop - first, failure)
         if half == 0:
-            passes.append(Pass(first, stop, model.model_id, start, self._clock(), None, failure))
+            passes.append(ForwardPass(first, stop, model.model_id, start, self._clock(), None, failure))
             return
         # Halve until the offender stands alone: about 2·log2(n) extra calls for one bad request.
         joined = _join(inputs)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from pipeline.process import lifecycle
+from pipeline.process.exit import ComputeThread
 from pipeline.request.errors import TransientError
 
 Item = TypeVar("Item")
@@ -32,12 +32,13 @@ class Batcher(Generic[Item, Answer]):
         max_batch_size: int,
         max_wait_s: float,
         timeout_s: float,
-        lanes: int = 1,
+        concurrent_batches: int = 1,
         prepare_thread: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Args:
-            run: one answer for each item, in the same order. Called by several threads with `lanes` above 1.
+            run: one answer for each item, in the same order. Several threads call it where
+                `concurrent_batches` is above 1.
             max_batch_size: the most that the sizes of a batch's items add up to; a larger one is run alone.
             max_wait_s: longest wait for company, from the moment that a lane is free and an item is there.
             timeout_s: longest call of `run`.
@@ -48,7 +49,7 @@ class Batcher(Generic[Item, Answer]):
         self._max_batch_size = max_batch_size
         self._max_wait_s = max_wait_s
         self._timeout_s = timeout_s
-        self._lanes = lanes
+        self._concurrent_batches = concurrent_batches
         self._prepare_thread = prepare_thread
         self._changed = threading.Condition()
         # All of these are guarded by it.
@@ -59,7 +60,7 @@ class Batcher(Generic[Item, Answer]):
         self._freed_at = 0.0
         self._closed = False
         self._threads: list[threading.Thread] = []
-        for _ in range(lanes):
+        for _ in range(concurrent_batches):
             self._start_lane()
 
     def submit(self, item: Item, size: int = 1) -> Answer:
@@ -116,7 +117,7 @@ class Batcher(Generic[Item, Answer]):
                 patience = max(patience, 0.001)
 
     def _start_lane(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"{lifecycle.COMPUTES}batcher", daemon=True)
+        thread = ComputeThread(self._work, "batcher")
         self._threads = [thread, *(other for other in self._threads if other.is_alive())]
         thread.start()
 
@@ -153,7 +154,7 @@ class Batcher(Generic[Item, Answer]):
                 return None
             # Several lanes share the work evenly: one that took all would leave the others without.
             known = len(self._queue) + self._away + sum(len(batch.submissions) for batch in self._running)
-            share = -(-known // self._lanes)
+            share = -(-known // self._concurrent_batches)
             batch: _Batch[Item, Answer] = _Batch(time.monotonic())
             size = 0
             while self._queue and len(batch.submissions) < share:

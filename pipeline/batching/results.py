@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.batching.batch_runner import Pass, Share
+from pipeline.batching.batch_runner import BatchSlice, ForwardPass
 from pipeline.request.errors import InferenceError
 from pipeline.request.messages import DeadLetter, Request, Result
 
 
-def answers(requests: Sequence[Request], share: Share, *, allow_nan: bool) -> list[Result | DeadLetter]:
+def answers(requests: Sequence[Request], share: BatchSlice, *, allow_nan: bool) -> list[Result | DeadLetter]:
     """One answer for each request of a block, in the same order.
 
     A request that the model failed on alone, or whose output holds NaN or infinity unless that is allowed, is
@@ -25,7 +25,7 @@ def answers(requests: Sequence[Request], share: Share, *, allow_nan: bool) -> li
 
 
 def _of_pass(
-    requests: Sequence[Request], row: int, each: Pass, share: Share, allow_nan: bool
+    requests: Sequence[Request], row: int, each: ForwardPass, share: BatchSlice, allow_nan: bool
 ) -> Iterator[Result | DeadLetter]:
     """`row`: the first request's, in the pass."""
     if each.batch is None:

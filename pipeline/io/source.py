@@ -22,7 +22,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 
 from pipeline.io.subscriber import Subscriber
 from pipeline.process import registry
-from pipeline.process.lifecycle import stop_signal
+from pipeline.process.stop import stop_signal
 
 # Large enough that a bundle's fixed cost (about 2 ms) is spread thin, small enough to keep latency low.
 MAX_BUNDLE_MESSAGES = 500

@@ -5,18 +5,18 @@ from apache_beam.io.gcp.pubsub import ReadFromPubSub, WriteToPubSub
 
 from pipeline.io.sink import WriteToTopic
 from pipeline.io.source import ReadFromSubscription
-from pipeline.options.flags import Settings
+from pipeline.options.job_options import JobOptions
 
 
-def read(settings: Settings, in_process: bool) -> beam.PTransform:
+def read(job: JobOptions, in_process: bool) -> beam.PTransform:
     """PubsubMessages from the input subscription."""
     if in_process:
-        return ReadFromSubscription(settings.input_subscription)
-    return ReadFromPubSub(subscription=settings.input_subscription, with_attributes=True)
+        return ReadFromSubscription(job.input_subscription)
+    return ReadFromPubSub(subscription=job.input_subscription, with_attributes=True)
 
 
-def write(settings: Settings, topic: str, in_process: bool) -> beam.PTransform:
+def write(job: JobOptions, topic: str, in_process: bool) -> beam.PTransform:
     """PubsubMessages to a topic."""
     if in_process:
-        return WriteToTopic(topic, settings.publish_deadline_s)
+        return WriteToTopic(topic, job.publish_deadline_s)
     return WriteToPubSub(topic, with_attributes=True)

@@ -5,23 +5,20 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, StandardOptions
 
+from pipeline.engine.choice import IN_PROCESS_RUNNERS, runner_name
 from pipeline.options.address import RAW, address
-from pipeline.options.flags import ENDPOINT, FLAGS, LOCAL, SINGLE, Settings
+from pipeline.options.job_options import ENDPOINT, FLAGS, LOCAL, SINGLE, JobOptions
 from pipeline.options.workers import ONE_PROCESS, PROCESS_PER_CPU
 
 _LOGGER = logging.getLogger(__name__)
 
-# Names that mean Beam's in-process engine. Plain DirectRunner would first try to download Prism.
-IN_PROCESS_RUNNERS = ("DirectRunner", "SwitchingDirectRunner", "FnApiRunner")
 
-
-class JobOptions(PipelineOptions):
+class BeamFlags(PipelineOptions):
     """The job's flags as Beam options."""
 
     @classmethod
@@ -47,10 +44,10 @@ def parser() -> argparse.ArgumentParser:
     """All flags: the job's and Beam's."""
     result = _Parser("python -m pipeline", allow_abbrev=False, conflict_handler="resolve", add_help=False)
     group = result.add_argument_group("the job")
-    JobOptions._add_argparse_args(group)  # type: ignore[arg-type]
+    BeamFlags._add_argparse_args(group)  # type: ignore[arg-type]
     beam = result.add_argument_group("Apache Beam")
     for cls in PipelineOptions.__subclasses__():
-        if cls is not JobOptions:
+        if cls is not BeamFlags:
             cls._add_argparse_args(beam)
     return result
 
@@ -100,33 +97,23 @@ def pipeline_options(argv: Sequence[str]) -> PipelineOptions:
     """Beam's options of a command line that has no `problems()`, and what the job's own flags add to them."""
     options = PipelineOptions(argv)
     options.view_as(StandardOptions).streaming = True
-    if options.view_as(JobOptions).worker_processes == SINGLE:
+    if options.view_as(BeamFlags).worker_processes == SINGLE:
         options.view_as(DebugOptions).add_experiment(ONE_PROCESS)
     return options
 
 
-def settings(options: PipelineOptions) -> Settings:
+def job_options(options: PipelineOptions) -> JobOptions:
     """The typed flags of options that have no `problems()`."""
-    job = options.view_as(JobOptions)
+    job = options.view_as(BeamFlags)
     values: dict[str, Any] = {}
     for flag in FLAGS:
         text = getattr(job, flag.name)
         values[flag.name] = None if text is None else flag.parse(text)
-    assert set(values) == {field.name for field in fields(Settings)}
-    return Settings(**values)
-
-
-def runs_in_process(options: PipelineOptions) -> bool:
-    """Whether the job runs on Beam's in-process engine rather than on Dataflow."""
-    return _runner_name(options.view_as(StandardOptions).runner) in IN_PROCESS_RUNNERS
-
-
-def _runner_name(runner: str | None) -> str:
-    return (runner or "DirectRunner").rpartition(".")[2]
+    return JobOptions(**values)
 
 
 def _conflicts(known: argparse.Namespace) -> list[str]:
-    runner = _runner_name(known.runner)
+    runner = runner_name(known.runner)
     if runner in IN_PROCESS_RUNNERS:
         found = _in_process_conflicts(known)
     elif runner == "DataflowRunner":

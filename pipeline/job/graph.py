@@ -2,11 +2,13 @@
 
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.engine import fusion, hints
+from pipeline.engine.choice import runs_in_process
 from pipeline.io import bigquery
 from pipeline.io import steps as pubsub
-from pipeline.job.command_line import PipelineOptions, runs_in_process, settings
+from pipeline.job.command_line import job_options
 from pipeline.job.handler import make_handler
 from pipeline.job.steps import DEAD_LETTERS, Decode, Encode
 from pipeline.request.hooks import Hook, load_hook
@@ -19,7 +21,7 @@ def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
         HookError: --decode_hook or --encode_hook names no function.
         UnfusedGraphError: the in-process engine would not run source to sinks as one stage.
     """
-    job = settings(options)
+    job = job_options(options)
     local = runs_in_process(options)
     decode = Decode(job.input_shape, _hook("--decode_hook", job.decode_hook))
     encode = Encode(_hook("--encode_hook", job.encode_hook))

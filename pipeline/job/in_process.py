@@ -14,10 +14,10 @@ from google.auth.exceptions import DefaultCredentialsError
 from pipeline.engine.runner import StreamingRunner
 from pipeline.io.subscriber import SubscriptionError
 from pipeline.job import graph
-from pipeline.job.command_line import settings
+from pipeline.job.command_line import job_options
 from pipeline.job.handler import make_handler
 from pipeline.process import registry
-from pipeline.process.lifecycle import stop_signal
+from pipeline.process.stop import stop_signal
 from pipeline.request.errors import EndpointError, HookError, ModelError, TransientError
 
 _LOGGER = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ _LOGGER = logging.getLogger(__name__)
 
 def run(options: PipelineOptions) -> int:
     """Runs until told to stop or failed. Returns the exit code that `main` documents."""
-    job = settings(options)
+    job = job_options(options)
     stop = stop_signal()
     stop.install(job.run_for_s)
     if options.view_as(StandardOptions).runner != "FnApiRunner":

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
+from pipeline.engine.choice import runs_in_process
 from pipeline.job import graph
 from pipeline.job import in_process as engine
-from pipeline.job.command_line import parser, pipeline_options, problems, runs_in_process
+from pipeline.job.command_line import parser, pipeline_options, problems
 from pipeline.request.errors import HookError
 
 

@@ -13,7 +13,7 @@ import torch
 from pipeline.model.compiling import Compiled, padded_size, padded_sizes
 from pipeline.model.compute import Compute, name_of
 from pipeline.model.model_files import read
-from pipeline.model.outputs import Batch, Outputs, columns
+from pipeline.model.outputs import OutputRows, Outputs, columns
 from pipeline.model.staging import HostStaging, Staging, make_staging
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import Inputs, InputSpec
@@ -80,7 +80,7 @@ class Model:
         """
         return self.run([self._spec.stack(rows)], len(rows)).predictions(0, len(rows))
 
-    def run(self, blocks: list[Inputs], rows: int) -> Batch:
+    def run(self, blocks: list[Inputs], rows: int) -> OutputRows:
         """What the model returns for one batch. May be called by several threads at once.
 
         Args:
@@ -103,7 +103,7 @@ class Model:
             return [tensor[:rows] for tensor in tensors.values()]
 
         padded = [*blocks, self._spec.stack([self._spec.zeros()] * (size - rows))] if size > rows else blocks
-        return Batch(names, self._staging.run(padded, forward))
+        return OutputRows(names, self._staging.run(padded, forward))
 
     def try_zeros(self, rows: int) -> Outputs:
         """Runs a batch of so many rows of zeros, and says what its first prediction is like.

@@ -72,7 +72,7 @@ def columns(output: Any, rows: int) -> dict[str | None, torch.Tensor]:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class OutputRows:
     """What a model returned for one batch: an array for each output, the rows first."""
 
     names: list[str | None]  # [None]: the only output, without a name

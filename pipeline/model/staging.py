@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from pipeline.process import registry
 from pipeline.request.input_spec import Inputs, InputSpec
 
 # From the batch's tensors by input name to the output's tensors.
@@ -64,11 +63,16 @@ class HostStaging(Staging):
 
 
 @dataclass(frozen=True, slots=True)
-class _Lane:
+class _ThreadResources:
     """What one thread has to itself, so that its copies run beside the other threads' computing."""
 
     stream: torch.cuda.Stream
     buffers: dict[str, torch.Tensor]  # by input: pinned, [max_rows, …]
+
+
+# Of the thread rather than of the model: a stream's workspaces are never given back, and pinned memory is
+# slow to get, so that a swapped model takes over those of the one before. They go with their thread.
+_of_thread = threading.local()
 
 
 class CudaStaging(Staging):
@@ -88,13 +92,13 @@ class CudaStaging(Staging):
         torch.cuda.default_stream(device).synchronize()
 
     def run(self, blocks: list[Inputs], forward: Forward) -> list[np.ndarray]:
-        lane = self._lane()
-        with torch.inference_mode(), torch.cuda.stream(lane.stream):
+        own = self._own()
+        with torch.inference_mode(), torch.cuda.stream(own.stream):
             batch = {}
             for tensor in self._spec.tensors:
                 # Free to be written: the wait below has outlasted the last copy out of it.
                 column = self._column(tensor.name, blocks)
-                buffer = lane.buffers[tensor.name][: sum(map(len, column))]
+                buffer = own.buffers[tensor.name][: sum(map(len, column))]
                 np.concatenate(column, out=buffer.numpy())
                 batch[tensor.name] = self._cast(buffer.to(self._device, non_blocking=True))
             pinned = []
@@ -102,17 +106,18 @@ class CudaStaging(Staging):
                 output = output.contiguous()
                 host = torch.empty(output.shape, dtype=output.dtype, pin_memory=True)
                 pinned.append(host.copy_(output, non_blocking=True))
-            lane.stream.synchronize()
+            own.stream.synchronize()
             # Copied: rows may wait long to be written, and pinned memory is scarce.
             return [_widened(host).numpy().copy() for host in pinned]
 
-    def _lane(self) -> _Lane:
-        # Of the process rather than of the model: a stream's workspaces are never given back, and pinned
-        # memory is slow to get, so that a swapped model takes over those of the one before.
-        key = ("cuda lane", threading.get_ident(), str(self._device), self._spec, self._max_rows)
-        return registry.shared(key, self._make_lane)
+    def _own(self) -> _ThreadResources:
+        held: dict[Hashable, _ThreadResources] = _of_thread.__dict__.setdefault("held", {})
+        key = (str(self._device), self._spec, self._max_rows)
+        if key not in held:
+            held[key] = self._make()
+        return held[key]
 
-    def _make_lane(self) -> _Lane:
+    def _make(self) -> _ThreadResources:
         buffers = {
             tensor.name: torch.empty(
                 (self._max_rows, *tensor.shape),
@@ -121,7 +126,7 @@ class CudaStaging(Staging):
             )
             for tensor in self._spec.tensors
         }
-        return _Lane(torch.cuda.Stream(self._device), buffers)
+        return _ThreadResources(torch.cuda.Stream(self._device), buffers)
 
 
 def make_staging(spec: InputSpec, dtype: torch.dtype | None, device: torch.device, max_rows: int) -> Staging:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pipeline.options.flags import SINGLE, Settings
+from pipeline.options.job_options import SINGLE, JobOptions
 
 # Experiments of Dataflow: one Python process for all vCPUs of a worker, or one for each. Beam adds the second
 # by itself wherever the first is missing.
@@ -12,7 +12,7 @@ ONE_PROCESS = "no_use_multiple_sdk_containers"
 PROCESS_PER_CPU = "use_multiple_sdk_containers"
 
 
-def torch_threads(settings: Settings, on_dataflow: bool) -> int:
+def torch_threads(options: JobOptions, on_dataflow: bool) -> int:
     """Threads of one call of the model on the CPU: --torch_threads, else this process's share of the cores.
 
     To be asked in the process that runs the model: where a job is launched, the cores are others.
@@ -22,11 +22,11 @@ def torch_threads(settings: Settings, on_dataflow: bool) -> int:
     every core, each forward pass waits for the one that lost its core (2 cores, busy: p99 of a small model
     125 ms instead of 5).
     """
-    if settings.torch_threads is not None:
-        return settings.torch_threads
+    if options.torch_threads is not None:
+        return options.torch_threads
     if not on_dataflow:
         return max(1, cores() - 1)
-    return cores() if settings.worker_processes == SINGLE else 1
+    return cores() if options.worker_processes == SINGLE else 1
 
 
 def cores() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.inference.endpoint.responses import RefusedError, Reply, RetryError
-from pipeline.options.flags import FLAGS
+from pipeline.options.job_options import FLAGS
 from pipeline.request.errors import EndpointError
 
 ROOT = Path(__file__).parents[2]

@@ -21,7 +21,7 @@ from launch.settings import machines
 from launch.settings.table import COMMANDS, SETTINGS, parse
 from loadtest import options as loadtest
 from pipeline import metrics
-from pipeline.options.flags import FLAGS
+from pipeline.options.job_options import FLAGS
 from pipeline.options.workers import ONE_PROCESS
 
 ROOT = Path(__file__).parents[2]

@@ -18,12 +18,12 @@ from launch.__main__ import main
 from pipeline import metrics
 from pipeline.inference.local.process_model import ProcessModel
 from pipeline.model import golden
-from pipeline.options.flags import FLAGS
+from pipeline.options.job_options import FLAGS
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import InputSpec
 from pipeline.request.messages import Result, decode
 from tests.docs.test_launch_docs import ENV
-from tests.pipeline.job_settings import job_settings
+from tests.pipeline.job_options import local_job_options
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ class Job:
     def start(self) -> ProcessModel:
         """What each process of the job begins with."""
         flags = {**JOB, "model_pointer": self.local(JOB["model_pointer"]), "model_refresh_s": "0.001"}
-        return ProcessModel(job_settings(*(f"--{name}={text}" for name, text in flags.items())), False)
+        return ProcessModel(local_job_options(*(f"--{name}={text}" for name, text in flags.items())), False)
 
     def local(self, text: str) -> str:
         return text.replace("/models", str(self.folder))

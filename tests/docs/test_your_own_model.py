@@ -24,7 +24,7 @@ from launch.rules import job as rules
 from launch.settings.table import parse
 from pipeline.model.compute import Compute
 from pipeline.model.model import Model, load
-from pipeline.options.flags import FLAGS
+from pipeline.options.job_options import FLAGS
 from pipeline.request.errors import HookError, ModelError
 from pipeline.request.hooks import load_hook
 from pipeline.request.input_spec import InputSpec
@@ -155,7 +155,7 @@ def test_the_text_model(tmp_path: Path) -> None:
     sent = [codes(request)[0] for request, _ in table] + requests.read_text().splitlines()
     requests.write_text("\n".join(sent))
     # What ./launch.sh does after it has seen to the packages.
-    run("loadtest", *local[1:])
+    run(*local[1:])
 
     out = tmp_path / local[local.index("--out") + 1]
     results = {r["sequence"]: r["result"] for r in read(out / "results.jsonl")}

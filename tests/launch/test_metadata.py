@@ -16,8 +16,8 @@ from apache_beam.options.pipeline_options import (
 )
 
 from launch.cloud.template import WORKER_PARAMETERS
-from pipeline.job.command_line import JobOptions
-from pipeline.options.flags import FLAGS, Flag
+from pipeline.job.command_line import BeamFlags
+from pipeline.options.job_options import FLAGS, Flag
 
 METADATA = json.loads((Path(__file__).parents[2] / "metadata.json").read_text())
 PARAMETERS: dict[str, dict[str, Any]] = {row["name"]: row for row in METADATA["parameters"]}
@@ -135,7 +135,7 @@ def test_what_the_flag_takes_fits(name: str) -> None:
         flag_named(name).parse(value)
         assert fits(name, value), value
         options = PipelineOptions([f"--{name}={value}"])
-        assert getattr(options.view_as(JobOptions), name) == value
+        assert getattr(options.view_as(BeamFlags), name) == value
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "regexes" in PARAMETERS.get(name, {})])

@@ -20,7 +20,7 @@ from pipeline.job.steps import DEAD_LETTERS, Decode, Encode
 from pipeline.metrics import NAMESPACE, _dead_letters
 from pipeline.request.errors import RequestError
 from pipeline.request.hooks import Hook
-from tests.pipeline.job_settings import job_settings
+from tests.pipeline.job_options import local_job_options
 from tests.pipeline.models import Sum
 
 PUBLISHED = datetime(2026, 1, 2, tzinfo=UTC)
@@ -43,13 +43,13 @@ def message(body: str, published: datetime | None = PUBLISHED) -> PubsubMessage:
 def run(handler: LocalModelHandler, *messages: PubsubMessage) -> tuple[dict[str, int], dict[str, Any]]:
     """Counters and distributions of the job's namespace, those of Beam's own left out."""
     pipeline = beam.Pipeline(runner=StreamingRunner(), options=PipelineOptions([]))
-    settings = job_settings("--input_shape=3")
+    options = local_job_options("--input_shape=3")
     hook = Hook("--encode_hook", "tests.pipeline.test_metrics:three_is_too_much", three_is_too_much)
     requests = (
         pipeline
         | beam.Create(messages)
         | "Decode"
-        >> beam.ParDo(Decode(settings.input_shape, clock=clock)).with_outputs(DEAD_LETTERS, main="requests")
+        >> beam.ParDo(Decode(options.input_shape, clock=clock)).with_outputs(DEAD_LETTERS, main="requests")
     )
     _ = (
         requests.requests
@@ -64,8 +64,8 @@ def run(handler: LocalModelHandler, *messages: PubsubMessage) -> tuple[dict[str,
 
 def make_handler(folder: Path, *flags: str) -> LocalModelHandler:
     torch.save(Sum().state_dict(), folder / "m.pt")
-    settings = job_settings("--input_shape=3", "--model_class=tests.pipeline.models:Sum", *flags)
-    return LocalModelHandler(settings, on_dataflow=False)
+    options = local_job_options("--input_shape=3", "--model_class=tests.pipeline.models:Sum", *flags)
+    return LocalModelHandler(options, on_dataflow=False)
 
 
 def test_each_request_counts_once(tmp_path: Path) -> None:
@@ -99,9 +99,9 @@ def test_each_request_counts_once(tmp_path: Path) -> None:
 def test_swaps_and_refusals_are_counted_with_the_next_bundle(tmp_path: Path) -> None:
     handler = make_handler(tmp_path, f"--model_path={tmp_path / 'm.pt'}")
     model: ProcessModel = handler.load_model()
-    model._current.swap(model._current.model, "elsewhere")
-    model._current.swap(model._current.model, "back")
-    model._current.count_refusal()
+    model._active.swap(model._active.model, "elsewhere")
+    model._active.swap(model._active.model, "back")
+    model._active.count_refusal()
     counters, _ = run(handler, message('{"features": [2, 2, 2]}'))
     assert (counters["model_swaps"], counters["model_refusals"]) == (2, 1)
     counters, _ = run(handler, message('{"features": [2, 2, 2]}'))

@@ -1,11 +1,11 @@
 import os
 
-from serving.board import Board, State
+from serving.board import Scoreboard, State
 
 
 def test_what_one_writes_the_other_reads() -> None:
-    board, fd = Board.create(workers=3)
-    other = Board(fd)
+    board, fd = Scoreboard.create(workers=3)
+    other = Scoreboard(fd)
     os.close(fd)
     assert other.state is State.LOADING
     board.state = State.DRAINING
@@ -13,8 +13,8 @@ def test_what_one_writes_the_other_reads() -> None:
 
 
 def test_connections_are_counted_for_each_worker() -> None:
-    board, fd = Board.create(workers=2)
-    worker = Board(fd)
+    board, fd = Scoreboard.create(workers=2)
+    worker = Scoreboard(fd)
     os.close(fd)
     worker.count_closed(1)
     worker.count_closed(1)
@@ -25,7 +25,7 @@ def test_connections_are_counted_for_each_worker() -> None:
 
 
 def test_the_count_wraps_around() -> None:
-    board, fd = Board.create(workers=1)
+    board, fd = Scoreboard.create(workers=1)
     os.close(fd)
     board._write(1, 2**32 - 1)
     board.count_closed(0)

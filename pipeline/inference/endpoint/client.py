@@ -14,7 +14,7 @@ import aiohttp
 
 from pipeline.inference.endpoint.codec import Bodies, Predictions, WrongCountError, bodies
 from pipeline.inference.endpoint.responses import RefusedError, Reply, RetryError
-from pipeline.inference.endpoint.retrying import Calls, Patience
+from pipeline.inference.endpoint.retrying import Calls, RetryPolicy
 from pipeline.inference.endpoint.throttle import Waiting
 from pipeline.inference.endpoint.token import TokenSource
 from pipeline.options.address import Address
@@ -26,7 +26,7 @@ Answer = Result | DeadLetter
 # How often a waiting bundle looks whether the process is to stop, and reports how long it was throttled.
 LOOK_S = 0.2
 # What calls in flight get when the process is told to stop: enough for most, and short of the forced end
-# (`pipeline.process.lifecycle.GRACE_S`).
+# (`pipeline.process.stop.GRACE_S`).
 FINISH_WITHIN_S = 5.0
 # Shorter than our container's own, so that it is not the server who closes a connection that is just used.
 _KEEPALIVE_S = 60.0
@@ -49,7 +49,7 @@ class EndpointConfig:
     protocol: str
     batch_size: int
     max_concurrency: int
-    patience: Patience
+    patience: RetryPolicy
 
 
 class EndpointClient:

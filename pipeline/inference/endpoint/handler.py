@@ -11,7 +11,7 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
 from pipeline.process import registry
-from pipeline.process.lifecycle import stop_signal
+from pipeline.process.stop import stop_signal
 from pipeline.request.messages import DeadLetter, Request, Result
 
 NAMESPACE = "inference"

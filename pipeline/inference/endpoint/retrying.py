@@ -36,7 +36,7 @@ _LAST_ATTEMPT_S = 1.0
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long a call is tried, in seconds.
 
     Attributes:
@@ -68,7 +68,7 @@ class Calls:
         session: aiohttp.ClientSession,
         address: Address,
         max_concurrency: int,
-        patience: Patience,
+        patience: RetryPolicy,
         tokens: TokenSource | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -205,7 +205,7 @@ class Calls:
 class _Tries:
     """The attempts of one call: how many failed, and how much time is left."""
 
-    def __init__(self, url: str, patience: Patience, clock: Callable[[], float]) -> None:
+    def __init__(self, url: str, patience: RetryPolicy, clock: Callable[[], float]) -> None:
         self._url = url
         self._patience = patience
         self._clock = clock

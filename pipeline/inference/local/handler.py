@@ -9,7 +9,7 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from pipeline import metrics
 from pipeline.inference.local.process_model import ProcessModel
-from pipeline.options.flags import Settings
+from pipeline.options.job_options import JobOptions
 from pipeline.process import registry
 from pipeline.request.messages import DeadLetter, Request, Result
 
@@ -17,10 +17,10 @@ from pipeline.request.messages import DeadLetter, Request, Result
 class LocalModelHandler(ModelHandler[Request, Result | DeadLetter, ProcessModel]):
     """Hands what a bundle has to the model, where it meets the requests of other bundles."""
 
-    def __init__(self, settings: Settings, on_dataflow: bool) -> None:
+    def __init__(self, options: JobOptions, on_dataflow: bool) -> None:
         # min = max: Beam's batch-size estimator is skipped, and a batch is what the bundle has, up to max.
-        super().__init__(min_batch_size=settings.max_batch_size, max_batch_size=settings.max_batch_size)
-        self._settings = settings
+        super().__init__(min_batch_size=options.max_batch_size, max_batch_size=options.max_batch_size)
+        self._options = options
         self._on_dataflow = on_dataflow
 
     def load_model(self) -> ProcessModel:
@@ -31,7 +31,7 @@ class LocalModelHandler(ModelHandler[Request, Result | DeadLetter, ProcessModel]
         """
         # Beam holds models by weak references only and would load again after a minute's idleness.
         return registry.shared(
-            ("model", repr(self._settings)), lambda: ProcessModel(self._settings, self._on_dataflow)
+            ("model", repr(self._options)), lambda: ProcessModel(self._options, self._on_dataflow)
         )
 
     def run_inference(

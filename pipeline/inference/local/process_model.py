@@ -13,68 +13,70 @@ from typing import NoReturn
 import torch
 
 from pipeline import metrics
-from pipeline.batching.batch_runner import Block, DeviceLostError, Passes, Share
+from pipeline.batching.batch_runner import BatchRunner, BatchSlice, BundleInputs, DeviceLostError
 from pipeline.batching.batcher import Batcher
 from pipeline.batching.results import answers
 from pipeline.inference.local import files
-from pipeline.inference.local.swap import CurrentModel, ModelPointer, Refresher
+from pipeline.inference.local.pointer import ModelPointer
+from pipeline.inference.local.watcher import ModelWatcher
 from pipeline.model import compute, golden
 from pipeline.model import model as models
+from pipeline.model.active_model import ActiveModel
 from pipeline.model.compute import Compute
-from pipeline.options.flags import Settings
+from pipeline.options.job_options import JobOptions
 from pipeline.options.workers import torch_threads
-from pipeline.process import lifecycle
+from pipeline.process.exit import give_back_and_exit
 from pipeline.request.errors import ModelError, TransientError
 from pipeline.request.messages import DeadLetter, Request, Result
 
 _LOGGER = logging.getLogger(__name__)
 
 # While one batch is computed, the next is put together and copied.
-_LANES_ON_GPU = 2
+_CONCURRENT_BATCHES_ON_GPU = 2
 _EXIT_TRY_AGAIN = 3
 
 
 class ProcessModel:
     """What all bundle threads of a process share."""
 
-    def __init__(self, settings: Settings, on_dataflow: bool) -> None:
+    def __init__(self, options: JobOptions, on_dataflow: bool) -> None:
         """Loads the model.
 
         Raises:
             ModelError: the model or the pointer to it is of no use; the message names the flag and the file.
             TransientError: the storage that holds them cannot be read now.
         """
-        self._settings = settings
-        self._threads = torch_threads(settings, on_dataflow)
+        self._options = options
+        self._threads = torch_threads(options, on_dataflow)
         self._prepare_thread()
         # Modules and classes stay as long as the process. Left to the garbage collector, Beam and torch make
         # each full collection stop all threads for some 280 ms. The model comes after: it may be replaced.
         gc.collect()
         gc.freeze()
-        self._refresher: Refresher | None = None
-        if settings.model_pointer is None:
-            assert settings.model_path is not None
-            self._current = CurrentModel(self._load(settings.model_path, "--model_path"))
+        self._watcher: ModelWatcher | None = None
+        if options.model_pointer is None:
+            assert options.model_path is not None
+            self._active = ActiveModel(self._load(options.model_path, "--model_path"))
         else:
-            pointer = ModelPointer(settings.model_pointer, settings.model_root)
+            pointer = ModelPointer(options.model_pointer, options.model_root)
             path = pointer.path()
-            self._current = CurrentModel(self._load_checked(path), path)
-            self._refresher = Refresher(self._current, pointer, self._load_checked, settings.model_refresh_s)
-            self._refresher.start()
-        on_gpu = self._current.model.device.startswith("cuda")
-        self._lanes_to_warm = _LANES_ON_GPU if on_gpu else 0
-        self._passes = Passes(self._current)
-        self._batcher: Batcher[Block, Share] = Batcher(
+            self._active = ActiveModel(self._load_checked(path), path)
+            self._watcher = ModelWatcher(self._active, pointer, self._load_checked, options.model_refresh_s)
+            self._watcher.start()
+        on_gpu = self._active.model.device.startswith("cuda")
+        self._lanes_to_warm = _CONCURRENT_BATCHES_ON_GPU if on_gpu else 0
+        self._passes = BatchRunner(self._active)
+        self._batcher: Batcher[BundleInputs, BatchSlice] = Batcher(
             self._run,
-            max_batch_size=settings.max_batch_size,
-            max_wait_s=settings.max_batch_wait_ms / 1000,
-            timeout_s=settings.inference_timeout_s,
-            lanes=_LANES_ON_GPU if on_gpu else 1,
+            max_batch_size=options.max_batch_size,
+            max_wait_s=options.max_batch_wait_ms / 1000,
+            timeout_s=options.inference_timeout_s,
+            concurrent_batches=_CONCURRENT_BATCHES_ON_GPU if on_gpu else 1,
             prepare_thread=self._prepare_lane,
         )
 
     def __str__(self) -> str:
-        return str(self._current.model)
+        return str(self._active.model)
 
     def submit(self, requests: Sequence[Request]) -> list[Result | DeadLetter]:
         """The answers to one bundle's requests, in the same order. To be called on a bundle thread.
@@ -84,43 +86,43 @@ class ProcessModel:
         """
         # As much as can be is done here rather than on the batcher's thread, for which all bundles wait, and
         # to whose core each object would have to travel: one block goes there, and one share comes back.
-        inputs = self._settings.input_shape.stack([request.inputs for request in requests])
-        share = self._batcher.submit(Block(inputs, len(requests)), len(requests))
-        metrics.count_models(*self._current.take_counts())
-        return answers(requests, share, allow_nan=self._settings.allow_nan)
+        inputs = self._options.input_shape.stack([request.inputs for request in requests])
+        share = self._batcher.submit(BundleInputs(inputs, len(requests)), len(requests))
+        metrics.count_models(*self._active.take_counts())
+        return answers(requests, share, allow_nan=self._options.allow_nan)
 
     def close(self) -> None:
-        if self._refresher is not None:
-            self._refresher.close()
+        if self._watcher is not None:
+            self._watcher.close()
         self._batcher.close()
 
-    def _run(self, blocks: list[Block]) -> list[Share]:
+    def _run(self, blocks: list[BundleInputs]) -> list[BatchSlice]:
         try:
             return self._passes(blocks)
         except DeviceLostError as error:
             _end(error)
 
     def _load(self, path: str, flag: str, *, checked: bool = False) -> models.Model:
-        settings = self._settings
+        options = self._options
         called = f"{flag}: {path}"
         try:
             with tempfile.TemporaryDirectory(prefix="model-") as folder:
                 model = models.load(
                     str(_fetch(path, folder, ModelError(f"{called}: there is no file"))),
-                    settings.input_shape,
-                    model_class=settings.model_class,
-                    model_params=settings.model_params,
-                    max_batch_size=settings.max_batch_size,
-                    compute=Compute(settings.device, settings.precision, settings.compile),
+                    options.input_shape,
+                    model_class=options.model_class,
+                    model_params=options.model_params,
+                    max_batch_size=options.max_batch_size,
+                    compute=Compute(options.device, options.precision, options.compile),
                     called=called,
                 )
                 if checked:
                     golden.check(
                         model,
-                        _fetch(path + golden.SUFFIX, folder, golden.missing(called, settings.input_shape)),
-                        settings.input_shape,
-                        settings.precision,
-                        max_batch_size=settings.max_batch_size,
+                        _fetch(path + golden.SUFFIX, folder, golden.missing(called, options.input_shape)),
+                        options.input_shape,
+                        options.precision,
+                        max_batch_size=options.max_batch_size,
                         called=called,
                     )
         except OSError as error:
@@ -146,7 +148,7 @@ class ProcessModel:
         if self._lanes_to_warm:
             self._lanes_to_warm -= 1
             with contextlib.suppress(Exception):  # it will fail again with the first request
-                self._current.model.try_zeros(1)
+                self._active.model.try_zeros(1)
 
     def _prepare_thread(self) -> None:
         # On each thread that computes: on one that never asked for torch's number of threads, the libraries
@@ -159,7 +161,7 @@ def _end(error: Exception) -> NoReturn:
         "%s. Only a new process can use the GPU again: this one ends; what was not answered comes again",
         error,
     )
-    lifecycle.give_back_and_exit(_EXIT_TRY_AGAIN)
+    give_back_and_exit(_EXIT_TRY_AGAIN)
 
 
 def _fetch(path: str, folder: str, missing: ModelError) -> Path:

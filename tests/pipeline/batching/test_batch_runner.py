@@ -11,10 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.batching.batch_runner import GROW_AFTER, PAUSES_S, Block, DeviceLostError, Passes, Share
-from pipeline.inference.local.swap import CurrentModel
+from pipeline.batching.batch_runner import (
+    GROW_AFTER,
+    PAUSES_S,
+    BatchRunner,
+    BatchSlice,
+    BundleInputs,
+    DeviceLostError,
+)
+from pipeline.model.active_model import ActiveModel
 from pipeline.model.model import Model
-from pipeline.model.outputs import Batch
+from pipeline.model.outputs import OutputRows
 from pipeline.request.input_spec import Inputs, InputSpec
 
 
@@ -26,25 +33,25 @@ class FakeModel:
         self.asked: list[int] = []
         self._fail = fail
 
-    def run(self, blocks: list[Inputs], rows: int) -> Batch:
+    def run(self, blocks: list[Inputs], rows: int) -> OutputRows:
         batch = np.concatenate([block["x"] if isinstance(block, dict) else block for block in blocks])
         assert len(batch) == rows
         self.asked.append(rows)
         if (error := self._fail(batch)) is not None:
             raise error
-        return Batch([None], [2 * batch])
+        return OutputRows([None], [2 * batch])
 
 
-def current(model: object, waited: Callable[[], bool] = lambda: False) -> CurrentModel:
-    return cast(CurrentModel, SimpleNamespace(model=model, waited_for_candidate=waited))
+def current(model: object, waited: Callable[[], bool] = lambda: False) -> ActiveModel:
+    return cast(ActiveModel, SimpleNamespace(model=model, waited_for_candidate=waited))
 
 
-def passes(model: object) -> Passes:
-    return Passes(current(model), sleep=lambda _: None)
+def passes(model: object) -> BatchRunner:
+    return BatchRunner(current(model), sleep=lambda _: None)
 
 
-def block(*numbers: float) -> Block:
-    return Block(np.array(numbers, np.float32), len(numbers))
+def block(*numbers: float) -> BundleInputs:
+    return BundleInputs(np.array(numbers, np.float32), len(numbers))
 
 
 def beast(batch: np.ndarray) -> Exception | None:
@@ -55,7 +62,7 @@ def memory_for(rows: int, error: Callable[[str], Exception]) -> Callable[[np.nda
     return lambda batch: error("out of memory") if len(batch) > rows else None
 
 
-def rows_of(share: Share, count: int) -> list[float | str]:
+def rows_of(share: BatchSlice, count: int) -> list[float | str]:
     """What the block of this share came to, row by row: a number, or what failed."""
     found: list[float | str] = []
     for row in range(share.offset, share.offset + count):
@@ -79,7 +86,7 @@ def test_blocks_are_one_batch_and_each_gets_its_share() -> None:
 
 def test_times() -> None:
     ticks = iter(range(100))
-    run = Passes(current(FakeModel(beast)), clock=lambda: float(next(ticks)))
+    run = BatchRunner(current(FakeModel(beast)), clock=lambda: float(next(ticks)))
     (share,) = run([block(1, 666)])
     # The whole batch failed at 1; then each half.
     assert share.batched == 0
@@ -112,7 +119,7 @@ class TestPoison:
         assert model.asked[-1] == 4
 
     def test_named_inputs(self) -> None:
-        named = [Block({"x": np.array(numbers, np.float32)}, 2) for numbers in ([1, 666], [2, 3])]
+        named = [BundleInputs({"x": np.array(numbers, np.float32)}, 2) for numbers in ([1, 666], [2, 3])]
         first, second = passes(FakeModel(beast))(named)
         assert (rows_of(first, 2), rows_of(second, 2)) == ([2, "the number of the beast"], [4, 6])
 
@@ -163,7 +170,7 @@ class TestMemory:
     def test_a_single_request_waits_for_memory_that_others_give_back(self) -> None:
         slept: list[float] = []
         model = FakeModel(lambda batch: MemoryError() if len(slept) < 2 else None)
-        run = Passes(current(model), sleep=slept.append)
+        run = BatchRunner(current(model), sleep=slept.append)
         (share,) = run([block(1)])
         assert rows_of(share, 1) == [2]
         assert slept == list(PAUSES_S[:2])
@@ -175,7 +182,7 @@ class TestMemory:
 
     def test_another_model_is_given_its_chance(self) -> None:
         slot = current(FakeModel(memory_for(1, MemoryError)))
-        run = Passes(slot, sleep=lambda _: None)
+        run = BatchRunner(slot, sleep=lambda _: None)
         run([block(1, 2, 3, 4)])
         other = FakeModel()
         other.model_id = "m@2"
@@ -198,7 +205,7 @@ class TestMemory:
             return found
 
         model = FakeModel(room)
-        run = Passes(current(model, waited))
+        run = BatchRunner(current(model, waited))
         (share,) = run([block(1, 2)])
         assert rows_of(share, 2) == [2, 4]
         assert set(model.asked) == {2}
@@ -219,7 +226,7 @@ def test_a_model_that_works_in_place_is_given_fresh_inputs(bundles: list[list[fl
         return x.sum(dim=1)
 
     run = passes(Model(forward, InputSpec.parse("1"), "m@1"))
-    blocks = [Block(np.array(numbers, np.float32).reshape(-1, 1), len(numbers)) for numbers in bundles]
+    blocks = [BundleInputs(np.array(numbers, np.float32).reshape(-1, 1), len(numbers)) for numbers in bundles]
     shares = run(blocks)
     found = [
         row for share, numbers in zip(shares, bundles, strict=True) for row in rows_of(share, len(numbers))

@@ -134,7 +134,7 @@ class TestBatches:
             sizes.append(len(items))
             return [item + 1 for item in items]
 
-        batcher = make(run, max_batch_size=16, max_wait_s=0.001, lanes=2)
+        batcher = make(run, max_batch_size=16, max_wait_s=0.001, concurrent_batches=2)
 
         def bundles(thread: int) -> bool:
             firsts = range(thread * 1000, thread * 1000 + 200)
@@ -180,7 +180,7 @@ class TestCompany:
 class TestLanes:
     def test_two_run_at_once_and_share_what_waits(self, make: Make, threads: ThreadPoolExecutor) -> None:
         gate = Gate()
-        batcher = make(gate, lanes=2)
+        batcher = make(gate, concurrent_batches=2)
         first = threads.submit(hand_in, batcher, [0])
         wait_until(lambda: len(gate.batches) == 1)
         second = threads.submit(hand_in, batcher, [1])
@@ -285,7 +285,7 @@ class TestClose:
             hand_in(batcher, [1])
 
     def test_its_threads_end(self, make: Make) -> None:
-        batcher = make(lambda items: items, lanes=2)
+        batcher = make(lambda items: items, concurrent_batches=2)
         hand_in(batcher, [1])
         batcher.close()
         assert not any(thread.is_alive() for thread in batcher._threads)

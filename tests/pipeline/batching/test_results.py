@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.batching.batch_runner import Pass, Share
+from pipeline.batching.batch_runner import BatchSlice, ForwardPass
 from pipeline.batching.results import answers
-from pipeline.model.outputs import Batch
+from pipeline.model.outputs import OutputRows
 from pipeline.request.messages import DeadLetter, Request, Result, Timeline
 
 
@@ -16,16 +16,18 @@ def requests(count: int) -> list[Request]:
     ]
 
 
-def share(offset: int, *passes: Pass) -> Share:
-    return Share(offset, list(passes), 1.0)
+def share(offset: int, *passes: ForwardPass) -> BatchSlice:
+    return BatchSlice(offset, list(passes), 1.0)
 
 
-def passed(first: int, *numbers: float) -> Pass:
-    return Pass(first, first + len(numbers), "m@1", 2.0, 3.0, Batch([None], [np.array(numbers)]), None)
+def passed(first: int, *numbers: float) -> ForwardPass:
+    return ForwardPass(
+        first, first + len(numbers), "m@1", 2.0, 3.0, OutputRows([None], [np.array(numbers)]), None
+    )
 
 
-def failed(row: int, why: str) -> Pass:
-    return Pass(row, row + 1, "m@1", 2.0, 3.0, None, ValueError(why))
+def failed(row: int, why: str) -> ForwardPass:
+    return ForwardPass(row, row + 1, "m@1", 2.0, 3.0, None, ValueError(why))
 
 
 def told(found: list[Result | DeadLetter]) -> list[tuple[str | None, object]]:

@@ -8,7 +8,7 @@ from google.pubsub_v1.services.publisher import PublisherClient
 
 from pipeline.io.source import _Endless, _Pull
 from pipeline.process import registry
-from pipeline.process.lifecycle import stop_signal
+from pipeline.process.stop import stop_signal
 from pipeline.pubsub.channels import publisher_client
 from tests.pipeline.conftest import Pubsub
 from tests.waiting import wait_until

@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, StandardOptions
 
-from pipeline.job.command_line import JobOptions, pipeline_options, problems, runs_in_process, settings
+from pipeline.engine.choice import runs_in_process
+from pipeline.job.command_line import BeamFlags, job_options, pipeline_options, problems
 from pipeline.job.main import main
-from pipeline.options.flags import FLAGS
+from pipeline.options.job_options import FLAGS
 
 MODEL = str(Path(__file__).parents[3] / "examples/breast_cancer/model.pt2")
 GOOD = {
@@ -35,7 +36,7 @@ def test_nothing_is_wrong() -> None:
 
 
 def test_settings_are_typed() -> None:
-    job = settings(PipelineOptions(line(max_batch_size="7", run_for_s="2.5", input_shape="3x4")))
+    job = job_options(PipelineOptions(line(max_batch_size="7", run_for_s="2.5", input_shape="3x4")))
     assert (job.max_batch_size, job.run_for_s, job.publish_deadline_s) == (7, 2.5, 60.0)
     assert job.input_shape.tensors[0].shape == (3, 4)
     assert job.model_class is None
@@ -239,5 +240,5 @@ def test_one_process_is_an_experiment_of_dataflow(changes: dict, experiments: li
 
 def test_every_flag_is_a_single_text() -> None:
     """The template launcher passes --name=value and nothing else."""
-    options = PipelineOptions(line()).view_as(JobOptions)
+    options = PipelineOptions(line()).view_as(BeamFlags)
     assert all(isinstance(getattr(options, flag.name), str | None) for flag in FLAGS)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.model.outputs import Batch, Outputs, columns
+from pipeline.model.outputs import OutputRows, Outputs, columns
 from pipeline.request.errors import InferenceError
 
 
@@ -23,7 +23,7 @@ SCORES, BEST = torch.zeros(2, 3), torch.ones(2, dtype=torch.int64)
 
 def rows_of(output: Any) -> list[Any]:
     tensors = columns(output, 2)
-    return Batch(list(tensors), [tensor.numpy() for tensor in tensors.values()]).predictions(0, 2)
+    return OutputRows(list(tensors), [tensor.numpy() for tensor in tensors.values()]).predictions(0, 2)
 
 
 def test_a_tensor() -> None:
@@ -95,11 +95,11 @@ class TestOutputs:
 
 class TestBatch:
     def test_rows_of_the_only_output(self) -> None:
-        batch = Batch([None], [np.arange(8).reshape(4, 2)])
+        batch = OutputRows([None], [np.arange(8).reshape(4, 2)])
         assert [row.tolist() for row in batch.predictions(1, 3)] == [[2, 3], [4, 5]]
 
     def test_rows_by_name(self) -> None:
-        batch = Batch(["a", "b"], [np.arange(3), np.arange(6).reshape(3, 2)])
+        batch = OutputRows(["a", "b"], [np.arange(3), np.arange(6).reshape(3, 2)])
         first, second = batch.predictions(1, 3)
         assert (first["a"], first["b"].tolist()) == (1, [2, 3])
         assert (second["a"], second["b"].tolist()) == (2, [4, 5])
@@ -108,13 +108,13 @@ class TestBatch:
         matrix = np.ones((4, 2, 2))
         matrix[1, 1, 0] = np.nan
         matrix[3, 0, 1] = -np.inf
-        assert Batch([None], [matrix]).finite(0, 4) == [True, False, True, False]
-        assert Batch([None], [matrix]).finite(1, 3) == [False, True]
+        assert OutputRows([None], [matrix]).finite(0, 4) == [True, False, True, False]
+        assert OutputRows([None], [matrix]).finite(1, 3) == [False, True]
 
     def test_nan_in_any_output(self) -> None:
         names: list[str | None] = ["a", "b", "c"]
-        batch = Batch(names, [np.arange(3), np.array([1, np.nan, 1]), np.array([[1], [1], [np.inf]])])
+        batch = OutputRows(names, [np.arange(3), np.array([1, np.nan, 1]), np.array([[1], [1], [np.inf]])])
         assert batch.finite(0, 3) == [True, False, False]
 
     def test_whole_numbers_have_none(self) -> None:
-        assert Batch([None], [np.arange(2)]).finite(0, 2) == [True, True]
+        assert OutputRows([None], [np.arange(2)]).finite(0, 2) == [True, True]

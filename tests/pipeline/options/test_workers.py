@@ -7,7 +7,7 @@ import os
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.job.command_line import settings
+from pipeline.job.command_line import job_options
 from pipeline.options.workers import torch_threads
 from tests.pipeline.job.test_command_line import line
 
@@ -32,7 +32,7 @@ def test_threads(
     # More than this process may run on.
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
-    assert torch_threads(settings(PipelineOptions(line(**flags))), on_dataflow) == threads
+    assert torch_threads(job_options(PipelineOptions(line(**flags))), on_dataflow) == threads
 
 
 @pytest.mark.parametrize(("count", "threads"), [(8, 7), (None, 1)])
@@ -41,4 +41,4 @@ def test_where_a_process_cannot_ask_for_its_cores(
 ) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: count)
-    assert torch_threads(settings(PipelineOptions(line())), on_dataflow=False) == threads
+    assert torch_threads(job_options(PipelineOptions(line())), on_dataflow=False) == threads

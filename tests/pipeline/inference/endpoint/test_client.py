@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.inference.endpoint import client as client_module
 from pipeline.inference.endpoint.client import Answer, EndpointClient, EndpointConfig
-from pipeline.inference.endpoint.retrying import Patience
+from pipeline.inference.endpoint.retrying import RetryPolicy
 from pipeline.options.address import Address
 from pipeline.request.errors import EndpointError, TransientError
 from pipeline.request.input_spec import InputSpec
@@ -21,7 +21,7 @@ from tests.pipeline.inference.endpoint.server import READY_SOON, ScriptedEndpoin
 from tests.waiting import wait_until
 
 THREE = InputSpec.parse("3")
-PATIENT = Patience(timeout_s=10, deadline_s=20, scale_up_wait_s=20)
+PATIENT = RetryPolicy(timeout_s=10, deadline_s=20, scale_up_wait_s=20)
 
 Make = Callable[..., EndpointClient]
 
@@ -220,7 +220,7 @@ class TestScaleUp:
         caplog.set_level("INFO")
         endpoint.message = READY_SOON
         endpoint.script = [429] * 6
-        client = make(patience=Patience(10, 0.1, 20))
+        client = make(patience=RetryPolicy(10, 0.1, 20))
         assert_right(predict(client, requests(40)), 40)
         assert [
             "is not yet ready for inference: waiting up to 20 s" in r.message for r in caplog.records
@@ -236,13 +236,13 @@ class TestScaleUp:
         endpoint.message = READY_SOON
         endpoint.script = [429] * 1000
         with pytest.raises(TransientError, match=r"not ready for inference within 0.5 s"):
-            predict(make(patience=Patience(10, 20, 0.5)), requests(40))
+            predict(make(patience=RetryPolicy(10, 20, 0.5)), requests(40))
 
     def test_a_stop_ends_the_wait(self, endpoint: ScriptedEndpoint, make: Make) -> None:
         endpoint.message = READY_SOON
         endpoint.script = [429] * 1000
         stop = threading.Event()
-        client = make(patience=Patience(10, 20, 600))
+        client = make(patience=RetryPolicy(10, 20, 600))
         with ThreadPoolExecutor(1) as threads:
             bundle = threads.submit(
                 client.predict, requests(5), stopping=stop.is_set, throttled=lambda s: None

@@ -16,7 +16,7 @@ from pipeline.inference.endpoint.client import EndpointConfig
 from pipeline.inference.endpoint.handler import NAMESPACE, THROTTLED, EndpointModelHandler
 from pipeline.inference.local.handler import LocalModelHandler
 from pipeline.job import graph
-from pipeline.job.command_line import settings
+from pipeline.job.command_line import job_options
 from pipeline.job.handler import make_handler
 from pipeline.options.address import Address
 from pipeline.request.messages import Result
@@ -82,4 +82,4 @@ def test_building_the_graph_contacts_nobody(runner: dict[str, str], monkeypatch:
 def test_one_flag_switches() -> None:
     for mode, kind in (("local", LocalModelHandler), ("endpoint", EndpointModelHandler)):
         options = PipelineOptions(line(**{**ENDPOINT, "inference_mode": mode}))
-        assert type(make_handler(settings(options), options)) is kind
+        assert type(make_handler(job_options(options), options)) is kind

@@ -19,7 +19,7 @@ from pipeline.engine.runner import StreamingRunner
 from pipeline.inference.local.handler import LocalModelHandler
 from pipeline.model import model as models
 from pipeline.request.messages import Request, Result, Timeline
-from tests.pipeline.job_settings import job_settings
+from tests.pipeline.job_options import local_job_options
 from tests.pipeline.models import Sum
 
 
@@ -33,13 +33,13 @@ def requests(*firsts: float) -> list[Request]:
 @pytest.fixture
 def handler(tmp_path: Path) -> LocalModelHandler:
     torch.save(Sum().state_dict(), tmp_path / "m.pt")
-    settings = job_settings(
+    options = local_job_options(
         "--input_shape=3",
         f"--model_path={tmp_path / 'm.pt'}",
         "--model_class=tests.pipeline.models:Sum",
         "--max_batch_size=4",
     )
-    return LocalModelHandler(settings, on_dataflow=False)
+    return LocalModelHandler(options, on_dataflow=False)
 
 
 def test_in_a_pipeline(handler: LocalModelHandler) -> None:

@@ -19,7 +19,7 @@ import torch
 from pipeline.inference.local.process_model import ProcessModel
 from pipeline.request.errors import ModelError, TransientError
 from pipeline.request.messages import DeadLetter, Request, Result, Timeline
-from tests.pipeline.job_settings import job_settings
+from tests.pipeline.job_options import local_job_options
 from tests.pipeline.memory_files import OBJECTS
 from tests.pipeline.models import Linear, Sum
 from tests.waiting import wait_until
@@ -59,8 +59,8 @@ def opened() -> Iterator[list[ProcessModel]]:
 @pytest.fixture
 def open_model(opened: list[ProcessModel]):  # type: ignore[no-untyped-def]
     def open_with(*flags: str) -> ProcessModel:
-        settings = job_settings("--input_shape=3", "--max_batch_size=8", *flags)
-        opened.append(ProcessModel(settings, on_dataflow=False))
+        options = local_job_options("--input_shape=3", "--max_batch_size=8", *flags)
+        opened.append(ProcessModel(options, on_dataflow=False))
         return opened[-1]
 
     return open_with
@@ -247,7 +247,7 @@ def test_a_lost_device_ends_the_process(tmp_path: Path) -> None:
         from pipeline.process import registry
         from pipeline.request.errors import TransientError
         from pipeline.inference.local.handler import LocalModelHandler
-        from tests.pipeline.job_settings import job_settings
+        from tests.pipeline.job_options import local_job_options
         from tests.pipeline.inference.local.test_process_model import requests
         import tests.pipeline.models as models
 
@@ -256,7 +256,7 @@ def test_a_lost_device_ends_the_process(tmp_path: Path) -> None:
                 print("given back", flush=True)
 
         handler = LocalModelHandler(
-            job_settings("--input_shape=3", "--model_path={tmp_path / "m.pt"}", "{SUM}"), on_dataflow=False
+            local_job_options("--input_shape=3", "--model_path={tmp_path / "m.pt"}", "{SUM}"), on_dataflow=False
         )
         model = handler.load_model()
         registry.shared("subscription", Subscription)

@@ -14,9 +14,11 @@ import pytest
 import torch
 
 from pipeline.inference.local import files
-from pipeline.inference.local.swap import CurrentModel, ModelPointer, Refresher
+from pipeline.inference.local.pointer import ModelPointer
+from pipeline.inference.local.watcher import ModelWatcher
 from pipeline.model import compute, golden
 from pipeline.model import model as models
+from pipeline.model.active_model import ActiveModel
 from pipeline.model.model import Model
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import InputSpec
@@ -184,7 +186,7 @@ class Counted(ModelPointer):
 
 
 class Bench:
-    """A refresher over stub models: `load` has each model's maker by name, and remembers what it loaded."""
+    """A watcher over stub models: `load` has each model's maker by name, and remembers what it loaded."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "current"
@@ -192,8 +194,8 @@ class Bench:
         self.loads: list[str] = []
         self.makers: dict[str, Callable[[], Any]] = {}
         self.pointer = Counted(str(self.file))
-        self.current = CurrentModel(Stub("v1"), str(folder / "v1"))  # type: ignore[arg-type]
-        self.refresher = Refresher(self.current, self.pointer, self.load, 0.001)
+        self.current = ActiveModel(Stub("v1"), str(folder / "v1"))  # type: ignore[arg-type]
+        self.watcher = ModelWatcher(self.current, self.pointer, self.load, 0.001)
         self.counts = [0, 0]
 
     def load(self, path: str) -> Model:
@@ -221,17 +223,17 @@ def bench(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Bench]:
     caplog.set_level(logging.INFO)
     bench = Bench(tmp_path)
     yield bench
-    bench.refresher.close()
+    bench.watcher.close()
 
 
-class TestRefresher:
+class TestWatcher:
     def test_nothing_new(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-        bench.refresher.start()
+        bench.watcher.start()
         bench.pointer.let_pass()
         assert (bench.loads, bench.counted(0, 0), caplog.text) == ([], True, "")
 
     def test_there_and_back(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-        bench.refresher.start()
+        bench.watcher.start()
         for name in ("v2", "v1", "v2"):
             bench.point_to(name)
             wait_until(lambda name=name: bench.serves(name))  # type: ignore[misc]
@@ -246,7 +248,7 @@ class TestRefresher:
         assert {record.levelname for record in caplog.records} == {"INFO"}
 
     def test_another_spelling_of_the_same_model(self, bench: Bench) -> None:
-        bench.refresher.start()
+        bench.watcher.start()
         bench.point_to(f"  {bench.file.parent}/v1\n")
         bench.pointer.let_pass()
         assert (bench.loads, bench.counted(0, 0)) == ([], True)
@@ -270,7 +272,7 @@ class TestRefresher:
             raise error
 
         bench.makers["v2"] = fail
-        bench.refresher.start()
+        bench.watcher.start()
         bench.point_to("v2")
         wait_until(lambda: bench.counted(0, 1))
         bench.pointer.let_pass()
@@ -289,14 +291,14 @@ class TestRefresher:
                 raise ModelError("--model_pointer: v2 fails on 128 rows") from error
 
         bench.makers["v2"] = fail
-        bench.refresher.start()
+        bench.watcher.start()
         bench.point_to("v2")
         wait_until(lambda: bench.counted(0, 1))
         wait_until(lambda: "fails on 128 rows (during a swap, memory holds two models)" in caplog.text)
 
     def test_refuses_another_output(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
         bench.makers["v2"] = lambda: Stub("v2", "float[2]")
-        bench.refresher.start()
+        bench.watcher.start()
         bench.point_to("v2")
         wait_until(lambda: bench.counted(0, 1))
         bench.pointer.let_pass()
@@ -308,7 +310,7 @@ class TestRefresher:
         )
 
     def test_refuses_a_path_outside_the_root(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-        bench.refresher.start()
+        bench.watcher.start()
         bench.point_to("../v2")
         wait_until(lambda: bench.counted(0, 1))
         bench.pointer.let_pass()
@@ -321,7 +323,7 @@ class TestRefresher:
             raise ModelError("no")
 
         bench.makers["bad"] = fail
-        bench.refresher.start()
+        bench.watcher.start()
         bench.point_to("bad")
         wait_until(lambda: bench.counted(0, 1))
         # Back to what is served: nothing to do, but the bad one is tried again when it is named again.
@@ -335,7 +337,7 @@ class TestRefresher:
 
     def test_a_pointer_that_cannot_be_read(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
         bench.file.unlink()
-        bench.refresher.start()
+        bench.watcher.start()
         bench.pointer.let_pass()
         bench.file.touch()
         bench.pointer.let_pass()
@@ -350,10 +352,10 @@ class TestRefresher:
         ]
 
     def test_a_load_rests_and_nothing_else_does(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("pipeline.inference.local.swap._WORK_S", 0.0)
+        monkeypatch.setattr("pipeline.inference.local.yielding._WORK_S", 0.0)
         rests: list[tuple[str, float]] = []
         monkeypatch.setattr(
-            "pipeline.inference.local.swap.time.sleep",
+            "pipeline.inference.local.yielding.time.sleep",
             lambda seconds: rests.append((threading.current_thread().name, seconds)),
         )
 
@@ -363,33 +365,33 @@ class TestRefresher:
             return Stub("v2")
 
         bench.makers["v2"] = load
-        bench.refresher.start()
+        bench.watcher.start()
         bench.point_to("v2")
         wait_for_swap = threading.Event()
         while not bench.serves("v2"):
             wait_for_swap.wait(0.005)
-        bench.refresher.close()
+        bench.watcher.close()
         assert len(rests) >= 3
-        assert set(rests) == {("compute-refresher", 0.0015)}
+        assert set(rests) == {("model watcher", 0.0015)}
         assert sys.getprofile() is None
 
 
 class TestClose:
     def test_between_two_looks(self, bench: Bench) -> None:
-        refresher = Refresher(bench.current, bench.pointer, bench.load, 1e6)
-        refresher.start()
-        refresher.close()
-        assert "compute-refresher" not in {thread.name for thread in threading.enumerate()}
-        refresher.close()
+        watcher = ModelWatcher(bench.current, bench.pointer, bench.load, 1e6)
+        watcher.start()
+        watcher.close()
+        assert "model watcher" not in {thread.name for thread in threading.enumerate()}
+        watcher.close()
 
     def test_before_the_start(self, bench: Bench) -> None:
-        bench.refresher.close()
+        bench.watcher.close()
 
     @pytest.mark.parametrize("fails", [False, True])
     def test_during_a_load(
         self, bench: Bench, fails: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr("pipeline.inference.local.swap._JOIN_S", 0.01)
+        monkeypatch.setattr("pipeline.inference.local.watcher._JOIN_S", 0.01)
         goes_on = threading.Event()
 
         def slow() -> Stub:
@@ -399,11 +401,11 @@ class TestClose:
             return Stub("v2")
 
         bench.makers["v2"] = slow
-        bench.refresher.start()
+        bench.watcher.start()
         bench.point_to("v2")
         wait_until(lambda: bench.loads)
-        (thread,) = (t for t in threading.enumerate() if t.name == "compute-refresher")
-        bench.refresher.close()
+        (thread,) = (t for t in threading.enumerate() if t.name == "model watcher")
+        bench.watcher.close()
         assert thread.is_alive()  # close did not wait for the load
         goes_on.set()
         thread.join()
@@ -419,7 +421,7 @@ class TestMemory:
         batch = bench.current.model
         old = weakref.ref(batch)
         monkeypatch.setattr(compute, "release_cached_memory", lambda: released.append(old() is None))
-        bench.refresher.start()
+        bench.watcher.start()
         bench.point_to("v2")
         wait_until(lambda: bench.serves("v2"))
         bench.pointer.let_pass()
@@ -442,7 +444,7 @@ class TestMemory:
             return model
 
         bench.makers["v2"] = another_output
-        bench.refresher.start()
+        bench.watcher.start()
         bench.point_to("v2")
         wait_until(lambda: released)
         assert released == [True]
@@ -502,10 +504,10 @@ class TestRealModels:
         point_to("v1.pt2")
         pointer = ModelPointer("memory://bucket/current" if remote else str(folder / "current"))
         path = pointer.path()
-        current = CurrentModel(load(path), path)
+        current = ActiveModel(load(path), path)
         first_id = current.model.model_id
-        refresher = Refresher(current, pointer, load, 0.001)
-        refresher.start()
+        watcher = ModelWatcher(current, pointer, load, 0.001)
+        watcher.start()
         try:
             for name, scale in (("v2.pt2", 2), ("v1.pt2", 1), ("v3.pt", 3), ("v1.pt2", 1)):
                 point_to(name)
@@ -517,13 +519,13 @@ class TestRealModels:
             point_to("gone.pt2")
             wait_until(lambda: "gone.pt2" in caplog.text and "there is no file" in caplog.text)
         finally:
-            refresher.close()
+            watcher.close()
         assert current.take_counts() == (4, 2)
         assert current.model.model_id == first_id
 
     @pytest.mark.parametrize("name", ["v1.pt2", "v3.pt"])
     def test_the_old_weights_are_freed(self, folder: Path, name: str) -> None:
-        current = CurrentModel(load(str(folder / name)), str(folder / name))
+        current = ActiveModel(load(str(folder / name)), str(folder / name))
         (folder / "current").write_text("v2.pt2")
         old = weakref.ref(current.model)
         weights = [
@@ -533,9 +535,9 @@ class TestRealModels:
             for thing in module.parameters()
         ]
         assert weights
-        refresher = Refresher(current, ModelPointer(str(folder / "current")), load, 0.001)
-        refresher.start()
+        watcher = ModelWatcher(current, ModelPointer(str(folder / "current")), load, 0.001)
+        watcher.start()
         wait_until(lambda: old() is None)
         gc.collect()
         assert [weight() for weight in weights] == [None]
-        refresher.close()
+        watcher.close()

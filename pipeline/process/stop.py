@@ -1,29 +1,20 @@
-"""Starting to stop: SIGTERM, SIGINT and --run_for_s, and the guard that keeps stopping short."""
+"""The stop signal: SIGTERM, SIGINT and --run_for_s, and the guard that keeps stopping short."""
 
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
 
 from pipeline.process import registry
+from pipeline.process.exit import give_back_and_exit
 
 _LOGGER = logging.getLogger(__name__)
 
 # The promise is 10 s from the signal to the exit; this leaves two to give messages back.
 GRACE_S = 8.0
-_FORCED_CLOSE_S = 1.5
-
-# How the names of threads begin that may be inside torch when the process ends.
-COMPUTES = "compute-"
-
-# The one who ends the process keeps it: a second one would cut off what the first gives back.
-_ending = threading.Lock()
 
 
 class StopSignal:
@@ -70,26 +61,6 @@ class StopSignal:
         # A call of the model or of Pub/Sub hangs. Its messages go back and are delivered again.
         _LOGGER.warning("still busy %.0f s after being told to stop: giving messages back", GRACE_S)
         give_back_and_exit(0)
-
-
-def give_back_and_exit(code: int) -> NoReturn:
-    """Ends the process at once, whatever its threads are doing. What was not answered is given back."""
-    _ending.acquire()
-    # On a thread of its own: whatever hangs may hold the registry's lock.
-    closing = threading.Thread(target=registry.close_all, daemon=True)
-    closing.start()
-    closing.join(_FORCED_CLOSE_S)
-    os._exit(code)
-
-
-def leave(code: int) -> NoReturn:
-    """Ends the process as sys.exit does, unless a thread is still inside torch: those abort it (134)."""
-    if any(thread.name.startswith(COMPUTES) for thread in threading.enumerate()):
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
 
 
 def stop_signal() -> StopSignal:

@@ -2,15 +2,15 @@
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.job.command_line import settings
-from pipeline.options.flags import Settings
+from pipeline.job.command_line import job_options
+from pipeline.options.job_options import JobOptions
 
 
-def job_settings(*flags: str) -> Settings:
+def local_job_options(*flags: str) -> JobOptions:
     """The settings of a job with these flags and the topics that each job needs."""
     topics = (
         "--input_subscription=projects/my-project/subscriptions/requests",
         "--output_topic=projects/my-project/topics/results",
         "--dead_letter_topic=projects/my-project/topics/dead-letters",
     )
-    return settings(PipelineOptions([*topics, *flags]))
+    return job_options(PipelineOptions([*topics, *flags]))

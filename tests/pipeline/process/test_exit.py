@@ -1,52 +1,11 @@
-import signal
+"""Ends of a process, each in a process of its own."""
+
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from pipeline.process.lifecycle import StopSignal, stop_signal
-from tests.waiting import wait_until
-
-
-@pytest.fixture
-def former_handlers() -> Iterator[None]:
-    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in former.items():
-        signal.signal(number, handler)
-
-
-@pytest.fixture
-def stop(former_handlers: None) -> Iterator[StopSignal]:
-    stop = StopSignal()
-    yield stop
-    # Else its guard would end this very process.
-    stop.close()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_ask_for_a_stop(
-    stop: StopSignal, number: signal.Signals, caplog: pytest.LogCaptureFixture
-) -> None:
-    stop.install(None)
-    assert not stop.requested
-    with caplog.at_level("INFO"):
-        signal.raise_signal(number)
-        signal.raise_signal(number)
-    assert stop.requested
-    assert caplog.messages == [f"stopping: {number.name}"]
-
-
-def test_run_for_s(stop: StopSignal) -> None:
-    stop.install(0.01)
-    wait_until(lambda: stop.requested)
-
-
-def test_one_for_the_process() -> None:
-    assert stop_signal() is stop_signal()
 
 
 def ended(script: str) -> subprocess.CompletedProcess[str]:
@@ -67,7 +26,7 @@ def test_a_thread_inside_torch_does_not_abort_the_process(code: int) -> None:
     process = ended(f"""
         import threading, torch
         from pipeline.batching.batcher import Batcher
-        from pipeline.process.lifecycle import leave
+        from pipeline.process.exit import leave
 
         busy = threading.Event()
         def run(items):
@@ -88,7 +47,7 @@ def test_a_thread_inside_torch_does_not_abort_the_process(code: int) -> None:
 def test_without_one_it_ends_as_python_does() -> None:
     process = ended("""
         import atexit
-        from pipeline.process.lifecycle import leave
+        from pipeline.process.exit import leave
         atexit.register(print, "at exit")
         leave(3)
     """)
@@ -98,7 +57,8 @@ def test_without_one_it_ends_as_python_does() -> None:
 def test_whoever_ends_the_process_second_cuts_nothing_off() -> None:
     process = ended("""
         import threading
-        from pipeline.process import lifecycle, registry
+        from pipeline.process import registry
+        from pipeline.process.exit import give_back_and_exit
 
         begun, second = threading.Event(), threading.Event()
         class Subscription:
@@ -108,8 +68,8 @@ def test_whoever_ends_the_process_second_cuts_nothing_off() -> None:
                 print("given back", flush=True)
 
         registry.shared("subscription", Subscription)
-        threading.Thread(target=lifecycle.give_back_and_exit, args=(3,), daemon=True).start()
+        threading.Thread(target=give_back_and_exit, args=(3,), daemon=True).start()
         begun.wait()
-        lifecycle.give_back_and_exit(4)
+        give_back_and_exit(4)
     """)
     assert (process.returncode, process.stdout) == (3, "given back\n")

@@ -1,0 +1,85 @@
+"""The pointer: a small file that names the model to run, and the folder that models must lie under."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipeline.inference.local import files
+from pipeline.request.errors import ModelError
+
+_MOST_POINTER_BYTES = 4096
+
+
+class ModelPointer:
+    """A small file that holds a model's path, relative to the root or full, and nothing else."""
+
+    def __init__(self, pointer: str, root: str | None = None) -> None:
+        """
+        Args:
+            pointer: --model_pointer, on this machine or any of Beam's filesystems.
+            root: --model_root, the folder that models lie under; None: the pointer's own.
+        """
+        self._pointer = pointer
+        self._root = root if root is not None else _folder(pointer)
+
+    def path(self) -> str:
+        """The full path of the model it names, with symbolic links followed.
+
+        Raises:
+            ModelError: it cannot be read, or names something outside the root.
+        """
+        try:
+            content = self.read()
+        except OSError as error:
+            raise ModelError(str(error)) from error
+        return self.resolve(content)
+
+    def read(self) -> str:
+        """What it holds, without white space around.
+
+        Raises:
+            OSError: it cannot be read, is empty, larger than 4 KiB or not UTF-8.
+        """
+        try:
+            content = files.read_small(self._pointer, _MOST_POINTER_BYTES).strip()
+        except OSError as error:
+            raise OSError(f"--model_pointer: {error}") from error
+        if not content:
+            raise OSError(f"--model_pointer: {self._pointer} is empty: write a model's path into it")
+        return content
+
+    def resolve(self, content: str) -> str:
+        """The full path of the model that `content` names, with symbolic links followed.
+
+        Raises:
+            ModelError: it is outside the root.
+        """
+        # Of what is printed on one line only: a line break or a NUL is in no path that anybody means.
+        if content.isprintable():
+            inside = _local_path if files.is_local(self._root) else _remote_path
+            path = inside(self._root, content)
+            if path is not None:
+                return path
+        raise ModelError(
+            f"--model_pointer: {self._pointer} holds {content[:200]!r}, which is no path under "
+            f"--model_root ({self._root})"
+        )
+
+
+def _folder(path: str) -> str:
+    return os.path.dirname(path) if files.is_local(path) else path.rpartition("/")[0]
+
+
+def _local_path(root: str, content: str) -> str | None:
+    folder = Path(os.path.realpath(root))
+    path = Path(os.path.realpath(folder / content))
+    return str(path) if files.is_local(content) and folder in path.parents else None
+
+
+def _remote_path(root: str, content: str) -> str | None:
+    start = root.rstrip("/") + "/"
+    path = start + content if files.is_local(content) else content
+    parts = path.removeprefix(start).split("/")
+    # Some of these filesystems have real folders, in which .. leads up.
+    return path if path.startswith(start) and not {"", ".", ".."} & set(parts) else None

@@ -1,0 +1,156 @@
+"""Watches the pointer of a live job, and swaps the model where it names another one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+from pipeline.inference.local.pointer import ModelPointer
+from pipeline.inference.local.yielding import yield_gil
+from pipeline.model import compute
+from pipeline.model.active_model import ActiveModel
+from pipeline.model.model import Model
+from pipeline.process.exit import ComputeThread
+from pipeline.request.errors import ModelError, TransientError
+
+_LOGGER = logging.getLogger(__name__)
+
+_JOIN_S = 1.0
+
+
+class ModelWatcher:
+    """Looks at the pointer again and again, on a thread of its own, and swaps the model where it changed.
+
+    A candidate that cannot be loaded, fails its check or has another output is refused: the model of the
+    moment goes on, and the same content of the pointer is not tried again.
+    """
+
+    def __init__(
+        self,
+        active: ActiveModel,
+        pointer: ModelPointer,
+        load: Callable[[str], Model],
+        refresh_s: float,
+    ) -> None:
+        """
+        Args:
+            current: where the model is swapped; its `path` is the one that the pointer led to.
+            load: loads and checks the model at a full path. Whatever it raises refuses the candidate.
+            refresh_s: seconds between two looks.
+        """
+        self._active = active
+        self._pointer = pointer
+        self._load = load
+        self._refresh_s = refresh_s
+        self._decided: str | None = None  # the pointer's content at the last swap or refusal
+        self._trouble: str | None = None  # why the pointer could not be read at the last look
+        self._replaced: weakref.ref[Model] | None = None  # by the last swap, until its last batch is done
+        self._closed = threading.Event()
+        self._swapping = threading.Lock()
+        self._thread = ComputeThread(self._run, "model watcher")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops looking. No swap happens after it; a load that is under way is left to itself."""
+        with self._swapping:
+            self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_S)
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._refresh_s):
+            self._poll()
+
+    def _poll(self) -> None:
+        self._release_replaced()
+        try:
+            content = self._pointer.read()
+        except OSError as error:
+            # Nothing was decided, so nothing is refused. Storage may be back at the next look.
+            self._warn_once(error)
+            return
+        if content == self._decided:
+            self._trouble = None
+        else:
+            self._decided = content
+            with self._active.candidate():
+                self._decide(content)
+
+    def _decide(self, content: str) -> None:
+        started = time.monotonic()
+        try:
+            path = self._pointer.resolve(content)
+            if path == self._active.path:
+                return
+            candidate = self._candidate(path)
+        except TransientError as error:
+            # Of the storage's, not the candidate's making: nothing is decided yet.
+            self._decided = None
+            self._warn_once(error)
+        except (Exception, SystemExit) as error:  # load runs what users wrote; this thread must outlive it
+            self._refuse(error)
+        else:
+            self._swap(candidate, path, time.monotonic() - started)
+            return
+        # Only here is the error gone, and with it what its frames held of the candidate.
+        compute.release_cached_memory()
+
+    def _warn_once(self, error: Exception) -> None:
+        """Logs trouble that passes, once."""
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            _LOGGER.warning("%s; going on with %s", _one_line(error), self._active.model.model_id)
+
+    def _candidate(self, path: str) -> Model:
+        with yield_gil():
+            candidate = self._load(path)
+        ours = self._active.model.outputs
+        if candidate.outputs != ours:
+            raise ModelError(
+                f"--model_pointer: {path} answers {candidate.outputs}, the model of this job {ours}: "
+                "for another output, start another job"
+            )
+        return candidate
+
+    def _swap(self, candidate: Model, path: str, seconds: float) -> None:
+        old = self._active.model
+        with self._swapping:
+            if self._closed.is_set():
+                return
+            self._active.swap(candidate, path)
+        self._replaced = weakref.ref(old)
+        _LOGGER.info("swapped the model: %s -> %s, in %.1f s", old.model_id, candidate.model_id, seconds)
+
+    def _refuse(self, error: BaseException) -> None:
+        with self._swapping:
+            if self._closed.is_set():
+                return
+            self._active.count_refusal()
+        reason = _one_line(error)
+        if not isinstance(error, ModelError):
+            reason = f"{type(error).__name__}: {reason}"
+        if _ran_out_of_memory(error):
+            reason += " (during a swap, memory holds two models)"
+        _LOGGER.warning("refused a new model, going on with %s: %s", self._active.model.model_id, reason)
+
+    def _release_replaced(self) -> None:
+        if self._replaced is not None and self._replaced() is None:
+            self._replaced = None
+            compute.release_cached_memory()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _ran_out_of_memory(error: BaseException | None) -> bool:
+    while error is not None:
+        if compute.is_out_of_memory(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

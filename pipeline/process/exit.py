@@ -1,0 +1,44 @@
+"""Two ways to end a process: at once with messages given back, and as Python does where torch allows it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import NoReturn
+
+from pipeline.process import registry
+
+_FORCED_CLOSE_S = 1.5
+
+# The one who ends the process keeps it: a second one would cut off what the first gives back.
+_ending = threading.Lock()
+
+
+class ComputeThread(threading.Thread):
+    """A daemon thread that may be inside torch when the process ends. `leave` looks for such threads."""
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        super().__init__(target=target, name=name, daemon=True)
+
+
+def give_back_and_exit(code: int) -> NoReturn:
+    """Ends the process at once, whatever its threads are doing. What was not answered is given back."""
+    _ending.acquire()
+    # On a thread of its own: whatever hangs may hold the registry's lock.
+    closing = threading.Thread(target=registry.close_all, daemon=True)
+    closing.start()
+    closing.join(_FORCED_CLOSE_S)
+    os._exit(code)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process as sys.exit does, unless a thread is still inside torch: those abort it (134)."""
+    if any(isinstance(thread, ComputeThread) for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
