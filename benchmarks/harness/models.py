@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.harness.stock_job import MODEL
+from examples.breast_cancer import autoencoder
 from examples.breast_cancer.autoencoder import FEATURES, AnomalyScorer
 from pipeline.request.input_spec import Inputs
+
+MODEL = Path(autoencoder.__file__).with_name("model.pt2")
 
 
 class Linear(nn.Module):

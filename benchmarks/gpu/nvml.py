@@ -1,0 +1,191 @@
+"""What the GPU itself tells while a part runs: NVML's counters, sampled twice a second.
+
+Every field is optional: where a driver, a container or a GPU does not tell it, the reason takes its place.
+The fields and their numbers are those of nvidia-ml-py 13.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+_EVERY_S = 0.5
+
+# NVML_FI_DEV_PCIE_COUNT_TX_BYTES and _RX_BYTES; from the GPU's side, so that RX is what the host sends.
+_PCIE_COUNTERS = {"pcie_to_host_gb_per_s": 197, "pcie_to_device_gb_per_s": 198}
+
+# GPM metrics (Hopper and newer), each between two samples.
+_GPM_METRICS = {
+    "sm_utilization_percent": 2,
+    "sm_occupancy_percent": 3,
+    "tensor_core_percent": 5,
+    "memory_bandwidth_percent": 10,
+    "pcie_tx_mib_per_s": 20,
+    "pcie_rx_mib_per_s": 21,
+}
+
+Reading = dict[str, float | str]
+
+
+def open_nvml() -> tuple[ModuleType | None, str]:
+    """Return the library, started, or None and why there is none."""
+    try:
+        import pynvml
+    except ImportError:
+        return None, "not available: nvidia-ml-py is not installed"
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return None, f"not available: {error}"
+    return pynvml, ""
+
+
+class Sampler:
+    """Samples one GPU's counters on a thread of its own."""
+
+    def __init__(self, index: int = 0) -> None:
+        self._nvml, self._why_not = open_nvml()
+        self._device = self._nvml.nvmlDeviceGetHandleByIndex(index) if self._nvml is not None else None
+
+    def driver(self) -> str:
+        """Return the driver's version, or why it is not known."""
+        if self._nvml is None:
+            return self._why_not
+        return str(self._nvml.nvmlSystemGetDriverVersion())
+
+    @contextmanager
+    def sampling(self) -> Iterator[Callable[[], Reading]]:
+        """Sample meanwhile; yields what gives the mean and the highest value of each field, at the end."""
+        if self._nvml is None:
+            yield lambda: {"nvml": self._why_not}
+            return
+        series: dict[str, list[float]] = {}
+        reasons: dict[str, str] = {}
+        ended = threading.Event()
+        first = self._counters(reasons)
+        gpm = _Gpm(self._nvml, self._device)
+
+        def sample() -> None:
+            while not ended.wait(_EVERY_S):
+                for name, read in self._fields().items():
+                    self._note(series, reasons, name, read)
+                for name, value in gpm.read().items():
+                    if isinstance(value, str):
+                        reasons[name] = value
+                    else:
+                        series.setdefault(name, []).append(value)
+
+        thread = threading.Thread(target=sample, daemon=True)
+        thread.start()
+
+        def result() -> Reading:
+            found: Reading = dict(reasons)
+            for name, values in series.items():
+                found[f"{name}_mean"] = sum(values) / len(values)
+                found[f"{name}_max"] = max(values)
+            found |= _rates(first, self._counters({}))
+            return found
+
+        try:
+            yield result
+        finally:
+            ended.set()
+            thread.join()
+
+    def _fields(self) -> dict[str, Callable[[], float]]:
+        nvml, device = self._nvml, self._device
+        assert nvml is not None
+        return {
+            "gpu_utilization_percent": lambda: nvml.nvmlDeviceGetUtilizationRates(device).gpu,
+            "memory_utilization_percent": lambda: nvml.nvmlDeviceGetUtilizationRates(device).memory,
+            "memory_used_mib": lambda: nvml.nvmlDeviceGetMemoryInfo(device).used / 2**20,
+            "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(device) / 1e3,
+            "sm_clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM),
+            "memory_clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_MEM),
+            "temperature_c": lambda: nvml.nvmlDeviceGetTemperature(device, nvml.NVML_TEMPERATURE_GPU),
+        }
+
+    def _note(
+        self,
+        series: dict[str, list[float]],
+        reasons: dict[str, str],
+        name: str,
+        read: Callable[[], float],
+    ) -> None:
+        assert self._nvml is not None
+        try:
+            series.setdefault(name, []).append(float(read()))
+        except self._nvml.NVMLError as error:
+            series.pop(name, None)
+            reasons[name] = f"not available: {error}"
+
+    def _counters(self, reasons: dict[str, str]) -> dict[str, tuple[float, float]]:
+        """Return each PCIe counter in bytes, and its own time in seconds."""
+        assert self._nvml is not None
+        found = {}
+        for name, field in _PCIE_COUNTERS.items():
+            try:
+                (value,) = self._nvml.nvmlDeviceGetFieldValues(self._device, [field])
+            except self._nvml.NVMLError as error:
+                reasons[name] = f"not available: {error}"
+                continue
+            if value.nvmlReturn != self._nvml.NVML_SUCCESS:
+                reasons[name] = f"not available: {self._nvml.NVMLError(value.nvmlReturn)}"
+            else:
+                found[name] = (float(value.value.ullVal), value.timestamp / 1e6)
+        return found
+
+
+class _Gpm:
+    """Metrics between two samples of the GPU's performance monitor."""
+
+    def __init__(self, nvml: Any, device: Any) -> None:
+        self._nvml = nvml
+        self._device = device
+        self._why_not: str | None = None
+        try:
+            if not nvml.nvmlGpmQueryDeviceSupport(device).isSupportedDevice:
+                self._why_not = "not available: this GPU has no GPM (Hopper and newer have)"
+            else:
+                self._before, self._after = nvml.nvmlGpmSampleAlloc(), nvml.nvmlGpmSampleAlloc()
+                nvml.nvmlGpmSampleGet(device, self._before)
+        except nvml.NVMLError as error:
+            self._why_not = f"not available: {error}"
+
+    def read(self) -> Reading:
+        """Return the metrics since the last call, or why there are none."""
+        if self._why_not is not None:
+            return dict.fromkeys(_GPM_METRICS, self._why_not)
+        nvml = self._nvml
+        found: Reading = {}
+        try:
+            nvml.nvmlGpmSampleGet(self._device, self._after)
+            wanted = nvml.c_nvmlGpmMetricsGet_t()
+            wanted.version = nvml.NVML_GPM_METRICS_GET_VERSION
+            wanted.numMetrics = len(_GPM_METRICS)
+            wanted.sample1, wanted.sample2 = self._before, self._after
+            for place, number in enumerate(_GPM_METRICS.values()):
+                wanted.metrics[place].metricId = number
+            nvml.nvmlGpmMetricsGet(wanted)
+            for place, name in enumerate(_GPM_METRICS):
+                metric = wanted.metrics[place]
+                if metric.nvmlReturn == nvml.NVML_SUCCESS:
+                    found[name] = float(metric.value)
+                else:
+                    found[name] = f"not available: {nvml.NVMLError(metric.nvmlReturn)}"
+        except nvml.NVMLError as error:
+            # It can fail in mid-run, where other programs take the monitor.
+            return dict.fromkeys(_GPM_METRICS, f"not available: {error}")
+        self._before, self._after = self._after, self._before
+        return found
+
+
+def _rates(first: dict[str, tuple[float, float]], last: dict[str, tuple[float, float]]) -> Reading:
+    found: Reading = {}
+    for name, (count, at) in last.items():
+        if name in first and at > first[name][1]:
+            found[name] = (count - first[name][0]) / (at - first[name][1]) / 1e9
+    return found

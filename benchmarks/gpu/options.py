@@ -1,0 +1,27 @@
+"""The job's options without Apache Beam, which parses them in a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.options.job_options import FLAGS, JobOptions
+
+_TOPICS = {
+    "input_subscription": "projects/my-project/subscriptions/requests",
+    "output_topic": "projects/my-project/topics/results",
+    "dead_letter_topic": "projects/my-project/topics/dead-letters",
+}
+
+
+def job_options(texts: dict[str, str]) -> JobOptions:
+    """Return the options of a job with these flags, by name without dashes, and all others at their defaults.
+
+    Raises:
+        ValueError: a flag's text is wrong.
+    """
+    given = {**_TOPICS, **texts}
+    values: dict[str, Any] = {}
+    for flag in FLAGS:
+        text = given.get(flag.name, flag.default)
+        values[flag.name] = None if text is None else flag.parse(text)
+    return JobOptions(**values)

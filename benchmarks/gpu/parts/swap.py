@@ -1,0 +1,124 @@
+"""A swap under load: latency while another model is loaded beside the active one, and who answered."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import orjson
+import torch
+
+from benchmarks.gpu.context import Context, NotAvailableError, Row
+from benchmarks.gpu.drive import percentile
+from benchmarks.gpu.options import job_options
+from benchmarks.gpu.workload import flags_of
+from benchmarks.harness.models import Workload
+from pipeline.model.golden import SUFFIX
+from pipeline.request.input_spec import Inputs
+from pipeline.request.messages import Request, Result, Timeline
+
+_THREADS = 12
+_SWAPS = 2
+_GOLDEN_ROWS = 8
+_LONGEST_SWAP_S = 60.0
+
+
+def measure(context: Context) -> Iterator[Row]:
+    """Yield p50 and p99 between swaps and during them, and what was lost or wrong.
+
+    Raises:
+        NotAvailableError: Apache Beam, by which pointers are read, is not installed.
+    """
+    if not context.with_beam:
+        raise NotAvailableError("pointers are read by Apache Beam's filesystems, and it is not installed")
+    from pipeline.inference.local.process_model import ProcessModel
+
+    scale = context.scale
+    workload = scale.workload(scale.precisions[0])
+    inputs = workload.inputs(_THREADS)
+    answers = {name: _version(context, workload, name, seed, inputs) for name, seed in (("v1", 1), ("v2", 2))}
+    pointer = context.folder / "current"
+    pointer.write_text("v1.pt")
+    flags = flags_of(workload, scale, pointer)
+    del flags["model_path"]
+    options = job_options({**flags, "model_pointer": str(pointer), "model_refresh_s": "0.05"})
+    model = ProcessModel(options, on_dataflow=False)
+    sent: list[tuple[float, float, str, bool]] = []  # begin, end, version, right
+    stop = threading.Event()
+
+    def work(number: int) -> None:
+        while not stop.is_set():
+            begun = time.perf_counter()
+            now = time.time()
+            (answer,) = model.submit([Request("1", inputs[number], b"", {}, {}, Timeline(now, now))])
+            ended = time.perf_counter()
+            if isinstance(answer, Result):
+                version = answer.model_id.partition(".")[0]
+                right = np.allclose(answer.prediction, answers[version][number], 5e-2, 5e-2)
+                sent.append((begun, ended, version, bool(right)))
+            else:
+                sent.append((begun, ended, f"dead letter: {answer.error_message}", False))
+
+    loads: list[tuple[float, float]] = []
+    with ThreadPoolExecutor(_THREADS) as pool:
+        running = [pool.submit(work, number) for number in range(_THREADS)]
+        try:
+            time.sleep(min(3.0, context.left() / 6))
+            for name in ("v2", "v1")[:_SWAPS]:
+                if context.left() < 3:
+                    break
+                begun = time.perf_counter()
+                pointer.write_text(f"{name}.pt")
+                limit = time.monotonic() + min(_LONGEST_SWAP_S, context.left())
+                while time.monotonic() < limit and not (sent and sent[-1][2] == name):
+                    time.sleep(0.01)
+                loads.append((begun, time.perf_counter()))
+                time.sleep(min(1.5, context.left() / 6))
+        finally:
+            stop.set()
+            for each in running:
+                each.result()
+            model.close()
+    measured = sent[_THREADS * 20 :]
+    during = [end - begin for begin, end, _, _ in measured if any(a <= begin < b for a, b in loads)]
+    between = [end - begin for begin, end, _, _ in measured if not any(a <= begin < b for a, b in loads)]
+    for title, latencies in (("between swaps", between), ("during a swap", during)):
+        if latencies:
+            ordered = sorted(latencies)
+            yield {
+                "when": title,
+                "requests": len(ordered),
+                "p50_ms": percentile(ordered, 0.5) * 1e3,
+                "p99_ms": percentile(ordered, 0.99) * 1e3,
+            }
+    yield {
+        "when": "in all",
+        "requests": len(sent),
+        "swaps": len(loads),
+        "swap_s": max((b - a for a, b in loads), default=0.0),
+        "wrong": sum(not right for *_, right in sent),
+    }
+
+
+def _version(context: Context, workload: Workload, name: str, seed: int, inputs: list[Inputs]) -> np.ndarray:
+    """Write a model and its golden set; return what it answers, as the CPU computes it in float32."""
+    torch.manual_seed(seed)
+    module = workload.model_class(**workload.model_params).eval()
+    path: Path = context.folder / f"{name}.pt"
+    torch.save(module.state_dict(), path)
+    names = list(inputs[0]) if isinstance(inputs[0], dict) else []
+    (only,) = names
+    stacked = torch.from_numpy(np.stack([each[only] for each in inputs]))
+    module = module.to(context.scale.torch_device)
+    with torch.inference_mode():
+        wanted: np.ndarray = module(stacked.to(context.scale.torch_device)).cpu().numpy()
+    lines = [
+        orjson.dumps({"inputs": {only: row.tolist()}, "prediction": prediction.tolist()})
+        for row, prediction in zip(stacked[:_GOLDEN_ROWS], wanted, strict=False)
+    ]
+    Path(f"{path}{SUFFIX}").write_bytes(b"\n".join(lines) + b"\n")
+    return wanted

@@ -1,0 +1,72 @@
+"""Memory of the GPU: a batch that does not fit is halved, and loading leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.batching.batch_runner import BatchRunner, BundleInputs
+from pipeline.model.active_model import ActiveModel
+from pipeline.model.compute import Compute, release_cached_memory
+from pipeline.model.model import Model, load
+from pipeline.request.input_spec import InputSpec
+from tests.gpu import needs_cuda
+from tests.gpu.models import Wide
+
+pytestmark = needs_cuda
+
+SPEC = InputSpec.parse("1024")
+MIB = 2**20
+
+
+def wide(folder: Path) -> Model:
+    torch.save(Wide().state_dict(), folder / "wide.pt")
+    return load(
+        str(folder / "wide.pt"),
+        SPEC,
+        model_class="tests.gpu.models:Wide",
+        max_batch_size=8,
+        compute=Compute("gpu"),
+    )
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """Room for some 20 rows of `Wide`, each of which takes 4 MiB twice."""
+    total = torch.cuda.get_device_properties(0).total_memory
+    release_cached_memory()
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 160 * MIB) / total)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+    release_cached_memory()
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_answered(tmp_path: Path, little_memory: None) -> None:
+    runner = BatchRunner(ActiveModel(wide(tmp_path)), sleep=lambda seconds: None)
+    bundles = [BundleInputs(np.full((16, 1024), number, np.float32), 16) for number in range(4)]
+    for _ in range(2):
+        slices = runner(bundles)
+        passes = slices[0].passes
+        assert all(each.failure is None for each in passes)
+        found = np.concatenate([each.batch.arrays[0] for each in passes if each.batch is not None])
+        assert found.tolist() == [float(number) for number in range(4) for _ in range(16)]
+    sizes = [each.stop - each.first for each in passes]
+    # Remembered: the second batch was cut before it was tried.
+    assert len(set(sizes)) == 1
+    assert 1 <= sizes[0] <= 16
+
+
+def test_a_row_that_fits_nowhere_fails_alone(tmp_path: Path, little_memory: None) -> None:
+    pauses: list[float] = []
+    runner = BatchRunner(ActiveModel(wide(tmp_path)), sleep=pauses.append)
+    held = torch.empty(150 * MIB, dtype=torch.uint8, device="cuda")
+    ((slice_,),) = [runner([BundleInputs(np.ones((1, 1024), np.float32), 1)])]
+    assert slice_.passes[0].failure is not None
+    assert pauses == [0.1, 0.4, 1.6]
+    del held
+    ((slice_,),) = [runner([BundleInputs(np.ones((1, 1024), np.float32), 1)])]
+    assert slice_.passes[0].failure is None
