@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -32,7 +33,14 @@ def measure(context: Context) -> Iterator[Row]:
     ]
     try:
         ended = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=max(1.0, context.left()), check=False
+            command,
+            cwd=ROOT,
+            # Plugins that happen to be installed may want another pytest.
+            env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            capture_output=True,
+            text=True,
+            timeout=max(1.0, context.left()),
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         so_far = error.stdout.decode() if isinstance(error.stdout, bytes) else str(error.stdout)
