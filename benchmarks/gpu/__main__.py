@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 
 # For a part to import torch and Beam, and to end by itself once its time is up.
-_START_S = 15.0
+_START_S = 10.0
 _GRACE_S = 20.0
 
 

@@ -134,6 +134,9 @@ class Sampler:
                 continue
             if value.nvmlReturn != self._nvml.NVML_SUCCESS:
                 reasons[name] = f"not available: {self._nvml.NVMLError(value.nvmlReturn)}"
+            elif value.valueType == self._nvml.NVML_VALUE_TYPE_UNSIGNED_INT:
+                # Of 4 GiB, which a busy bus moves in a tenth of a second.
+                reasons[name] = "not available: a counter of 32 bits, which wraps between two readings"
             else:
                 found[name] = (float(value.value.ullVal), value.timestamp / 1e6)
         return found
@@ -186,6 +189,8 @@ class _Gpm:
 def _rates(first: dict[str, tuple[float, float]], last: dict[str, tuple[float, float]]) -> Reading:
     found: Reading = {}
     for name, (count, at) in last.items():
-        if name in first and at > first[name][1]:
+        if name in first and at > first[name][1] and count < first[name][0]:
+            found[name] = "not available: the counter wrapped between two readings"
+        elif name in first and at > first[name][1]:
             found[name] = (count - first[name][0]) / (at - first[name][1]) / 1e9
     return found

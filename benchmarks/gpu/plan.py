@@ -34,12 +34,12 @@ class Part:
 
 
 PARTS = {
-    "tests": Part("CUDA tests", cuda_tests.measure, 60),
+    "tests": Part("CUDA tests", cuda_tests.measure, 80),
     "against_stock": Part("Stock's way and ours", against_stock.measure, 130),
     "plain": Part("Plain forward passes", plain.measure, 25),
     "copies": Part("Copies beside computing", copies.measure, 20),
     "memory": Part("Out of memory on purpose", memory.measure, 15),
-    "swap": Part("A swap under load", swap.measure, 45),
+    "swap": Part("A swap under load", swap.measure, 40),
     "processes": Part("Processes on one GPU", processes.measure, 50),
     "waiting": Part("Waiting for the GPU", waiting.measure, 10),
     "compiled": Part("--compile", compiled.measure, 60),

@@ -45,6 +45,7 @@ class Compute:
     device: str = "cpu"  # cpu, gpu, or auto: a GPU where there is one
     precision: str = "fp32"  # fp32, fp16 or bf16
     compile: bool = False
+    cuda_graphs: bool = True
 
     @property
     def dtype(self) -> torch.dtype | None:

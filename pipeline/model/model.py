@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pipeline.model.compiling import Compiled, padded_size, padded_sizes
+from pipeline.model.compiling import Compiled, padded_sizes
 from pipeline.model.compute import Compute, name_of
+from pipeline.model.graphs import Graphed, graph_sizes
 from pipeline.model.model_files import read
 from pipeline.model.outputs import OutputRows, Outputs, columns
 from pipeline.model.staging import HostStaging, Staging, make_staging
@@ -39,7 +41,7 @@ class Model:
         *,
         device: str = "cpu",
         staging: Staging | None = None,
-        padded_to: int | None = None,
+        sizes: Sequence[int] | None = None,
     ) -> None:
         """
         Args:
@@ -48,14 +50,14 @@ class Model:
             model_id: see there.
             device: see there.
             staging: carries batches to the model's device; default: to the CPU.
-            padded_to: rows of the largest batch, where batches are padded as `compiling` says.
+            sizes: of the batches that `forward` takes, ascending; others are padded with zeros. None: any.
         """
         self.model_id = model_id
         self.device = device
         self._forward = forward
         self._spec = spec
         self._staging = staging or HostStaging(spec, None)
-        self._padded_to = padded_to
+        self._sizes = sizes
 
     def __str__(self) -> str:
         return f"model {self.model_id} on {self.device}"
@@ -91,7 +93,7 @@ class Model:
             InferenceError: the model returned something else than one row for each.
             Exception: whatever the model raised.
         """
-        size = rows if self._padded_to is None else padded_size(rows, self._padded_to)
+        size = self._size_for(rows)
         names: list[str | None] = []
 
         def forward(batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
@@ -104,6 +106,20 @@ class Model:
 
         padded = [*blocks, self._spec.stack([self._spec.zeros()] * (size - rows))] if size > rows else blocks
         return OutputRows(names, self._staging.run(padded, forward))
+
+    def _size_for(self, rows: int) -> int:
+        if self._sizes is None or rows > self._sizes[-1]:
+            return rows
+        return self._sizes[bisect_left(self._sizes, rows)]
+
+    def warm_up(self) -> None:
+        """Run a batch of each size that the model has kernels or graphs of its own for, on this thread.
+
+        Raises:
+            Exception: see `predict`.
+        """
+        for rows in self._sizes or [1]:
+            self.try_zeros(rows)
 
     def try_zeros(self, rows: int) -> Outputs:
         """Runs a batch of so many rows of zeros, and says what its first prediction is like.
@@ -165,14 +181,16 @@ def load(
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise ModelError(f"{called} changed while it was loaded: write each model to a path of its own")
 
-    def made(forward: Callable[..., Any], dtype: torch.dtype | None, padded_to: int | None = None) -> Model:
+    def made(
+        forward: Callable[..., Any], dtype: torch.dtype | None, sizes: Sequence[int] | None = None
+    ) -> Model:
         return Model(
             forward,
             spec,
             f"{file.name}@{digest}",
             device=name_of(device),
             staging=make_staging(spec, dtype, device, max_batch_size),
-            padded_to=padded_to,
+            sizes=sizes,
         )
 
     dtype = compute.dtype
@@ -189,13 +207,15 @@ def load(
             f"{error.__cause__}"
         ) from error
     if not compute.compile:
-        return model
+        if device.type != "cuda" or not compute.cuda_graphs or isinstance(module, torch.jit.ScriptModule):
+            return model
+        return made(Graphed(module), dtype, graph_sizes(max_batch_size))
     if isinstance(module, torch.jit.ScriptModule):
         raise ModelError(
             f"{called} is TorchScript, which cannot be compiled (--compile=true): export the model by "
             "torch.export.save (.pt2), or use --compile=false"
         )
-    fast = made(Compiled(module), dtype, padded_to=max_batch_size)
+    fast = made(Compiled(module), dtype, sizes=padded_sizes(max_batch_size))
     try:
         _check(fast, spec, padded_sizes(max_batch_size), called)
     except ModelError as error:

@@ -67,6 +67,7 @@ class _ThreadResources:
     """What one thread has to itself, so that its copies run beside the other threads' computing."""
 
     stream: torch.cuda.Stream
+    done: torch.cuda.Event
     buffers: dict[str, torch.Tensor]  # by input: pinned, [max_rows, …]
 
 
@@ -106,7 +107,10 @@ class CudaStaging(Staging):
                 output = output.contiguous()
                 host = torch.empty(output.shape, dtype=output.dtype, pin_memory=True)
                 pinned.append(host.copy_(output, non_blocking=True))
-            own.stream.synchronize()
+            # Not by the stream, whose wait keeps a core busy: for a kernel of 100 ms on an H200, 100 ms of
+            # processor time instead of 0.3, and not a microsecond sooner.
+            own.done.record(own.stream)
+            own.done.synchronize()
             # Copied: rows may wait long to be written, and pinned memory is scarce.
             return [_widened(host).numpy().copy() for host in pinned]
 
@@ -126,7 +130,7 @@ class CudaStaging(Staging):
             )
             for tensor in self._spec.tensors
         }
-        return _ThreadResources(torch.cuda.Stream(self._device), buffers)
+        return _ThreadResources(torch.cuda.Stream(self._device), torch.cuda.Event(blocking=True), buffers)
 
 
 def make_staging(spec: InputSpec, dtype: torch.dtype | None, device: torch.device, max_rows: int) -> Staging:

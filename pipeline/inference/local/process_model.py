@@ -148,7 +148,7 @@ class ProcessModel:
         if self._lanes_to_warm:
             self._lanes_to_warm -= 1
             with contextlib.suppress(Exception):  # it will fail again with the first request
-                self._active.model.try_zeros(1)
+                self._active.model.warm_up()
 
     def _prepare_thread(self) -> None:
         # On each thread that computes: on one that never asked for torch's number of threads, the libraries
