@@ -17,6 +17,36 @@ class Lookup(nn.Module):
         return self.table[ids]
 
 
+class Layers(nn.Module):
+    """The `Layers` of the CPU's tests with its constant as a buffer, so that it goes where the module goes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.register_buffer("shift", torch.tensor([0.5, 0.25]))
+        self.register_buffer("constant", torch.tensor([2.0, 4.0]))
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1, 1]]))
+            self.linear.bias.zero_()
+
+    def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
+        scores = (self.linear(features) + self.shift) * self.constant
+        return {"scores": scores, "best": scores.argmax(dim=1)}
+
+
+class Counting(nn.Module):
+    """Answer with the number of the call, which Python keeps: a graph would repeat that of its capture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.calls = 0
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return features @ self.weight * self.calls
+
+
 class Wide(nn.Module):
     """Make `features` much larger on its way, float32 [batch, 1024] → [batch]: memory goes with the rows."""
 

@@ -118,9 +118,13 @@ def test_a_lost_device_ends_the_process_with_3(tmp_path: Path) -> None:
 
         path = {str(tmp_path / "lookup.pt")!r}
         torch.save(Lookup().state_dict(), path)
-        handler = LocalModelHandler(job_options(
-            model_path=path, model_class="tests.gpu.models:Lookup", input_shape="ids:int64:2", device="gpu",
-        ), on_dataflow=False)
+        flags = {{
+            "model_path": path,
+            "model_class": "tests.gpu.models:Lookup",
+            "input_shape": "ids:int64:2",
+            "device": "gpu",
+        }}
+        handler = LocalModelHandler(job_options(flags), on_dataflow=False)
         model = handler.load_model()
         registry.shared("subscription", Subscription)
 

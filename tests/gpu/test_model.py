@@ -15,21 +15,30 @@ import torch
 
 from pipeline.model.compute import Compute
 from pipeline.model.model import load
+from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import Inputs
 from tests.gpu import needs_cuda
-from tests.pipeline.model.test_model import FORMATS, SPEC, row, rows_of
-from tests.pipeline.model.test_model_files import export
-from tests.pipeline.models import Layers
+from tests.gpu.models import Layers
+from tests.pipeline.model.test_model import SPEC, row, rows_of
+from tests.pipeline.model.test_model_files import export, state, trace
+from tests.pipeline.models import Layers as CpuLayers
 
 pytestmark = needs_cuda
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-@pytest.mark.parametrize(("write", "model_class"), FORMATS)
+@pytest.mark.parametrize(
+    ("write", "module", "model_class"),
+    [(export, CpuLayers(), None), (trace, CpuLayers(), None), (state, Layers(), "tests.gpu.models:Layers")],
+)
 def test_every_format_as_on_the_cpu(
-    tmp_path: Path, precision: str, write: Callable[..., str], model_class: str | None
+    tmp_path: Path,
+    precision: str,
+    write: Callable[..., str],
+    module: torch.nn.Module,
+    model_class: str | None,
 ) -> None:
-    path = write(tmp_path / "m", module=Layers())
+    path = write(tmp_path / "m", module=module)
     one, other = (
         load(
             path,
@@ -67,9 +76,20 @@ def test_compiled(tmp_path: Path) -> None:
 
 def test_the_old_models_memory_is_freed(tmp_path: Path) -> None:
     path = export(tmp_path / "m.pt2")
+    # The first call on a stream makes cuBLAS's workspace, which stays.
+    load(path, SPEC, max_batch_size=3, compute=Compute("gpu")).warm_up()
+    gc.collect()
     before = torch.cuda.memory_allocated()
     model: Any = load(path, SPEC, max_batch_size=3, compute=Compute("gpu"))
+    model.warm_up()
     assert torch.cuda.memory_allocated() > before
     del model
     gc.collect()
     assert torch.cuda.memory_allocated() == before
+
+
+def test_a_tensor_that_is_no_buffer_is_refused_at_load(tmp_path: Path) -> None:
+    """Moving a module leaves its plain attributes behind."""
+    path = state(tmp_path / "m.pt", module=CpuLayers())
+    with pytest.raises(ModelError, match=r"on cuda:0 \(.*same device"):
+        load(path, SPEC, model_class="tests.pipeline.models:Layers", compute=Compute("gpu"))
