@@ -18,7 +18,7 @@ class Lookup(nn.Module):
 
 
 class Layers(nn.Module):
-    """The `Layers` of the CPU's tests with its constant as a buffer, so that it goes where the module goes."""
+    """The `Layers` of the CPU's tests, its constant a buffer, so that it goes where the module goes."""
 
     def __init__(self) -> None:
         super().__init__()
