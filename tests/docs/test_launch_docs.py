@@ -135,7 +135,7 @@ def _exists(name: str, count: int) -> bool:
 
 def test_what_the_job_does_with_a_gpu() -> None:
     rows = re.findall(r"^\| `--(\w+)` \|(.*?)\| `(.*?)` \|", PAGES["gpu"], re.MULTILINE)
-    assert len(rows) == 5
+    assert len(rows) == 6
     template = json.loads((ROOT / "metadata.json").read_text())["parameters"]
     declared = {parameter["name"]: parameter for parameter in template}
     for name, values, default in rows:

@@ -113,7 +113,7 @@ class ProcessModel:
                     model_class=options.model_class,
                     model_params=options.model_params,
                     max_batch_size=options.max_batch_size,
-                    compute=Compute(options.device, options.precision, options.compile),
+                    compute=Compute(options.device, options.precision, options.compile, options.cuda_graphs),
                     called=called,
                 )
                 if checked:
