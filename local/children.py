@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from pipeline.process.user_modules import module_command
 
 # The job's exit code for trouble that passed its deadline: nothing was lost, start it again.
 START_AGAIN = 3
@@ -32,7 +33,7 @@ def start_broker(log: Path) -> tuple[subprocess.Popen[str], str]:
     """
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "broker", "--port=0"],
+            module_command("broker", "--port=0"),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -71,7 +72,7 @@ class Job:
         on_failure: Callable[[], None],
     ) -> None:
         """`on_failure` is called from another thread when the job ends otherwise; `failure` then says how."""
-        self._arguments = [sys.executable, "-m", "pipeline", *arguments]
+        self._arguments = module_command("pipeline", *arguments)
         self._log = log
         self._on_failure = on_failure
         self._stopping = threading.Event()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from loadtest.run import RunError
 from local.children import ChildError, stop, tail
+from pipeline.process.user_modules import module_command
 
 HEALTHY_WITHIN_S = 120.0
 POLL_INTERVAL_S = 0.05
@@ -55,7 +55,7 @@ class Container:
         with log.open("w") as output:
             self._process = subprocess.Popen(
                 # Nobody calls it any more when it is stopped: the job has ended before.
-                [sys.executable, "-m", "serving", "--host=127.0.0.1", "--drain_s=0", *arguments],
+                module_command("serving", "--host=127.0.0.1", "--drain_s=0", *arguments),
                 env=os.environ | settings,
                 stdout=output,  # not a pipe, which somebody would have to empty for as long as it runs
                 stderr=subprocess.STDOUT,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from pipeline.process.user_modules import module_command
 from serving.board import Scoreboard, State
 from serving.messages import FINISH_WITHIN_S, Begin, Failed, Load, Ready, Up
 from serving.options import Options
@@ -94,7 +95,7 @@ class Supervisor:
             fds = (theirs.fileno(), workers.fileno(), self._board_fd)
             # A session of its own: Ctrl-C in a terminal is the supervisor's to handle.
             process = subprocess.Popen(
-                [sys.executable, "-m", "serving.worker", *map(str, fds)],
+                module_command("serving.worker", *map(str, fds)),
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
