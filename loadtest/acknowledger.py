@@ -16,7 +16,7 @@ ATTEMPT_TIMEOUT_S = 5.0
 
 
 class Acknowledger:
-    """Acknowledges what `add` is given, from a thread of its own; transient failures are retried.
+    """A thread that acknowledges what `add` is given; transient failures are retried.
 
     Attributes:
         acknowledged: ack ids that the broker has taken back.

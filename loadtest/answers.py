@@ -30,7 +30,7 @@ _FILE_BUFFER_BYTES = 1 << 18
 
 
 class Answers:
-    """Accounts for every delivery of this run. One thread calls `add`; any thread may read the counts.
+    """The account of every delivery of a run. One thread calls `add`; any thread may read the counts.
 
     Attributes:
         intended: [n] epoch seconds at which each request was due, by sequence.

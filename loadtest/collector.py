@@ -31,7 +31,7 @@ class _Delivery:
 
 
 class Stream:
-    """Receives from one subscription, opening the stream anew after a transient error.
+    """The stream of one subscription, opened anew after a transient error.
 
     Messages of others are not acknowledged, not nacked and not counted against a limit: nacking would bring
     them back at once, over and over, and a limit on outstanding messages would stop the stream for good. So
@@ -119,7 +119,7 @@ class Stream:
 
 
 class Collector:
-    """Feeds the deliveries of all subscriptions into `answers` and acknowledges those of this run.
+    """A thread that feeds all deliveries into `answers` and has those of this run acknowledged.
 
     A delivery is acknowledged only after it is accounted for.
 

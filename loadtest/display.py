@@ -65,7 +65,7 @@ class _LiveDisplay(Display):
 
 
 class _PlainDisplay(Display):
-    """Writes a line at each change of phase and every five seconds."""
+    """A display of plain lines: one at each change of phase and every five seconds."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write

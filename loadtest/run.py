@@ -260,7 +260,7 @@ class Run:
 
 
 class _Watch:
-    """Reads the counts of a run whose schedule is being sent."""
+    """The counts of a run whose schedule is being sent."""
 
     def __init__(self, sender: Sender, answers: Answers, clock: Clock) -> None:
         self._sender = sender

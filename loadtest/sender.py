@@ -44,7 +44,7 @@ class _Batch:
 
 
 class Sender:
-    """Publishes message k at `intended[k]`, from a thread of its own.
+    """A thread that publishes message k at `intended[k]`.
 
     Invariant: each message handed over is in flight, waiting for a retry, published or failed, and in one of
     these only. Publish calls are futures, so a slow broker delays no later message.

@@ -120,7 +120,7 @@ class _Flags(argparse.Namespace):
 
 
 class _Reader:
-    """Reads texts into values. A wrong one is noted and replaced, so that the other checks still run."""
+    """A reader of texts. A wrong one is noted and replaced, so that the other checks still run."""
 
     def __init__(self, environment: Mapping[str, str], problems: list[str]) -> None:
         self._environment = environment

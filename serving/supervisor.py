@@ -54,7 +54,7 @@ class _Worker:
 
 
 class Supervisor:
-    """Runs the workers of one listening socket; `run` is called once.
+    """The supervisor of the workers of one listening socket; `run` is called once.
 
     The state is READY while every worker has loaded and warmed the model. A connection goes to the worker
     that has the fewest, ready ones first, so calls are served while a dead worker is being replaced.

@@ -9,7 +9,7 @@ FEATURES = 30
 
 
 class AnomalyScorer(nn.Module):
-    """Scores how badly the autoencoder rebuilds a record: 0 for a perfect copy, towards 1 for an anomaly.
+    """A score of how badly the autoencoder rebuilds a record: 0 for a perfect copy, towards 1 for an anomaly.
 
     It takes raw features, so that no caller can normalise them wrongly: the mean and the standard deviation
     of the training records are part of the model.
