@@ -58,7 +58,7 @@ set_up() {
       uv venv --quiet --python "$python" "$venv"
     else
       # A half-made one would be taken for whole the next time.
-      "$python" -m venv "$venv" || {
+      "$python" -P -m venv "$venv" || {
         rm -rf -- "$venv"
         fail "cannot make $venv: on Debian and Ubuntu, install python3-venv"
       }
@@ -67,9 +67,9 @@ set_up() {
   if command -v uv >/dev/null; then
     VIRTUAL_ENV=$venv uv pip install --requirement "$requirements" >"$log" 2>&1 || install_failed "$log"
   else
-    "$venv/bin/python" -m pip --version >/dev/null 2>&1 ||
+    "$venv/bin/python" -P -m pip --version >/dev/null 2>&1 ||
       fail "there is no pip in $venv (uv made it?): remove that folder and try again"
-    "$venv/bin/python" -m pip install --disable-pip-version-check --requirement "$requirements" \
+    "$venv/bin/python" -P -m pip install --disable-pip-version-check --requirement "$requirements" \
       >"$log" 2>&1 || install_failed "$log"
   fi
   cp "$requirements" "$stamp"
@@ -96,16 +96,19 @@ run_tests() {
 
 command=${1:-}
 [[ $# -gt 0 ]] && shift
-# The modules are found in the checkout; paths in flags stay relative to where the user stands.
-export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+# The modules are found in the checkout; paths in flags stay relative to where the user stands. With -P, no file there
+# is taken for a module of ours or of Python's; nor is one by an empty entry of PYTHONPATH, which means that folder.
+modules=$root:${PYTHONPATH:-}
+while [[ $modules == *::* ]]; do modules=${modules//::/:}; done
+export PYTHONPATH=${modules%:}
 case $command in
 local)
   set_up cpu
-  exec "$venv/bin/python" -m local "$@"
+  exec "$venv/bin/python" -P -m local "$@"
   ;;
 build | run | update | status | drain | cancel | replace | endpoint | smoke)
   set_up cpu
-  exec "$venv/bin/python" -m launch "$command" "$@"
+  exec "$venv/bin/python" -P -m launch "$command" "$@"
   ;;
 test)
   set_up dev

@@ -1,4 +1,9 @@
-"""The checks of check_image.sh that run inside the image. Prints a line each; exits with 1 if one failed."""
+"""The checks of check_image.sh that run inside the image.
+
+Each prints a line: what it found, or what is wrong. The exit code is 1 if one failed.
+"""
+
+from __future__ import annotations
 
 import importlib.metadata
 import os
@@ -24,7 +29,7 @@ class Failure(Exception):
 
 
 def packages() -> str:
-    """Each package that is installed and pinned has its pinned version; what the job needs is installed."""
+    """Check that what the job needs is installed, and that each package has its pinned version."""
     locks = sorted(APP.glob("requirements-*.txt"))
     if len(locks) != 1:
         raise Failure(f"there should be one {APP}/requirements-*.txt, found {len(locks)}")
@@ -47,10 +52,12 @@ def packages() -> str:
 
 
 def pip_check() -> str:
+    """Check that the requirements of all packages fit together."""
     return run(sys.executable, "-m", "pip", "check")
 
 
 def imports() -> str:
+    """Check that Beam, torch and the job are installed in one place."""
     import apache_beam
     import torch
 
@@ -63,18 +70,21 @@ def imports() -> str:
 
 
 def compiler() -> str:
+    """Check that there is a C++ compiler."""
     if shutil.which("g++") is None:
         raise Failure("there is no g++, which --compile=true needs")
     return run("g++", "--version").splitlines()[0]
 
 
 def launcher() -> str:
+    """Check that the template launcher can be run."""
     if not os.access(LAUNCHER, os.X_OK):
         raise Failure(f"there is no program {LAUNCHER}")
     return str(LAUNCHER)
 
 
 def launched_file() -> str:
+    """Check that the file that the launcher runs is the job."""
     file = os.environ.get("FLEX_TEMPLATE_PYTHON_PY_FILE", "")
     if not file:
         raise Failure("FLEX_TEMPLATE_PYTHON_PY_FILE is not set: the launcher would not know what to run")
@@ -84,11 +94,13 @@ def launched_file() -> str:
 
 
 def job() -> str:
+    """Check that the job starts as a module, as far as its help."""
     run(sys.executable, "-m", "pipeline", "--help")
     return "python -m pipeline --help"
 
 
 def model() -> str:
+    """Check that there is a model."""
     files = sorted(str(file) for file in MODELS.glob("*") if file.is_file())
     if not files:
         raise Failure(f"there is no file in {MODELS}")
@@ -96,6 +108,7 @@ def model() -> str:
 
 
 def gpu() -> str:
+    """Check that torch sees a GPU and computes on it."""
     import torch
 
     with warnings.catch_warnings(record=True) as said:
@@ -111,6 +124,11 @@ def gpu() -> str:
 
 
 def run(*command: str) -> str:
+    """Run a command and return what it prints.
+
+    Raises:
+        Failure: it did not end with 0.
+    """
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
         raise Failure(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}{done.stderr}".strip())
@@ -118,6 +136,7 @@ def run(*command: str) -> str:
 
 
 def passes(check: Callable[[], str]) -> bool:
+    """Run one check, print its line, and return whether the image passes it."""
     name = check.__name__.replace("_", " ")
     try:
         print(f"ok      {name}: {check()}", flush=True)

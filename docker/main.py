@@ -1,4 +1,6 @@
-"""What the template launcher runs in the image: it takes a file, not a module."""
+"""The job as the template launcher starts it in the image: it takes a file, not a module."""
+
+from __future__ import annotations
 
 import sys
 

@@ -1,5 +1,7 @@
 """`python -m loadtest COMMAND`: the load driver's commands."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable, Sequence
 
@@ -13,7 +15,11 @@ from loadtest.run import RunError, run
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Runs the driver. Returns 0: nothing lost, the schedule kept; 2: wrong flags; 1: otherwise."""
+    """Run the driver and return the exit code.
+
+    Returns:
+        0 if nothing was lost and the schedule was kept; 2 for wrong flags; 1 otherwise.
+    """
     options, problems = parse(arguments)
     if problems:
         print("\n".join(problems), file=sys.stderr)
@@ -42,7 +48,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"run": run_command}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code of the command named first."""
+    """Run the command named first and return its exit code."""
     if not arguments or arguments[0] not in COMMANDS:
         asked_for_help = bool(arguments) and arguments[0] in ("-h", "--help")
         stream = sys.stdout if asked_for_help else sys.stderr

@@ -1,4 +1,6 @@
-"""Acknowledges in batches, off the path on which answers are received."""
+"""Acknowledging in batches, off the path on which answers are received."""
+
+from __future__ import annotations
 
 import threading
 from typing import Any
@@ -14,14 +16,21 @@ ATTEMPT_TIMEOUT_S = 5.0
 
 
 class Acknowledger:
-    """Acknowledges what `add` is given, from a thread of its own; transient failures are tried again.
+    """A thread that acknowledges what `add` is given; transient failures are retried.
 
-    Args:
-      acknowledge: the Acknowledge call (`pubsub.Calls.acknowledge`).
-      subscription: full name.
+    Attributes:
+        acknowledged: ack ids that the broker has taken back.
+        refused: ack ids that the broker has refused for good.
+        last_error: the status and details of the last failure.
     """
 
     def __init__(self, acknowledge: Any, subscription: str) -> None:
+        """Prepare to acknowledge.
+
+        Args:
+            acknowledge: the Acknowledge call (`pubsub.Calls.acknowledge`).
+            subscription: full name.
+        """
         self._acknowledge = acknowledge
         self._subscription = subscription
         self._metadata = routing("subscription", subscription)
@@ -30,27 +39,27 @@ class Acknowledger:
         self._closing = threading.Event()
         self._give_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="acknowledger", daemon=True)
-        self.acknowledged = 0  # ack ids that the broker has taken back
-        self.refused = 0  # ack ids that the broker refused for good
+        self.acknowledged = 0
+        self.refused = 0
         self.last_error: str | None = None
 
     @property
     def outstanding(self) -> int:
-        """Ack ids not yet acknowledged; what the last request carries is still among them."""
+        """How many ack ids are not yet acknowledged; those of a request in flight are among them."""
         return len(self._pending)
 
     def start(self) -> None:
-        """Starts acknowledging."""
+        """Start acknowledging."""
         self._thread.start()
 
     def add(self, ack_ids: list[str]) -> None:
-        """Queues ack ids; returns at once."""
+        """Queue ack ids; return at once."""
         with self._changed:
             self._pending += ack_ids
             self._changed.notify()
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Acknowledges what is queued, for at most `timeout_s` seconds, and ends the thread."""
+        """Acknowledge what is queued, for at most `timeout_s` seconds, and end the thread."""
         with self._changed:
             self._closing.set()
             self._changed.notify()

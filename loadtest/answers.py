@@ -1,4 +1,9 @@
-"""What came back: one slot for each request, and a line on disk for each delivery."""
+"""What came back: the first answer of each request, and a line on disk for each delivery.
+
+An answer is a result or a dead letter. A delivery is one arrival of an answer; Pub/Sub may deliver one again.
+"""
+
+from __future__ import annotations
 
 import base64
 import threading
@@ -13,30 +18,46 @@ from numpy.typing import NDArray
 
 from loadtest.auc import Scores
 
-Kind = Literal["result", "dead_letter"]
+AnswerKind = Literal["result", "dead_letter"]
 
+# Fields of a result's `latency_ms` that follow one another, in milliseconds.
 STAGES = ("queue", "batch_wait", "inference")
-"""Fields of a result's `latency_ms` that follow one another, in milliseconds."""
 
+# All fields that are kept. `server`, the endpoint's own time, lies inside `inference`: it is no stage more.
 REPORTED = (*STAGES, "server")
-"""All fields that are kept. `server`, the endpoint's own time, lies inside `inference`: no further stage."""
 
 _FILE_BUFFER_BYTES = 1 << 18
 
 
 class Answers:
-    """Accounts for every delivery of this run. One thread calls `add`; any thread may read the counts.
+    """The account of every delivery of a run. One thread calls `add`; any thread may read the counts.
 
-    Args:
-      run: prefix of this run's request ids (RUN-sequence).
-      intended: epoch seconds at which each request was due, by sequence.
-      scores: receives prediction, label and identity of each result.
-      out: existing folder for results.jsonl and dead_letters.jsonl, both overwritten.
+    Attributes:
+        intended: [n] epoch seconds at which each request was due, by sequence.
+        result_at: [n] epoch seconds at which the first result of each request was collected; NaN without one.
+        dead_letter_at: [n] the same for its first dead letter.
+        stages_ms: [n, 4] stage times of each request's first result in milliseconds, columns as in REPORTED;
+            NaN where null or absent.
+        received: distinct requests with a result.
+        dead_lettered: distinct requests with a dead letter.
+        answered: distinct requests with either.
+        deliveries: of this run; the probe's are not counted.
+        foreign: deliveries of other runs, or without a request id that any run could have given.
+        unreadable: results that are not a JSON object.
+        probe_answered: set when the probe has a result or a dead letter.
     """
 
-    def __init__(self, run: str, intended: NDArray[np.float64], scores: Scores, out: Path) -> None:
-        self._prefix = f"{run}-"
-        self._probe_id = f"{run}-probe"
+    def __init__(self, run_id: str, intended: NDArray[np.float64], scores: Scores, out: Path) -> None:
+        """Open the two files.
+
+        Args:
+            run_id: prefix of this run's request ids (RUN-sequence, and RUN-probe).
+            intended: see the attribute.
+            scores: receives prediction, label and identity of each result.
+            out: existing folder for results.jsonl and dead_letters.jsonl, both overwritten.
+        """
+        self._prefix = f"{run_id}-"
+        self._probe_id = f"{run_id}-probe"
         self.intended = intended
         self._scores = scores
         self._files = {
@@ -44,19 +65,15 @@ class Answers:
             "dead_letter": open(out / "dead_letters.jsonl", "wb", buffering=_FILE_BUFFER_BYTES),  # noqa: SIM115
         }
         self.result_at = np.full(len(intended), np.nan)
-        """Epoch seconds at which the first result of each request was collected; NaN without one."""
         self.dead_letter_at = np.full(len(intended), np.nan)
-        """The same for its first dead letter."""
         self.stages_ms = np.full((len(intended), len(REPORTED)), np.nan)
-        """Stage times of each request's first result, columns as in REPORTED; NaN where null or absent."""
-        self.received = self.dead_lettered = self.answered = 0  # distinct requests
-        self.deliveries = 0  # of this run, the probe's not counted
-        self.foreign = 0  # deliveries of other runs, or of nobody's
-        self.unreadable = 0  # results whose data is not JSON
+        self.received = self.dead_lettered = self.answered = 0
+        self.deliveries = 0
+        self.foreign = 0
+        self.unreadable = 0
         self.probe_answered = threading.Event()
-        """Set when the request RUN-probe has a result or a dead letter."""
 
-    def __enter__(self) -> "Answers":
+    def __enter__(self) -> Answers:
         return self
 
     def __exit__(
@@ -70,10 +87,10 @@ class Answers:
         """Deliveries beyond the first of each request; a dead letter after a result is one, too."""
         return self.deliveries - self.answered
 
-    def add(self, kind: Kind, collected: float, received: Sequence[Any]) -> list[str]:
-        """Accounts for raw ReceivedMessages that arrived at `collected`; returns the ack ids of our own."""
+    def add(self, kind: AnswerKind, collected: float, deliveries: Sequence[Any]) -> list[str]:
+        """Account for raw ReceivedMessages that arrived at `collected`; return the ack ids of this run's."""
         own = []
-        for delivery in received:
+        for delivery in deliveries:
             message = delivery.message
             # .get: indexing a protobuf map creates the key.
             request_id = message.attributes.get("request_id", "")
@@ -98,7 +115,7 @@ class Answers:
         sequence = int(text)
         return sequence if sequence < len(self.intended) else None
 
-    def _add_own(self, kind: Kind, sequence: int, collected: float, message: Any) -> None:
+    def _add_own(self, kind: AnswerKind, sequence: int, collected: float, message: Any) -> None:
         has_result = self.result_at[sequence] == self.result_at[sequence]  # NaN is unequal to itself
         has_dead_letter = self.dead_letter_at[sequence] == self.dead_letter_at[sequence]
         duplicate = bool(has_result or has_dead_letter)
@@ -143,7 +160,7 @@ class Answers:
         }
 
     def flush(self) -> None:
-        """Writes what is buffered to the files, so that they can be followed during the run."""
+        """Write what is buffered to the files, so that they can be followed during the run."""
         for file in self._files.values():
             file.flush()
 

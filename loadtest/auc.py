@@ -1,5 +1,7 @@
 """ROC AUC of the anomaly scores that came back, checked against what was sent."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 
@@ -8,23 +10,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from loadtest.records import Records
 
-TOLERANCE = 1e-6
-"""How far scores of one record may lie apart."""
+TOLERANCE = 1e-6  # how far scores of one record may lie apart
 
 
 def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Returns the probability that a positive scores above a negative, ties counted as half.
+    """Return the probability that a positive scores above a negative, ties counted as half.
 
-    By ranks, the Mann-Whitney U statistic (Hanley and McNeil, 1982): with R the sum of the positives' ranks
-    among all n scores (equal scores share the mean of their ranks), p positives and q negatives,
-    AUC = (R - p(p+1)/2) / (p q).
+    It is computed by ranks, as the Mann-Whitney U statistic (Hanley and McNeil, 1982): with R the sum of the
+    positives' ranks among all n scores (equal scores share the mean of their ranks), p positives and q
+    negatives, AUC = (R - p(p+1)/2) / (p q).
 
     Args:
-      labels: [n], 1 (or true) for positive, 0 for negative.
-      scores: [n], finite.
+        labels: [n], 1 (or true) for positive, 0 for negative.
+        scores: [n], finite.
 
     Raises:
-      ValueError: when the shapes differ or one of the two classes is absent.
+        ValueError: the shapes differ, or one of the two classes is absent.
     """
     positive: NDArray[np.bool_] = np.asarray(labels).astype(bool)
     values: NDArray[np.float64] = np.asarray(scores, dtype=np.float64)
@@ -46,7 +47,7 @@ class Scores:
     """One score for each labelled input record, from the `prediction` of the results.
 
     A result must carry back, under `passthrough`, the `record_id` and `label` of the record that was sent as
-    its sequence; so a row mixed up on the way is found even where the scores would look plausible.
+    its sequence. So a row mixed up on the way is found even where the scores would look plausible.
     """
 
     def __init__(self, records: Records) -> None:
@@ -55,7 +56,7 @@ class Scores:
         self._mismatch: str | None = None
 
     def add(self, sequence: int, result: dict[str, object]) -> None:
-        """Takes in one result (its JSON object); the first contradiction is kept for `auc`."""
+        """Take in one result (its JSON object); the first contradiction is kept for `auc`."""
         index = sequence % len(self._records)
         if self._mismatch or self._records.labels[index] is None:
             return
@@ -82,7 +83,7 @@ class Scores:
             self._mismatch = f"record {record_id} scored {known:.9g} and {score:.9g}"
 
     def auc(self) -> tuple[float | None, str | None]:
-        """Returns the area and None, or None and the reason why there is none."""
+        """Return the area and None, or None and the reason why there is none."""
         labelled = [i for i, label in enumerate(self._records.labels) if label is not None]
         if not labelled:
             return None, "the input has no labels"

@@ -1,4 +1,6 @@
-"""Collects results and dead letters: a stream for each subscription, one thread that accounts for them."""
+"""Collecting results and dead letters: a stream for each subscription, one thread that accounts for them."""
+
+from __future__ import annotations
 
 import queue
 import threading
@@ -9,12 +11,12 @@ from typing import Any
 import grpc
 
 from loadtest.acknowledger import Acknowledger
-from loadtest.answers import Answers, Kind
+from loadtest.answers import AnswerKind, Answers
 from loadtest.clock import Clock
 from loadtest.pubsub import TRANSIENT, Calls, StreamingPullRequest, explain, routing
 
+# Lease of a delivery: this run's are acknowledged in milliseconds; any other comes again once in this time.
 ACK_DEADLINE_S = 60
-"""Lease of a delivery: our own is acknowledged in milliseconds, any other comes round once in this time."""
 HEARTBEAT_S = 30.0  # an idle stream is kept open by an empty request
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.05, 2.0
 FLUSH_INTERVAL_S = 1.0
@@ -22,26 +24,37 @@ FLUSH_INTERVAL_S = 1.0
 
 @dataclass(frozen=True)
 class _Delivery:
-    kind: Kind
+    kind: AnswerKind
     collected: float
     messages: Any  # raw ReceivedMessages
     acknowledger: Acknowledger
 
 
 class Stream:
-    """Receives from one subscription, opening the stream anew after a transient error.
+    """The stream of one subscription, opened anew after a transient error.
 
-    Messages of others are not acknowledged, not nacked and not counted against a limit: nacking would have
+    Messages of others are not acknowledged, not nacked and not counted against a limit: nacking would bring
     them back at once, over and over, and a limit on outstanding messages would stop the stream for good. So
     the stream is opened without one; gRPC's own flow control still bounds what is in the air.
+
+    Attributes:
+        subscription: full name.
+        acknowledger: of this subscription.
+        reopened: how often the stream was opened anew.
+        error: why the stream has ended for good, if it has.
     """
 
     def __init__(
-        self, calls: Calls, subscription: str, kind: Kind, clock: Clock, deliveries: "queue.SimpleQueue[Any]"
+        self,
+        calls: Calls,
+        subscription: str,
+        kind: AnswerKind,
+        clock: Clock,
+        deliveries: queue.SimpleQueue[_Delivery | None],
     ) -> None:
         self._calls = calls
         self.subscription = subscription
-        self._kind: Kind = kind
+        self._kind: AnswerKind = kind
         self._clock = clock
         self._deliveries = deliveries
         self._closed = threading.Event()
@@ -51,15 +64,14 @@ class Stream:
         self.acknowledger = Acknowledger(calls.acknowledge, subscription)
         self.reopened = 0
         self.error: str | None = None
-        """Why the stream has ended for good, if it has."""
 
     def start(self) -> None:
-        """Starts receiving and acknowledging."""
+        """Start receiving and acknowledging."""
         self._thread.start()
         self.acknowledger.start()
 
     def close(self) -> None:
-        """Ends the stream; what it has delivered is still in the queue."""
+        """End the stream; what it has delivered is still in the queue."""
         with self._lock:
             self._closed.set()
             if self._call is not None:
@@ -107,18 +119,25 @@ class Stream:
 
 
 class Collector:
-    """Feeds the answers from all subscriptions into `answers` and acknowledges those of this run.
+    """A thread that feeds all deliveries into `answers` and has those of this run acknowledged.
 
     A delivery is acknowledged only after it is accounted for.
 
-    Args:
-      calls: Pub/Sub.
-      subscriptions: what each subscription carries, by its full name.
-      answers: the accounts; only this collector's thread writes to them.
-      clock: epoch seconds.
+    Attributes:
+        streams: one for each subscription.
     """
 
-    def __init__(self, calls: Calls, subscriptions: dict[str, Kind], answers: Answers, clock: Clock) -> None:
+    def __init__(
+        self, calls: Calls, subscriptions: dict[str, AnswerKind], answers: Answers, clock: Clock
+    ) -> None:
+        """Prepare to collect.
+
+        Args:
+            calls: Pub/Sub.
+            subscriptions: the kind of answer that each subscription carries, by its full name.
+            answers: only this collector's thread writes to them.
+            clock: epoch seconds.
+        """
         self._answers = answers
         self._clock = clock
         self._deliveries: queue.SimpleQueue[_Delivery | None] = queue.SimpleQueue()
@@ -140,13 +159,13 @@ class Collector:
         return sum(s.acknowledger.outstanding + s.acknowledger.refused for s in self.streams)
 
     def start(self) -> None:
-        """Starts collecting."""
+        """Start collecting."""
         self._thread.start()
         for stream in self.streams:
             stream.start()
 
     def close(self) -> None:
-        """Ends the streams, accounts for all that was delivered, and acknowledges it."""
+        """End the streams, account for all that was delivered, and acknowledge it."""
         for stream in self.streams:
             stream.close()
         self._deliveries.put(None)

@@ -1,8 +1,11 @@
 """What a person sees: progress while a run lasts, and the table at its end."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,28 +17,43 @@ from loadtest.summary import Summary
 
 PLAIN_INTERVAL_S = 5.0
 
+Phase = Literal["waiting for the job", "sending", "draining"]
+
 
 @dataclass(frozen=True)
 class Progress:
-    """The counts of a run at one moment."""
+    """The counts of a run at one moment.
 
-    phase: str  # "waiting for the job", "sending" or "draining"
-    elapsed: float  # seconds since the phase of waiting, or the sending, began
-    total: int  # messages in the schedule
+    Attributes:
+        phase: what the run is doing.
+        elapsed: seconds since the waiting, or the sending, began.
+        total: messages in the schedule.
+        sent: messages handed over for publishing.
+        received: distinct requests with a result.
+        dead_lettered: distinct requests with a dead letter.
+        duplicates: deliveries beyond the first of each request.
+        outstanding: requests sent and not answered.
+        rate: answers a second, over about the last second.
+        p50_ms: median latency of the latest requests.
+    """
+
+    phase: Phase
+    elapsed: float
+    total: int
     sent: int = 0
     received: int = 0
     dead_lettered: int = 0
     duplicates: int = 0
-    outstanding: int = 0  # sent and not answered
-    rate: float = 0.0  # answers a second, over about the last second
-    p50_ms: float | None = None  # median latency of the latest requests
+    outstanding: int = 0
+    rate: float = 0.0
+    p50_ms: float | None = None
 
 
 class Display:
-    """Shows nothing; the base of what shows something."""
+    """A display that shows nothing; the base of those that show something."""
 
     def update(self, progress: Progress) -> None:
-        """Takes in the present state; called about four times a second from the thread that called `run`."""
+        """Show the present state; called about four times a second from the thread that called `run`."""
 
 
 class _LiveDisplay(Display):
@@ -47,7 +65,7 @@ class _LiveDisplay(Display):
 
 
 class _PlainDisplay(Display):
-    """One line at each change of phase and every five seconds."""
+    """A display of plain lines: one at each change of phase and every five seconds."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
@@ -63,7 +81,7 @@ class _PlainDisplay(Display):
 
 @contextmanager
 def progress_display(console: Console) -> Iterator[Display]:
-    """Yields a display that is live on a terminal and writes plain lines elsewhere."""
+    """Yield a display that is live on a terminal and writes plain lines elsewhere."""
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             yield _LiveDisplay(live)
@@ -105,7 +123,7 @@ def _panel(progress: Progress) -> RenderableType:
 
 
 def print_summary(console: Console, summary: Summary) -> None:
-    """Prints the final table; its last line is the ROC AUC, or why there is none."""
+    """Print the final table; the last line is the ROC AUC, or why there is none."""
     console.print(_counts(summary))
     console.print(_latencies(summary))
     if summary.auc is not None:
@@ -163,22 +181,22 @@ def _latencies(summary: Summary) -> Table:
 
 
 def stage_label(stage: str) -> str:
-    """Returns a stage's name for people; the server's time is indented, as a part of inference above it."""
+    """Return a stage's name for people; the server's time is indented, as a part of inference above it."""
     return "  of it server" if stage == "server" else stage.replace("_", " ")
 
 
 def figure(value: float | None) -> str:
-    """Returns a number for people, "-" for none."""
+    """Return a number for people, "-" for none."""
     if value is None:
         return "-"
     return f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def milliseconds(value: float | None) -> str:
-    """Returns a duration for people, "-" for none."""
+    """Return a duration for people, "-" for none."""
     return "-" if value is None else f"{figure(value)} ms"
 
 
 def rate(value: float | None) -> str:
-    """Returns a rate for people, "-" for none."""
+    """Return a rate for people, "-" for none."""
     return "-" if value is None else f"{value:,.1f}/s"

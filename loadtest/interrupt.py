@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM end a run early but in order; a second one ends it at once."""
+"""Signals: the first Ctrl-C or SIGTERM ends a run early but in order, the second at once."""
+
+from __future__ import annotations
 
 import signal
 import threading
@@ -12,7 +14,7 @@ _SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, 
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Yields an event that the first SIGINT, SIGTERM or SIGHUP sets; the second raises KeyboardInterrupt.
+    """Yield an event that the first SIGINT, SIGTERM or SIGHUP sets; the second raises KeyboardInterrupt.
 
     Only the main thread may enter it; the former handlers are back in place afterwards.
     """

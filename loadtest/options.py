@@ -1,4 +1,6 @@
-"""Every flag of `python -m loadtest run`, its help and its rules."""
+"""Every flag of `python -m loadtest run`, its kind, its help and its rules."""
+
+from __future__ import annotations
 
 import argparse
 import math
@@ -6,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from loadtest.records import RecordsError, read_records
 from loadtest.schedule import SHAPES
@@ -13,37 +16,62 @@ from loadtest.schedule import SHAPES
 MAX_MESSAGES = 50_000_000  # about 4 GB of per-message figures
 
 
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
+@dataclass(frozen=True)
+class Kind:
+    """How the text of a flag becomes an option.
+
+    Attributes:
+        convert: from the text; raises ValueError if it is not one of these.
+        expected: what it should be, for the message then.
+        stand_in: in place of a value that is missing or unreadable and reported as such, so that the other
+            checks still run.
+    """
+
+    convert: Callable[[str], object]
+    expected: str
+    stand_in: object
+
+
+NUMBER = Kind(float, "a number", stand_in=1.0)
+INTEGER = Kind(int, "an integer", stand_in=1)
+TEXT = Kind(str, "text", stand_in="")
+PATH = Kind(Path, "a path", stand_in=Path())
+
+
+def _flag(kind: Kind, help: str) -> dict[str, Any]:
+    """Return what makes a field of `RunOptions` a flag, as the field's metadata."""
+    return {"kind": kind, "help": help}
 
 
 @dataclass(frozen=True)
 class RunOptions:
     """What one run of the load driver needs. Nothing is checked on construction: ask `problems()`."""
 
-    project: str = field(metadata=_help("Google Cloud project id (any, with an emulator)"))
-    input_topic: str = field(metadata=_help("topic the job reads, short id or projects/P/topics/T"))
+    project: str = field(metadata=_flag(TEXT, "Google Cloud project id (any, with an emulator)"))
+    input_topic: str = field(metadata=_flag(TEXT, "topic the job reads, short id or projects/P/topics/T"))
     output_subscription: str = field(
-        metadata=_help("subscription of the results, short id or projects/P/subscriptions/S")
+        metadata=_flag(TEXT, "subscription of the results, short id or projects/P/subscriptions/S")
     )
-    rate: float = field(metadata=_help("messages a second"))
-    duration: float = field(metadata=_help("seconds to send for, after the warm-up"))
-    input: Path = field(metadata=_help("JSON Lines file of request bodies, sent in order and cycled"))
-    out: Path = field(metadata=_help("folder for summary.json, results.jsonl and dead_letters.jsonl"))
+    rate: float = field(metadata=_flag(NUMBER, "messages a second"))
+    duration: float = field(metadata=_flag(NUMBER, "seconds to send for, after the warm-up"))
+    input: Path = field(metadata=_flag(PATH, "JSON Lines file of request bodies, sent in order and cycled"))
+    out: Path = field(metadata=_flag(PATH, "folder for summary.json, results.jsonl and dead_letters.jsonl"))
     dead_letter_subscription: str = field(
-        default="", metadata=_help("subscription of the dead letters (default: none is read)")
+        default="", metadata=_flag(TEXT, "subscription of the dead letters (default: none is read)")
     )
-    schedule: str = field(default="constant", metadata=_help("constant or poisson (default: constant)"))
-    seed: int = field(default=1, metadata=_help("of the poisson schedule (default: 1)"))
+    schedule: str = field(default="constant", metadata=_flag(TEXT, "constant or poisson (default: constant)"))
+    seed: int = field(default=1, metadata=_flag(INTEGER, "of the poisson schedule (default: 1)"))
     warmup: float = field(
         default=0.0,
-        metadata=_help("seconds sent beforehand and left out of latencies and rates (default: 0)"),
+        metadata=_flag(NUMBER, "seconds sent beforehand and left out of latencies and rates (default: 0)"),
     )
     drain_timeout: float = field(
-        default=60.0, metadata=_help("seconds to wait for stragglers after the last send (default: 60)")
+        default=60.0,
+        metadata=_flag(NUMBER, "seconds to wait for stragglers after the last send (default: 60)"),
     )
     ready_timeout: float = field(
-        default=120.0, metadata=_help("seconds to wait for the answer to a first probe (default: 120)")
+        default=120.0,
+        metadata=_flag(NUMBER, "seconds to wait for the answer to a first probe (default: 120)"),
     )
 
     @property
@@ -64,7 +92,7 @@ class RunOptions:
         return resource_path(self.project, "subscriptions", self.dead_letter_subscription)
 
     def problems(self) -> list[str]:
-        """Returns one line for each thing that is wrong, naming the flag and the mend."""
+        """Return one line for each thing that is wrong, naming the flag and what to give."""
         found = []
         if not self.project:
             found.append("--project is missing: give the Google Cloud project id")
@@ -79,15 +107,12 @@ class RunOptions:
             found.append(
                 "--dead_letter_subscription equals --output_subscription: give the dead-letter topic's own"
             )
-        for name, least, above in (
-            ("rate", 0, True), ("duration", 0, True), ("warmup", 0, False),
-            ("drain_timeout", 0, False), ("ready_timeout", 0, True),
+        for name, value, zero in (
+            ("rate", self.rate, False), ("duration", self.duration, False), ("warmup", self.warmup, True),
+            ("drain_timeout", self.drain_timeout, True), ("ready_timeout", self.ready_timeout, False),
         ):  # fmt: skip
-            value = getattr(self, name)
-            if not math.isfinite(value) or value < least or (above and value == least):
-                found.append(
-                    f"--{name}={value:g} must be a number {'above' if above else 'of at least'} {least}"
-                )
+            if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+                found.append(f"--{name}={value:g} must be a number {'of at least' if zero else 'above'} 0")
         messages = self.rate * (self.warmup + self.duration)
         if math.isfinite(messages) and messages > MAX_MESSAGES:
             found.append(f"--rate times --duration is above {MAX_MESSAGES:,} messages: lower one of them")
@@ -115,7 +140,7 @@ class RunOptions:
 
 
 def resource_path(project: str, collection: str, name: str) -> str:
-    """Returns the full Pub/Sub name for a short id; a full name is returned as it is."""
+    """Return the full Pub/Sub name for a short id; a full name is returned as it is."""
     return name if "/" in name else f"projects/{project}/{collection}/{name}"
 
 
@@ -136,18 +161,8 @@ def _name_problems(flag: str, collection: str, name: str, *, required: bool) -> 
     return []
 
 
-_CONVERSIONS: dict[type, tuple[Callable[[str], object], str]] = {
-    float: (float, "a number"),
-    int: (int, "an integer"),
-    str: (str, "text"),
-    Path: (Path, "a path"),
-}
-# In place of a value that is missing or unreadable, and reported as such, so that the other checks still run.
-_STAND_INS: dict[type, object] = {float: 1.0, int: 1, str: "", Path: Path()}
-
-
 def make_parser() -> argparse.ArgumentParser:
-    """Returns the parser of the flags; it takes all values as text, so that all mistakes are found."""
+    """Return the parser of the flags; it takes all values as text, so that all mistakes are found."""
     parser = argparse.ArgumentParser(
         prog="python -m loadtest run",
         description="Send requests on a schedule, collect the answers, and say how late they were.",
@@ -159,24 +174,24 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(arguments: Sequence[str]) -> tuple[RunOptions, list[str]]:
-    """Returns the options and every problem with them; they are usable when there is none."""
+    """Return the options and every problem with them; they are usable if there is none."""
     named, unknown = make_parser().parse_known_args(arguments)
+    texts: dict[str, str | None] = vars(named)
     found = [f"{flag} is not a flag of this command: see --help" for flag in unknown]
     values: dict[str, object] = {}
     for option in fields(RunOptions):
-        kind = option.type
-        assert isinstance(kind, type)
-        text = getattr(named, option.name)
-        if text is None:
-            values[option.name] = _STAND_INS[kind] if option.default is MISSING else option.default
-            if option.default is MISSING and kind is float:
-                found.append(f"--{option.name} is missing: give {option.metadata['help']}")
+        kind: Kind = option.metadata["kind"]
+        text = texts[option.name]
+        if text is None and option.default is not MISSING:
+            values[option.name] = option.default
             continue
-        convert, expected = _CONVERSIONS[kind]
-        try:
-            values[option.name] = convert(text)
-        except ValueError:
-            found.append(f"--{option.name}={text} must be {expected}")
-            values[option.name] = _STAND_INS[kind]
+        values[option.name] = kind.stand_in
+        if text is not None:
+            try:
+                values[option.name] = kind.convert(text)
+            except ValueError:
+                found.append(f"--{option.name}={text} must be {kind.expected}")
+        elif kind is NUMBER:  # of the others, `problems` tells the stand-in from a value
+            found.append(f"--{option.name} is missing: give {option.metadata['help']}")
     options = RunOptions(**values)  # type: ignore[arg-type]
     return options, found + options.problems()

@@ -1,5 +1,7 @@
 """The input file: one JSON object a line, sent as it stands, over and over."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,11 @@ MAX_BODY_BYTES = 9_500_000  # Pub/Sub refuses a request above 10 MB; attributes 
 
 
 class RecordsError(Exception):
-    """The input file cannot be used; `problems` holds one sentence for each reason."""
+    """The input file cannot be used.
+
+    Attributes:
+        problems: one sentence for each reason.
+    """
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -19,21 +25,27 @@ class RecordsError(Exception):
 
 @dataclass(frozen=True)
 class Records:
-    """The records of an input file, in file order; the lists are parallel."""
+    """The records of an input file, in file order; the lists are parallel.
 
-    bodies: list[bytes]  # each line as it stands in the file, without its line end
-    ids: list[object]  # its `record_id`, None where there is none
-    labels: list[object]  # its `label`, None where there is none
+    Attributes:
+        bodies: each line as it stands in the file, without its line end.
+        ids: its `record_id`; None where it has none.
+        labels: its `label`; None where it has none.
+    """
+
+    bodies: list[bytes]
+    ids: list[object]
+    labels: list[object]
 
     def __len__(self) -> int:
         return len(self.bodies)
 
 
 def read_records(path: Path) -> Records:
-    """Reads a JSON Lines file; blank lines are skipped.
+    """Read a JSON Lines file; blank lines are skipped.
 
     Raises:
-      RecordsError: when the file is unreadable or empty, or a line is not a JSON object or too large.
+        RecordsError: the file is unreadable or empty, or a line is not a JSON object or too large.
     """
     try:
         content = path.read_bytes()

@@ -1,4 +1,6 @@
-"""One run: probe, schedule, stragglers, figures."""
+"""One run: the probe, the schedule, the stragglers, the figures."""
+
+from __future__ import annotations
 
 import gc
 import secrets
@@ -7,19 +9,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.answers import Answers, Kind
+from loadtest.answers import AnswerKind, Answers
 from loadtest.auc import Scores
 from loadtest.clock import Clock, epoch_clock
 from loadtest.collector import Collector
 from loadtest.display import Display, Progress
 from loadtest.options import RunOptions
 from loadtest.pubsub import TRANSIENT, Calls, PublishRequest, connect, explain, request_message, routing
-from loadtest.records import Records, read_records
+from loadtest.records import read_records
 from loadtest.schedule import send_offsets
 from loadtest.sender import Sender
 from loadtest.summary import Measurement, Summary, summarise
@@ -43,176 +46,221 @@ def run(
     stop: threading.Event | None = None,
     clock: Clock | None = None,
 ) -> Summary:
-    """Drives the job as `options` say, writes the three files under `options.out`, and returns the summary.
+    """Drive the job as `options` say, write the three files under `options.out`, and return the summary.
 
     Args:
-      options: without `problems()`.
-      display: shown the progress about four times a second, from this thread.
-      stop: once set, nothing more is sent, stragglers get 5 s, and the summary covers what was sent.
-      clock: epoch seconds; by default one that wall-clock steps do not disturb.
+        options: without `problems()`.
+        display: shown the progress about four times a second, from this thread.
+        stop: once set, nothing more is sent, stragglers get 5 s, and the summary covers what was sent.
+        clock: epoch seconds; by default one that wall-clock steps do not disturb.
 
     Raises:
-      RunError: when the probe could not be published or stayed unanswered.
-      PubsubError: when there are no credentials.
+        RunError: the probe could not be published, or stayed unanswered.
+        PubsubError: there are no credentials.
     """
-    display = display or Display()
-    stop = stop or threading.Event()
     clock = clock or epoch_clock()
     records = read_records(options.input)
     options.out.mkdir(parents=True, exist_ok=True)
-    name = secrets.token_hex(4)
+    run_id = secrets.token_hex(4)
     offsets = send_offsets(options.schedule, options.rate, options.warmup + options.duration, options.seed)
     # Filled in once the probe is back; no answer of a sequence arrives before that.
     intended = np.full(len(offsets), np.inf)
-    subscriptions: dict[str, Kind] = {options.output_path: "result"}
-    if options.dead_letter_path:
-        subscriptions[options.dead_letter_path] = "dead_letter"
     scores = Scores(records)
     calls = connect()
-    with Answers(name, intended, scores, options.out) as answers:
-        collector = Collector(calls, subscriptions, answers, clock)
-        sender = Sender(calls.publish, options.topic_path, name, records.bodies, intended, clock)
+    with Answers(run_id, intended, scores, options.out) as answers:
+        this = Run(
+            run_id=run_id,
+            options=options,
+            probe_body=records.bodies[0],
+            calls=calls,
+            answers=answers,
+            collector=Collector(calls, _subscriptions(options), answers, clock),
+            sender=Sender(calls.publish, options.topic_path, run_id, records.bodies, intended, clock),
+            display=display or Display(),
+            stop=stop or threading.Event(),
+            clock=clock,
+        )
         try:
-            collector.start()
-            _probe(options, calls, records, name, collector, answers, display, stop, clock)
+            this.collector.start()
+            this.probe()
             start = clock() + LEAD_S
             intended[:] = start + offsets
-            window_start = start + options.warmup
-            window_end = window_start + options.duration
             with _low_jitter():
-                error = _drive(options, sender, collector, answers, display, stop, clock)
+                error = this.drive()
             ended_at = clock()
         finally:
-            sender.close()
-            collector.close()
-            calls.close()
-    if sender.sent < len(intended):
-        last = float(intended[sender.sent - 1]) if sender.sent else window_start
-        window_end = min(window_end, max(window_start, last))
-    area, note = scores.auc()
+            this.close()
+    auc, auc_note = scores.auc()
+    window_start = start + options.warmup
     summary = summarise(
         Measurement(
-            run=name,
+            run=run_id,
             intended=intended,
-            sent_at=sender.sent_at,
+            sent_at=this.sender.sent_at,
             result_at=answers.result_at,
             dead_letter_at=answers.dead_letter_at,
             stages_ms=answers.stages_ms,
             warmup_messages=int(np.searchsorted(offsets, options.warmup)),
             window_start=window_start,
-            window_end=window_end,
+            window_end=this.window_end(window_start),
             ended_at=ended_at,
             duplicates=answers.duplicates,
-            publish_errors=sender.publish_errors,
+            publish_errors=this.sender.publish_errors,
             foreign=answers.foreign,
             unreadable_results=answers.unreadable,
-            unacknowledged=collector.unacknowledged,
-            auc=area,
-            auc_note=note,
+            unacknowledged=this.collector.unacknowledged,
+            auc=auc,
+            auc_note=auc_note,
             error=error,
-            last_publish_error=sender.last_error,
+            last_publish_error=this.sender.last_error,
         )
     )
     summary.write(options.out / "summary.json")
     return summary
 
 
-def _probe(
-    options: RunOptions,
-    calls: Calls,
-    records: Records,
-    name: str,
-    collector: Collector,
-    answers: Answers,
-    display: Display,
-    stop: threading.Event,
-    clock: Clock,
-) -> None:
-    """Sends one request that is in no count and returns when it is answered, or when `stop` is set.
+def _subscriptions(options: RunOptions) -> dict[str, AnswerKind]:
+    subscriptions: dict[str, AnswerKind] = {options.output_path: "result"}
+    if options.dead_letter_path:
+        subscriptions[options.dead_letter_path] = "dead_letter"
+    return subscriptions
 
-    So a job that is still starting, or is not connected at all, does not pass for a slow one.
+
+@dataclass(frozen=True)
+class Run:
+    """A run in progress: who sends, who collects, and what the phases have in common.
+
+    Attributes:
+        run_id: prefix of the request ids.
+        options: of the run.
+        probe_body: body of the first request, which is in no count.
+        calls: Pub/Sub.
+        answers: what has come back.
+        collector: feeds `answers`.
+        sender: of the schedule.
+        display: shown the progress.
+        stop: set by whoever ends the run early.
+        clock: epoch seconds.
     """
-    begun = clock()
-    deadline = begun + options.ready_timeout
-    message = request_message(records.bodies[0], f"{name}-probe", begun, begun)
-    request = PublishRequest(topic=options.topic_path, messages=[message])
-    while not stop.is_set():
-        try:
-            calls.publish(request, timeout=5.0, metadata=routing("topic", options.topic_path))
-            break
-        except grpc.RpcError as error:
-            if error.code() not in TRANSIENT or clock() > deadline:
+
+    run_id: str
+    options: RunOptions
+    probe_body: bytes
+    calls: Calls
+    answers: Answers
+    collector: Collector
+    sender: Sender
+    display: Display
+    stop: threading.Event
+    clock: Clock
+
+    def probe(self) -> None:
+        """Send one request that is in no count, and return when it is answered, or when `stop` is set.
+
+        So a job that is still starting, or is not connected at all, is not taken for a slow one.
+
+        Raises:
+            RunError: it could not be published, or stayed unanswered.
+        """
+        begun = self.clock()
+        deadline = begun + self.options.ready_timeout
+        self._publish_probe(begun, deadline)
+        while not self.stop.is_set() and not self.answers.probe_answered.wait(0.05):
+            self.display.update(
+                Progress(
+                    phase="waiting for the job",
+                    elapsed=self.clock() - begun,
+                    total=len(self.answers.intended),
+                )
+            )
+            if self.collector.error:
                 raise RunError(
-                    f"cannot publish to --input_topic {options.topic_path}: {explain(error)}; "
-                    "check its name, that it exists, and that Pub/Sub (or PUBSUB_EMULATOR_HOST) is reachable"
-                ) from error
-            stop.wait(0.2)
-    while not stop.is_set() and not answers.probe_answered.wait(0.05):
-        display.update(
-            Progress(phase="waiting for the job", elapsed=clock() - begun, total=len(answers.result_at))
-        )
-        if collector.error:
-            raise RunError(
-                f"cannot collect answers from {collector.error}; check the name and your permissions"
-            )
-        if clock() > deadline:
-            silent = " and ".join(stream.subscription for stream in collector.streams)
-            raise RunError(
-                f"no answer to a first request within {options.ready_timeout:g} s: {silent} stayed silent. "
-                f"Check that the job runs, that it reads {options.topic_path}, and that it writes to the "
-                "topic of that subscription"
-            )
+                    f"cannot collect answers from {self.collector.error}; check the name and your permissions"
+                )
+            if self.clock() > deadline:
+                silent = " and ".join(stream.subscription for stream in self.collector.streams)
+                raise RunError(
+                    f"no answer to a first request within {self.options.ready_timeout:g} s: {silent} stayed "
+                    f"silent. Check that the job runs, that it reads {self.options.topic_path}, and that it "
+                    "writes to the topic of that subscription"
+                )
 
+    def _publish_probe(self, now: float, deadline: float) -> None:
+        topic = self.options.topic_path
+        message = request_message(self.probe_body, f"{self.run_id}-probe", now, now)
+        request = PublishRequest(topic=topic, messages=[message])
+        while not self.stop.is_set():
+            try:
+                self.calls.publish(request, timeout=5.0, metadata=routing("topic", topic))
+                return
+            except grpc.RpcError as error:
+                if error.code() not in TRANSIENT or self.clock() > deadline:
+                    raise RunError(
+                        f"cannot publish to --input_topic {topic}: {explain(error)}; check its name, that it "
+                        "exists, and that Pub/Sub (or PUBSUB_EMULATOR_HOST) is reachable"
+                    ) from error
+                self.stop.wait(0.2)
 
-def _drive(
-    options: RunOptions,
-    sender: Sender,
-    collector: Collector,
-    answers: Answers,
-    display: Display,
-    stop: threading.Event,
-    clock: Clock,
-) -> str | None:
-    """Sends the schedule and waits for the answers; returns what ended it early, if anything did."""
-    error = None
-    if stop.is_set():
-        return "interrupted before the first message was sent"
-    sender.start()
-    watch = _Watch(sender, answers, clock)
-    deadline = np.inf
-    settle_until = None
-    while clock() < deadline:
-        display.update(watch.progress())
-        if settle_until is not None:
-            if clock() >= settle_until:
-                break
-        elif sender.finished.is_set() and answers.answered >= sender.sent:
-            settle_until = clock() + SETTLE_S
-        if error is None:
-            if stop.is_set():
-                error = "interrupted"
-            elif collector.error:
-                error = f"collecting ended ({collector.error})"
-            elif not sender.alive and not sender.finished.is_set():
-                error = "the sending thread died (its traceback is above)"
-            if error is not None:
-                sender.stop()
-                # Without a collector there is nothing to wait for.
-                patience = 0.0 if collector.error else INTERRUPTED_DRAIN_S
-                deadline = min(deadline, clock() + patience)
-        if deadline == np.inf and sender.sent == watch.total:
-            deadline = float(watch.last_due) + options.drain_timeout
-        if error is None:
-            stop.wait(UPDATE_INTERVAL_S)
-        else:
-            time.sleep(UPDATE_INTERVAL_S)
-    display.update(watch.progress())
-    # Only now is it certain how many left: the sender was in the middle of a request when it was stopped.
-    return error and f"{error} after {sender.sent:,} of {watch.total:,} messages"
+    def drive(self) -> str | None:
+        """Send the schedule and wait for the answers; return what ended it early, if anything did."""
+        if self.stop.is_set():
+            return "interrupted before the first message was sent"
+        self.sender.start()
+        watch = _Watch(self.sender, self.answers, self.clock)
+        error = None
+        deadline = np.inf
+        settle_until = None
+        while self.clock() < deadline:
+            self.display.update(watch.progress())
+            if settle_until is not None:
+                if self.clock() >= settle_until:
+                    break
+            elif self.sender.finished.is_set() and self.answers.answered >= self.sender.sent:
+                settle_until = self.clock() + SETTLE_S
+            if error is None:
+                error = self._why_to_end()
+                if error is not None:
+                    self.sender.stop()
+                    # Without a collector there is nothing to wait for.
+                    patience = 0.0 if self.collector.error else INTERRUPTED_DRAIN_S
+                    deadline = min(deadline, self.clock() + patience)
+            if deadline == np.inf and self.sender.sent == watch.total:
+                deadline = float(watch.last_due) + self.options.drain_timeout
+            if error is None:
+                self.stop.wait(UPDATE_INTERVAL_S)
+            else:
+                time.sleep(UPDATE_INTERVAL_S)
+        self.display.update(watch.progress())
+        # Only now is it certain how many left: the sender was in the middle of a request when it was stopped.
+        return error and f"{error} after {self.sender.sent:,} of {watch.total:,} messages"
+
+    def _why_to_end(self) -> str | None:
+        if self.stop.is_set():
+            return "interrupted"
+        if self.collector.error:
+            return f"collecting ended ({self.collector.error})"
+        if not self.sender.alive and not self.sender.finished.is_set():
+            return "the sending thread died (its traceback is above)"
+        return None
+
+    def window_end(self, window_start: float) -> float:
+        """Return when the measured window ended: as scheduled, or when the last message sent was due."""
+        scheduled = window_start + self.options.duration
+        sent, intended = self.sender.sent, self.answers.intended
+        if sent == len(intended):
+            return scheduled
+        last = float(intended[sent - 1]) if sent else window_start
+        return min(scheduled, max(window_start, last))
+
+    def close(self) -> None:
+        """End the threads and the connections."""
+        self.sender.close()
+        self.collector.close()
+        self.calls.close()
 
 
 class _Watch:
-    """Reads the counts of a run in progress."""
+    """The counts of a run whose schedule is being sent."""
 
     def __init__(self, sender: Sender, answers: Answers, clock: Clock) -> None:
         self._sender = sender
@@ -250,7 +298,7 @@ class _Watch:
 
 @contextmanager
 def _low_jitter() -> Iterator[None]:
-    """Lets the sender thread in sooner, and spares it long garbage collections; undone at the end."""
+    """Let the sender thread in sooner, and spare it long garbage collections; undone at the end."""
     interval = sys.getswitchinterval()
     gc.collect()
     gc.freeze()

@@ -3,6 +3,8 @@
 An open loop: the offsets depend on the arguments only, never on how the system under test responds.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,17 +12,17 @@ SHAPES = ("constant", "poisson")
 
 
 def send_offsets(shape: str, rate: float, duration: float, seed: int) -> NDArray[np.float64]:
-    """Returns the intended send times, in seconds after the start, ascending, all in [0, duration).
+    """Return the intended send times, [n] seconds after the start, ascending, all in [0, duration).
 
     Args:
-      shape: "constant" sends message k at k/rate; "poisson" sums exponential gaps of mean 1/rate, drawn from
-        NumPy's default generator (a Poisson process).
-      rate: messages a second, above 0.
-      duration: seconds, above 0.
-      seed: of the generator; without effect on "constant".
+        shape: "constant" sends message k at k/rate; "poisson" sums exponential gaps of mean 1/rate, drawn
+            from NumPy's default generator (a Poisson process).
+        rate: messages a second, above 0.
+        duration: seconds, above 0.
+        seed: of the generator; without effect on "constant".
 
     Raises:
-      ValueError: for an unknown shape.
+        ValueError: the shape is unknown.
     """
     if shape == "constant":
         offsets = np.arange(int(np.ceil(rate * duration)) + 1, dtype=np.float64) / rate

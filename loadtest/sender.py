@@ -1,4 +1,6 @@
-"""Sends what is due, when it is due, however slow the broker is."""
+"""Sending what is due, when it is due, however slow the broker is."""
+
+from __future__ import annotations
 
 import heapq
 import threading
@@ -22,10 +24,19 @@ FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 2.0
 
 @dataclass(order=True)
 class _Batch:
-    """One Publish request and what became of it; ordered by when it is to be tried again."""
+    """One Publish request and what became of it; ordered by when it is to be retried.
+
+    Attributes:
+        retry_at: epoch seconds.
+        first: sequence of its first message; they are consecutive.
+        request: a raw PublishRequest.
+        count: of its messages.
+        deadline: epoch seconds after which it is not retried.
+        attempts: so far.
+    """
 
     retry_at: float
-    first: int  # sequence of its first message; they are consecutive
+    first: int
     request: Any = field(compare=False)
     count: int = field(compare=False)
     deadline: float = field(compare=False)
@@ -33,35 +44,46 @@ class _Batch:
 
 
 class Sender:
-    """Publishes message k at `intended[k]`, from a thread of its own.
+    """A thread that publishes message k at `intended[k]`.
 
     Invariant: each message handed over is in flight, waiting for a retry, published or failed, and in one of
     these only. Publish calls are futures, so a slow broker delays no later message.
 
-    Args:
-      publish: the Publish call (`pubsub.Calls.publish`).
-      topic: full name.
-      run: prefix of the request ids; message k gets RUN-k.
-      bodies: request bodies; message k carries `bodies[k % len(bodies)]`.
-      intended: epoch seconds, ascending.
-      clock: epoch seconds, the one that `intended` was computed with.
-      publish_deadline_s: how long a message is retried after its first attempt before it counts as failed.
+    Attributes:
+        sent_at: [n] epoch seconds at which each message was handed to gRPC; NaN if it was not (yet).
+        sent: messages handed over so far, whatever became of them.
+        published: messages that the broker has accepted.
+        publish_errors: messages given up: a permanent error, the deadline passed, or the run closed before an
+            answer.
+        last_error: the status and details of the last failure.
+        finished: set once all is sent (or `stop` was called) and each message is published or failed.
     """
 
     def __init__(
         self,
         publish: Any,
         topic: str,
-        run: str,
+        run_id: str,
         bodies: list[bytes],
         intended: NDArray[np.float64],
         clock: Clock,
         publish_deadline_s: float = 60.0,
     ) -> None:
+        """Prepare to send.
+
+        Args:
+            publish: the Publish call (`pubsub.Calls.publish`).
+            topic: full name.
+            run_id: prefix of the request ids; message k gets RUN-k.
+            bodies: request bodies; message k carries `bodies[k % len(bodies)]`.
+            intended: [n] epoch seconds, ascending.
+            clock: epoch seconds, the one that `intended` was computed with.
+            publish_deadline_s: how long a message is retried before it counts as failed.
+        """
         self._publish = publish
         self._topic = topic
         self._metadata = routing("topic", topic)
-        self._run = run
+        self._run_id = run_id
         self._bodies = bodies
         self._intended = intended
         self._clock = clock
@@ -70,21 +92,16 @@ class Sender:
         self._stopping = self._closed = False
         self._in_flight: dict[int, tuple[Any, _Batch]] = {}  # by first sequence
         self._retries: list[_Batch] = []
-        self._thread = threading.Thread(target=self._run_loop, name="sender", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
         self.sent_at = np.full(len(intended), np.nan)
-        """Epoch seconds at which each message was handed to gRPC; NaN if it was not (yet)."""
         self.sent = 0
-        """Messages handed over so far, whatever became of them."""
         self.published = 0
-        """Messages that the broker has accepted."""
         self.publish_errors = 0
-        """Messages given up: a permanent error, the deadline passed, or the run closed before an answer."""
         self.last_error: str | None = None
         self.finished = threading.Event()
-        """Set once all is sent (or `stop` was called) and each message is published or failed."""
 
     def start(self) -> None:
-        """Starts sending."""
+        """Start sending."""
         self._thread.start()
 
     @property
@@ -93,13 +110,13 @@ class Sender:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Sends nothing new; what was handed over is still awaited and retried."""
+        """Send nothing new; what was handed over is still awaited and retried."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
 
     def close(self) -> None:
-        """Ends the thread and gives up what has no answer yet, which then counts as `publish_errors`."""
+        """End the thread and give up what has no answer yet, which then counts as `publish_errors`."""
         with self._wake:
             self._closed = True
             self._wake.notify()
@@ -115,7 +132,7 @@ class Sender:
         for call in calls:
             call.cancel()
 
-    def _run_loop(self) -> None:
+    def _run(self) -> None:
         while True:
             woken = self._clock()
             if not self._stopping:
@@ -140,7 +157,7 @@ class Sender:
         return max(0.0, min(times) - self._clock()) if times else None
 
     def _send_next(self, due: int) -> None:
-        """Publishes one request of the next messages, up to sequence `due` or what a request can hold."""
+        """Publish one request of the next messages, up to sequence `due` or what a request can hold."""
         first = self.sent
         now = self._clock()
         messages: list[Any] = []
@@ -151,7 +168,7 @@ class Sender:
             if messages and size > MAX_BODY_BYTES:
                 break
             messages.append(
-                request_message(body, f"{self._run}-{sequence}", float(self._intended[sequence]), now)
+                request_message(body, f"{self._run_id}-{sequence}", float(self._intended[sequence]), now)
             )
             sequence += 1
         request = PublishRequest(topic=self._topic, messages=messages)

@@ -1,5 +1,7 @@
 """From what was measured to the figures of summary.json."""
 
+from __future__ import annotations
+
 import os
 import platform
 from dataclasses import asdict, dataclass
@@ -14,8 +16,8 @@ from loadtest.answers import REPORTED, STAGES
 
 Floats = NDArray[np.float64]
 
+# The schedule is kept when 99 % of the messages leave within this time of when they should.
 SCHEDULE_LIMIT_MS = 5.0
-"""The schedule is kept when 99 % of the messages leave within this time of when they should."""
 
 BACKLOG_STEP_S = 0.25
 
@@ -24,18 +26,32 @@ _PACKAGES = ("torch", "apache-beam", "numpy", "google-cloud-pubsub")
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a run has recorded. Arrays are by sequence; times are epoch seconds, NaN where there is none."""
+    """What a run has recorded. Arrays are by sequence; times are epoch seconds, NaN where there is none.
+
+    Attributes:
+        run: id of the run.
+        intended: [n] when each message was due.
+        sent_at: [n] when it was handed over for publishing.
+        result_at: [n] when its first result was collected.
+        dead_letter_at: [n] when its first dead letter was collected.
+        stages_ms: [n, 4] `answers.REPORTED` of its first result, milliseconds.
+        warmup_messages: the first so many are left out of latencies, stages, schedule error and rates.
+        window_start: when the measured window began, after the warm-up.
+        window_end: when it ended; earlier than scheduled if the run was cut short.
+        ended_at: when collection ended: until then a lost request has been waited for.
+        duplicates: see `Summary`, as for all that follow.
+    """
 
     run: str
-    intended: Floats  # [n] when each message was due
-    sent_at: Floats  # [n] when it was handed over for publishing
-    result_at: Floats  # [n] its first result
-    dead_letter_at: Floats  # [n] its first dead letter
-    stages_ms: Floats  # [n, 4] answers.REPORTED of its first result, milliseconds
-    warmup_messages: int  # the first so many are left out of latencies, stages, schedule error and rates
-    window_start: float  # of the schedule proper, after the warm-up
-    window_end: float  # its end; where a run was cut short, when that was
-    ended_at: float  # when collection ended: how long a lost request has been waited for
+    intended: Floats
+    sent_at: Floats
+    result_at: Floats
+    dead_letter_at: Floats
+    stages_ms: Floats
+    warmup_messages: int
+    window_start: float
+    window_end: float
+    ended_at: float
     duplicates: int
     publish_errors: int
     foreign: int
@@ -43,7 +59,7 @@ class Measurement:
     unacknowledged: int = 0
     auc: float | None = None
     auc_note: str | None = None
-    error: str | None = None  # what ended the run early
+    error: str | None = None
     last_publish_error: str | None = None
 
 
@@ -53,37 +69,63 @@ class Summary:
 
     Counts are over the whole run. Percentiles and rates are over the measured window, which begins after the
     warm-up. Percentiles are exact: NumPy's linear interpolation between order statistics of all values.
+
+    Attributes:
+        run: id of the run.
+        sent: messages handed over for publishing, whatever became of them.
+        received: distinct requests with a result.
+        duplicates: deliveries beyond the first of each request.
+        dead_lettered: distinct requests with a dead letter.
+        answered_both: distinct requests with a result and a dead letter.
+        lost: sent - distinct requests answered either way.
+        publish_errors: messages whose publishing failed for good; unanswered ones are among the lost.
+        foreign: deliveries that were not of this run; they were left unacknowledged.
+        unreadable_results: results that are not a JSON object.
+        unacknowledged: deliveries of this run that could not be acknowledged.
+        warmup_messages: messages sent before the window.
+        censored: lost requests in the percentiles of the latency.
+        offered_rate: messages due in the window / length of the window, 1/s.
+        achieved_rate: distinct answered requests of the window / time from its start to its end or the last
+            of their first answers, whichever is later, 1/s. It cannot exceed the offered rate; it falls below
+            when answers lag.
+        backlog_slope: growth of sent - answered, messages a second: least squares over samples each 0.25 s of
+            the window.
+        schedule_error_ms: handed over - due.
+        latency_ms: first answer (result or dead letter) - due. A lost request enters with the time it was
+            waited for, less than its latency would have been (it is censored); leaving it out would flatter
+            the percentiles.
+        stages_ms: as the results report them. server lies inside inference; rest = end to end - what is known
+            of queue, batch_wait and inference, where any is.
+        auc: ROC AUC of the predictions.
+        auc_note: why there is no auc.
+        error: what ended the run early.
+        last_publish_error: the status and details of the last failure to publish.
+        versions: of Python and of the packages that matter; None for one that is not installed.
+        cpus: processors that the driver may run on.
     """
 
     run: str
-    sent: int  # messages handed over for publishing, whatever became of them
-    received: int  # distinct requests with a result
-    duplicates: int  # deliveries beyond the first of each request
-    dead_lettered: int  # distinct requests with a dead letter
-    answered_both: int  # distinct requests with a result and a dead letter
-    lost: int  # sent - distinct requests answered either way
-    publish_errors: int  # messages whose publishing failed for good; unanswered ones are among the lost
-    foreign: int  # deliveries that were not of this run; they were left unacknowledged
-    unreadable_results: int  # results that are not a JSON object
-    unacknowledged: int  # deliveries of this run that could not be acknowledged
+    sent: int
+    received: int
+    duplicates: int
+    dead_lettered: int
+    answered_both: int
+    lost: int
+    publish_errors: int
+    foreign: int
+    unreadable_results: int
+    unacknowledged: int
     warmup_messages: int
-    censored: int  # lost requests in the percentiles of the latency
-    offered_rate: float | None  # messages due in the window / length of the window, 1/s
+    censored: int
+    offered_rate: float | None
     achieved_rate: float | None
-    """Distinct answered requests of the window / time from its start to its end or the last of their first
-    answers, whichever is later, 1/s. It cannot exceed the offered rate; it falls below when answers lag."""
     backlog_slope: float | None
-    """Growth of sent - answered, messages a second: least squares over samples each 0.25 s of the window."""
-    schedule_error_ms: dict[str, float | None]  # handed over - due
+    schedule_error_ms: dict[str, float | None]
     latency_ms: dict[str, float | None]
-    """First answer (result or dead letter) - due. A lost request enters with the time it was waited for, less
-    than its latency would have been (it is censored); leaving it out would flatter the percentiles."""
     stages_ms: dict[str, dict[str, float | None]]
-    """As the results report them. server lies inside inference; rest = end to end - what is known of queue,
-    batch_wait and inference, where any is."""
     auc: float | None
-    auc_note: str | None  # why there is no auc
-    error: str | None  # what ended the run early
+    auc_note: str | None
+    error: str | None
     last_publish_error: str | None
     versions: dict[str, str | None]
     cpus: int
@@ -95,7 +137,7 @@ class Summary:
         return p99 is not None and p99 > SCHEDULE_LIMIT_MS
 
     def failures(self) -> list[str]:
-        """Returns why the run counts as failed, one line each; a missed schedule is not among them."""
+        """Return why the run counts as failed, one line each; a missed schedule is not among them."""
         found = []
         if self.error:
             found.append(self.error)
@@ -113,7 +155,7 @@ class Summary:
         return found
 
     def schedule_warning(self) -> str | None:
-        """Returns one line when the driver missed its schedule, else None."""
+        """Return one line if the driver missed its schedule, else None."""
         if not self.schedule_missed:
             return None
         return (
@@ -122,12 +164,12 @@ class Summary:
         )
 
     def write(self, path: Path) -> None:
-        """Writes all fields as indented JSON."""
+        """Write all fields as indented JSON."""
         path.write_bytes(orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 def summarise(measured: Measurement) -> Summary:
-    """Computes the figures; see Summary for each formula."""
+    """Compute the figures; `Summary` has the formula of each."""
     sent = ~np.isnan(measured.sent_at)
     answered_at = np.fmin(measured.result_at, measured.dead_letter_at)
     # A message can be answered before the sender has noted that it left.
@@ -177,7 +219,7 @@ def summarise(measured: Measurement) -> Summary:
 
 
 def _spread(values: Floats, names: tuple[str, ...]) -> dict[str, float | None]:
-    """Returns the named percentiles ("p99_9" is the 99.9th) of the values that are not NaN."""
+    """Return the named percentiles ("p99_9" is the 99.9th) of the values that are not NaN."""
     known = values[~np.isnan(values)]
     if not len(known):
         return dict.fromkeys(names)
@@ -196,7 +238,7 @@ def _stages(measured: Measurement, window: NDArray[np.bool_]) -> dict[str, dict[
 
 
 def _backlog_slope(measured: Measurement, answered_at: Floats) -> float | None:
-    """Slope of the number of messages in the system; None for a window of under three samples."""
+    """Return the slope of the number of messages in the system; None for a window of under three samples."""
     samples = np.arange(measured.window_start, measured.window_end, BACKLOG_STEP_S)
     if len(samples) < 3:
         return None
@@ -217,7 +259,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _cpus() -> int:
-    """Returns the number of processors this process may run on."""
+    """Return the number of processors this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

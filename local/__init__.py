@@ -1,1 +1,1 @@
-"""A run on one machine: broker, endpoint container, job and load driver."""
+"""What `./launch.sh local` runs: broker, endpoint container, job and load driver on one machine."""

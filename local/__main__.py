@@ -1,4 +1,6 @@
-"""`python -m local`: what `./launch.sh local` runs."""
+"""`python -m local`, which is `./launch.sh local`."""
+
+from __future__ import annotations
 
 import sys
 

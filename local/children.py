@@ -1,14 +1,15 @@
-"""Processes that a local run starts: the broker, and the job, started again after transient trouble."""
+"""The processes of a local run: the broker, and the job, which is restarted after transient failures."""
 
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-# The job's exit code for trouble that passed its deadline: nothing was lost, start it again.
+from pipeline.process.user_modules import module_command
+
+# The job's exit code after a transient failure that outlasted its deadline: nothing was lost, start it again.
 START_AGAIN = 3
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
@@ -17,7 +18,11 @@ _BROKER_SAYS = "broker listening on "
 
 
 class ChildError(Exception):
-    """A process did not start or ended by itself; the message says which, how, and shows its last lines."""
+    """A process did not start or ended by itself; the message says which and how, and shows its last lines.
+
+    Attributes:
+        exit_code: of the process.
+    """
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -25,14 +30,14 @@ class ChildError(Exception):
 
 
 def start_broker(log: Path) -> tuple[subprocess.Popen[str], str]:
-    """Starts `python -m broker` on a free port. Returns the process and its HOST:PORT.
+    """Start `python -m broker` on a free port; return the process and its HOST:PORT.
 
     Raises:
-        ChildError: it ended before it listened.
+        ChildError: the broker ended before it listened.
     """
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "broker", "--port=0"],
+            module_command("broker", "--port=0"),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -46,7 +51,7 @@ def start_broker(log: Path) -> tuple[subprocess.Popen[str], str]:
 
 
 def stop(process: subprocess.Popen[str]) -> int:
-    """Asks a process to end, ends it by force if it has not after 15 s, and returns its exit code."""
+    """Ask a process to end, kill it if it has not ended after 15 s, and return its exit code."""
     process.terminate()
     try:
         return process.wait(STOP_WITHIN_S)
@@ -56,12 +61,17 @@ def stop(process: subprocess.Popen[str]) -> int:
 
 
 def tail(log: Path, lines: int = 12) -> str:
-    """The last lines of a log."""
+    """Return the last lines of a log."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
 class Job:
-    """The pipeline as a process of its own session, started again whenever it ends with exit code 3."""
+    """The job as a process in a session of its own, started again whenever it ends with exit code 3.
+
+    Attributes:
+        failure: how it ended, if it ended by itself with another exit code.
+        restarts: how often it was started again.
+    """
 
     def __init__(
         self,
@@ -70,22 +80,28 @@ class Job:
         *,
         on_failure: Callable[[], None],
     ) -> None:
-        """`on_failure` is called from another thread when the job ends otherwise; `failure` then says how."""
-        self._arguments = [sys.executable, "-m", "pipeline", *arguments]
+        """Start it.
+
+        Args:
+            arguments: the job's flags.
+            log: receives what it prints, emptied at the start.
+            on_failure: called from another thread once `failure` is set.
+        """
+        self._arguments = module_command("pipeline", *arguments)
         self._log = log
         self._on_failure = on_failure
         self._stopping = threading.Event()
-        # Held to start and to stop, so that no process is started behind the back of a stop.
+        # Held to start and to stop, so that no process is started once a stop has begun.
         self._lock = threading.Lock()
         self.failure: ChildError | None = None
         self.restarts = 0
-        log.write_text("")  # of an earlier run into the same folder
+        log.write_text("")  # an earlier run into the same folder may have left one
         self._process = self._start()
         self._watcher = threading.Thread(target=self._watch, name="job", daemon=True)
         self._watcher.start()
 
     def stop(self) -> int:
-        """Ends the job and returns its exit code: 0 if it ended cleanly."""
+        """End the job and return its exit code: 0 if it ended cleanly."""
         with self._lock:
             self._stopping.set()
             process = self._process

@@ -1,4 +1,4 @@
-"""`./launch.sh local`: its flags, its run or its comparison, what it prints and how it exits."""
+"""The command `./launch.sh local`: its flags, one run or the comparison of two, its output and exit code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DEFAULTS = {"rate": "200", "duration": "15", "schedule": "constant", "seed": "1
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Returns the parser of the flags; all values are text, checked together with `loadtest run`'s."""
+    """Return the parser of the flags; all values are text, checked together with those of `loadtest run`."""
     parser = argparse.ArgumentParser(
         prog="./launch.sh local",
         description="Run broker, job and load driver on this machine. What follows -- goes to the job. With "
@@ -47,7 +47,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def local_command(arguments: Sequence[str]) -> int:
-    """Runs it all. Returns 0: every request was answered; 2: wrong flags; 1: otherwise."""
+    """Run broker, container, job and driver as the flags say, and return the exit code.
+
+    Returns:
+        0 if every request was answered; 2 for wrong flags; 1 otherwise.
+    """
     split = list(arguments).index("--") if "--" in arguments else len(arguments)
     flags = JobFlags(arguments[split + 1 :], default_model=str(EXAMPLE / "model.pt2"))
     topics = Topics.fresh(secrets.token_hex(4))
@@ -91,7 +95,7 @@ def local_command(arguments: Sequence[str]) -> int:
 
 
 def _options(arguments: Sequence[str], topics: Topics) -> tuple[bool, RunOptions, list[str]]:
-    """Returns whether to compare, the driver's options, and what is wrong with them."""
+    """Return whether to compare, the driver's options, and what is wrong with them."""
     named, unknown = make_parser().parse_known_args(arguments)
     given = {name: value for name, value in vars(named).items() if name != "compare" and value is not None}
     values = {
@@ -105,8 +109,8 @@ def _options(arguments: Sequence[str], topics: Topics) -> tuple[bool, RunOptions
         "dead_letter_subscription": topics.dead_letter_subscription,
     }
     options, problems = parse([f"--{name}={value}" for name, value in values.items()])
-    strangers = [
+    unknown_flags = [
         f"{flag} is not a flag of this command: see --help; flags of the job come after --"
         for flag in unknown
     ]
-    return named.compare, options, strangers + problems
+    return named.compare, options, unknown_flags + problems

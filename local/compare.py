@@ -1,4 +1,4 @@
-"""Both inference modes on the same schedule, one after the other on this machine."""
+"""The comparison of both inference modes: one run each on the same schedule, one after the other."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ MODES = ("local", "endpoint")
 def compare(
     options: RunOptions, flags: JobFlags, stop: threading.Event, console: Console
 ) -> tuple[list[str], list[str]]:
-    """Runs both, each into the folder of its name under `options.out`, with everything started anew.
+    """Run both modes, each into the folder of its name under `options.out`, with everything started anew.
 
-    Whatever ends it, what there is by then is printed and written to compare.json: an object of the two
-    summaries by mode, null for a mode without one.
+    However it ends, the summaries there are by then are printed and written to compare.json: an object of the
+    two by mode, null for a mode without one.
 
     Returns:
         The failures and the warnings of both, a line each. A mode that did not run is a failure.
 
     Raises:
-        What `run_local` raises.
+        ChildError, RunError, PubsubError, GoogleAPICallError: as `run_local` does.
     """
     outcomes: dict[str, Outcome] = {}
     try:
@@ -39,14 +39,14 @@ def compare(
             out = options.out / mode
             console.print(f"{mode} mode, into {out}", markup=False, highlight=False, soft_wrap=True)
             topics = Topics.fresh(secrets.token_hex(4))
-            own = replace(
+            of_mode = replace(
                 options,
                 out=out,
                 input_topic=topics.input_topic,
                 output_subscription=topics.output_subscription,
                 dead_letter_subscription=topics.dead_letter_subscription,
             )
-            outcomes[mode] = run_local(own, topics, flags.in_mode(mode), stop, console)
+            outcomes[mode] = run_local(of_mode, topics, flags.in_mode(mode), stop, console)
     finally:
         if outcomes:
             summaries = {mode: outcomes[mode].summary if mode in outcomes else None for mode in MODES}

@@ -1,11 +1,10 @@
-"""The endpoint container as a process of a local run: started, waited for, watched, stopped."""
+"""The endpoint container as a process of a local run: started, awaited, watched, stopped."""
 
 from __future__ import annotations
 
 import http.client
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 from loadtest.run import RunError
-from local.children import ChildError, stop, tail
+from local import children
+from local.children import ChildError
+from pipeline.process.user_modules import module_command
 
 HEALTHY_WITHIN_S = 120.0
 POLL_INTERVAL_S = 0.05
@@ -26,26 +27,29 @@ class Container:
     """`python -m serving` on a free port of 127.0.0.1, in a session of its own.
 
     It keeps its default number of workers, one a core, although broker, job and driver share these cores.
-    Measured on 2 of them at 1,000 requests a second, twice: all were carried, at a p50 of 54 and 34 ms. With
+    Measured on 2 cores at 1,000 requests a second, twice: all were carried, at a p50 of 54 and 34 ms. With
     --workers=1, whose one model computes on two threads, 470 and 660 a second were carried.
+
+    Attributes:
+        failure: how it ended, if it ended by itself.
     """
 
     def __init__(
         self, storage: str, arguments: Sequence[str], log: Path, *, on_failure: Callable[[], None]
     ) -> None:
-        """Starts it.
+        """Start it.
 
         Args:
             storage: folder of the model file.
-            arguments: its flags besides the address.
-            log: receives what it prints, from the beginning.
-            on_failure: called from another thread when it ends by itself; `failure` then says how.
+            arguments: flags of the container, without its address.
+            log: receives what it prints, emptied at the start.
+            on_failure: called from another thread once `failure` is set.
         """
         self._log = log
         self._on_failure = on_failure
         self._stopping = threading.Event()
         self.failure: ChildError | None = None
-        # All set, so that none comes from the user's environment.
+        # All of them are set, so that none comes from the user's environment.
         settings = {
             "AIP_HTTP_PORT": "0",
             "AIP_HEALTH_ROUTE": _HEALTH,
@@ -54,10 +58,10 @@ class Container:
         }
         with log.open("w") as output:
             self._process = subprocess.Popen(
-                # Nobody calls it any more when it is stopped: the job has ended before.
-                [sys.executable, "-m", "serving", "--host=127.0.0.1", "--drain_s=0", *arguments],
+                # The job has ended before it is stopped: there is nothing to drain.
+                module_command("serving", "--host=127.0.0.1", "--drain_s=0", *arguments),
                 env=os.environ | settings,
-                stdout=output,  # not a pipe, which somebody would have to empty for as long as it runs
+                stdout=output,  # not a pipe, which would have to be emptied for as long as it runs
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,
@@ -65,12 +69,12 @@ class Container:
         self._watcher = threading.Thread(target=self._watch, name="container", daemon=True)
         self._watcher.start()
 
-    def predict_url(self, stop_waiting: threading.Event) -> str:
-        """Waits until it is healthy, for at most 120 s, and returns where predictions are asked for.
+    def predict_url(self, stop: threading.Event) -> str:
+        """Wait until it is healthy, for at most 120 s, and return the URL of its predictions.
 
         Raises:
-            ChildError: it ended, or is not healthy in time.
-            RunError: `stop_waiting` was set meanwhile.
+            ChildError: it ended, or was not healthy in time.
+            RunError: `stop` was set meanwhile.
         """
         deadline = time.monotonic() + HEALTHY_WITHIN_S
         while time.monotonic() < deadline:
@@ -79,19 +83,19 @@ class Container:
                 return f"http://{address}{_PREDICT}"
             if self.failure:
                 raise self.failure
-            if stop_waiting.wait(POLL_INTERVAL_S):
-                # By the watcher, perhaps, just now.
+            if stop.wait(POLL_INTERVAL_S):
+                # It may have been set because the container has just ended.
                 raise self.failure or RunError("interrupted while the endpoint container was starting")
         raise ChildError(
             f"the endpoint container is not healthy after {HEALTHY_WITHIN_S:g} s; the end of {self._log}:\n"
-            + tail(self._log),
+            + children.tail(self._log),
             exit_code=1,
         )
 
     def stop(self) -> int:
-        """Ends it and returns its exit code: 0 if it ended cleanly."""
+        """End it and return its exit code: 0 if it ended cleanly."""
         self._stopping.set()
-        code = stop(self._process)
+        code = children.stop(self._process)
         self._watcher.join()
         return code
 
@@ -107,7 +111,7 @@ class Container:
             return
         self.failure = ChildError(
             f"the endpoint container ended by itself with exit code {code}; the end of {self._log}:\n"
-            + tail(self._log),
+            + children.tail(self._log),
             code,
         )
         self._on_failure()

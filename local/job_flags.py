@@ -1,4 +1,4 @@
-"""The job's flags as far as a local run must understand them. The job itself checks them all."""
+"""The job's flags, as far as a local run must understand them; the job itself checks them all."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ class JobFlags:
 
     @property
     def has_no_model_for_a_container(self) -> bool:
-        """Whether they leave the model to a pointer, which the container does not follow."""
+        """Whether they name the model by a pointer alone, which the container does not follow."""
         return "model_pointer" in self._given and "model_path" not in self._given
 
     def in_mode(self, mode: str) -> JobFlags:
-        """The same flags for one mode; the job ignores those of the other."""
+        """Return the same flags for one mode; the job ignores those of the other."""
         return JobFlags([*self._arguments, f"--inference_mode={mode}"], self._default_model)
 
     def for_job(self, endpoint_url: str | None = None) -> list[str]:
-        """The job's command line; `endpoint_url` is that of the container started for it."""
+        """Return the job's command line; `endpoint_url` is that of the container started for it."""
         if endpoint_url is not None:
             return [*self._arguments, f"--endpoint_url={endpoint_url}"]
         if self.inference_mode == "endpoint" or self._given.keys() & {"model_path", "model_pointer"}:
@@ -69,7 +69,7 @@ class JobFlags:
         return [f"--model_path={self._default_model}", *self._arguments]
 
     def for_container(self) -> tuple[str, list[str]]:
-        """The folder of the model file (AIP_STORAGE_URI) and the flags of `python -m serving`."""
+        """Return the folder of the model file (AIP_STORAGE_URI) and the flags of `python -m serving`."""
         folder, file = os.path.split(self._given.get("model_path", self._default_model))
         shared = [f"--{name}={self._given[name]}" for name in _SHARED if name in self._given]
         return folder or ".", [f"--model_file={file}", *shared]

@@ -1,6 +1,6 @@
-"""One local run: broker, the endpoint container where one is needed, job and load driver on this machine.
+"""One local run: broker, the endpoint container if one is needed, job and load driver on this machine.
 
-Starts the others as processes by their public commands; imports none of them.
+The load driver runs in this process; the others are started as processes by their public commands.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Topics:
 
     @classmethod
     def fresh(cls, run: str) -> Topics:
-        """Names that nothing had before: Google's emulator does not forget a subscription's old readers."""
+        """Return names never used before: Google's emulator does not forget a subscription's old readers."""
         names = []
         for purpose in ("requests", "results", "dead-letters"):
             names += [
@@ -53,7 +53,7 @@ class Topics:
         return cls(*names)
 
     def create(self) -> None:
-        """Creates them all on the broker at PUBSUB_EMULATOR_HOST."""
+        """Create them all on the broker at PUBSUB_EMULATOR_HOST."""
         publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
         for topic, subscription in (
             (self.input_topic, self.input_subscription),
@@ -67,7 +67,7 @@ class Topics:
         subscriber.close()
 
     def job_arguments(self) -> list[str]:
-        """The job's flags that name them."""
+        """Return the job's flags that name them."""
         return [
             "--runner=DirectRunner",
             f"--input_subscription={self.input_subscription}",
@@ -78,19 +78,25 @@ class Topics:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a local run ended."""
+    """How a local run ended.
+
+    Attributes:
+        summary: of the load driver.
+        failures: why the run counts as failed, a line each.
+        warnings: what else the user should know, a line each.
+    """
 
     summary: Summary
-    failures: list[str]  # why it counts as failed, a line each
-    warnings: list[str]  # what else the user should know, a line each
+    failures: list[str]
+    warnings: list[str]
 
 
 def run_local(
     options: RunOptions, topics: Topics, flags: JobFlags, stop: threading.Event, console: Console
 ) -> Outcome:
-    """Starts everything, drives the job as `options` say, and stops everything.
+    """Start everything, drive the job as `options` say, and stop everything.
 
-    `stop` ends it early; it is also set when the job or the endpoint container ends by itself.
+    `stop` ends the run early; it is also set when the job or the endpoint container ends by itself.
 
     Raises:
         ChildError: a process did not start or ended by itself.
@@ -121,7 +127,7 @@ def run_local(
         finally:
             job_code = job.stop()
             container_code = container.stop() if container else 0
-        # The container's first: without it the job fails, too.
+        # The container's failure first: without the container the job fails, too.
         failure = (container and container.failure) or job.failure
         if failure:
             raise failure

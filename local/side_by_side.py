@@ -1,4 +1,6 @@
-"""Runs of one schedule in one table, a column each."""
+"""The table of a comparison: a column for each run."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 
@@ -13,7 +15,7 @@ _STAGE_PERCENTILES = ("p50", "p99")
 
 
 def print_side_by_side(console: Console, summaries: Mapping[str, Summary | None]) -> None:
-    """Prints the figures that matter in a comparison; the last line holds the ROC AUC of each.
+    """Print the figures that matter in a comparison; the last line holds the ROC AUC of each.
 
     Args:
         console: printed to; two columns of figures need 60 characters.
@@ -31,12 +33,12 @@ def print_side_by_side(console: Console, summaries: Mapping[str, Summary | None]
             table.add_row(label, *(column[number][label] if column else "-" for column in columns))
         table.add_section()
     console.print(table)
-    areas = ", ".join(f"{_area(summary)} {name}" for name, summary in summaries.items())
-    console.print(f"ROC AUC {areas}", markup=False, highlight=False, soft_wrap=True)
+    aucs = ", ".join(f"{_auc(summary)} {name}" for name, summary in summaries.items())
+    console.print(f"ROC AUC {aucs}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _sections(run: Summary, with_server: bool) -> list[dict[str, str]]:
-    """Returns the cells of one column by their row's label, section by section."""
+    """Return the cells of one column by their row's label, section by section."""
     counts = {
         "sent": run.sent,
         "received": run.received,
@@ -56,7 +58,7 @@ def _sections(run: Summary, with_server: bool) -> list[dict[str, str]]:
     ]
 
 
-def _area(summary: Summary | None) -> str:
+def _auc(summary: Summary | None) -> str:
     if summary is None:
         return "none (not run)"
     return f"none ({summary.auc_note})" if summary.auc is None else f"{summary.auc:.6f}"

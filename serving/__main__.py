@@ -16,11 +16,11 @@ from serving.supervisor import Supervisor, listen
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serves until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT.
 
     Returns:
         0 after such a signal; 2 for wrong flags or variables, an address in use, or a model that cannot be
-        fetched or loaded; 1 for anything else, a second signal among it.
+        fetched or loaded; 1 for anything else, such as a second signal.
     """
     try:
         options = parse(arguments, os.environ)

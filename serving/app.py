@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -15,9 +16,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from pipeline.request.messages import JSON_TYPE
-from serving.board import State
 from serving.predictor import Predictor
 from serving.protocol import Refusal
+from serving.scoreboard import State
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -25,9 +26,19 @@ _LOGGER = logging.getLogger(__name__)
 # (https://cloud.google.com/vertex-ai/docs/quotas). More would only fill the memory.
 MAX_BODY_BYTES = 10 * 2**20
 
-# google.rpc.Code by HTTP status; all others here mean INVALID_ARGUMENT
+# google.rpc.Code by HTTP status, of every status that is answered here
 # (https://cloud.google.com/apis/design/errors#handling_errors).
-_CODES = {404: "NOT_FOUND", 405: "UNIMPLEMENTED", 500: "INTERNAL", 503: "UNAVAILABLE"}
+_CODES = {
+    400: "INVALID_ARGUMENT",
+    404: "NOT_FOUND",
+    405: "UNIMPLEMENTED",
+    406: "INVALID_ARGUMENT",
+    413: "INVALID_ARGUMENT",
+    415: "INVALID_ARGUMENT",
+    422: "INVALID_ARGUMENT",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+}
 
 
 class Service:
@@ -38,10 +49,11 @@ class Service:
     """
 
     def __init__(self, state: Callable[[], State], model_thread: Executor) -> None:
-        """
+        """Prepare to serve; until `predictor` is set, predictions are refused.
+
         Args:
-            state: that of the whole container.
-            model_thread: runs one call at a time, off the event loop: health answers meanwhile.
+            state: returns the state of the whole container.
+            model_thread: runs one call at a time, off the event loop, so that health answers meanwhile.
         """
         self.predictor: Predictor | None = None
         self._state = state
@@ -49,25 +61,31 @@ class Service:
         self._turn = asyncio.Lock()
 
     async def health(self) -> Response:
+        """Answer with 200 while the container is ready, else with 503."""
         state = self._state()
         if state is State.READY:
             return _json(200, {"status": "ready"})
         return _error(503, f"the container is {state.name.lower()}")
 
     async def predict(self, request: Request) -> Response:
+        """Answer one call; calls run one after the other, in the order in which they came.
+
+        Raises:
+            Refusal: the call is not served; the application answers with the status in it.
+        """
         predictor = self.predictor
         if predictor is None:
             return _error(503, "the model is not loaded yet")
         try:
             body = await _body(request)
         except ClientDisconnect:
-            return _nobody_waits()
+            return _client_gone()
         begun = time.perf_counter()
         waits = self._turn.locked()
         async with self._turn:
             if waits and await request.is_disconnected():
-                # It gave up while it waited: what it asked for would only keep the others waiting.
-                return _nobody_waits()
+                # The client gave up while it waited: its predictions would only keep the others waiting.
+                return _client_gone()
             content, content_type = await asyncio.get_running_loop().run_in_executor(
                 self._model_thread, predictor.answer, request.headers.get("content-type", ""), body
             )
@@ -77,13 +95,13 @@ class Service:
             "Server-Timing": f"total;dur={1000 * (time.perf_counter() - begun):.3f}",
         }
         if self._state() is State.DRAINING:
-            # So that a pooled connection is not closed later, just when the next call is on its way.
+            # Else a pooled connection would be closed later, just when the next call is on its way.
             headers["Connection"] = "close"
         return Response(content, headers=headers)
 
 
 def make_app(service: Service, health_route: str, predict_route: str) -> FastAPI:
-    """The ASGI application of one worker process."""
+    """Return the ASGI application of one worker process."""
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.add_api_route(health_route, service.health, methods=["GET"])
     app.add_api_route(predict_route, service.predict, methods=["POST"])
@@ -122,14 +140,13 @@ async def _failed(request: Request, error: Exception) -> Response:
     return _error(500, f"the server failed ({type(error).__name__}); its log says more")
 
 
-def _nobody_waits() -> Response:
+def _client_gone() -> Response:
     return Response(status_code=499)  # nginx's number for it
 
 
 def _error(status: int, message: str) -> Response:
-    code = _CODES.get(status, "INVALID_ARGUMENT")
-    return _json(status, {"error": {"code": status, "message": message, "status": code}})
+    return _json(status, {"error": {"code": status, "message": message, "status": _CODES[status]}})
 
 
-def _json(status: int, content: dict) -> Response:
+def _json(status: int, content: dict[str, Any]) -> Response:
     return Response(orjson.dumps(content), status_code=status, media_type=JSON_TYPE)

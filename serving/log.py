@@ -6,4 +6,5 @@ import logging
 
 
 def configure_logging(level: int) -> None:
+    """Log from this level on, each line with the time, the process, the level and the module."""
     logging.basicConfig(level=level, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")

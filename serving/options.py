@@ -16,22 +16,40 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Options:
-    """Everything that can be set, checked."""
+    """The container's options, parsed and checked.
+
+    Attributes:
+        host: address to bind.
+        port: to listen on; 0: any free one.
+        health_route: path of the health checks.
+        predict_route: path of the predictions.
+        storage_uri: where the model file is; see `serving.storage.fetch`.
+        model_file: its name there; None: the only one.
+        model_class: `module:Class`, for a state_dict.
+        model_params: keyword arguments of that class.
+        spec: the inputs of one instance.
+        max_batch_size: most instances in one call.
+        device: where the model computes; see `pipeline.model.compute.Compute`.
+        precision: what the model computes in; see there, too.
+        workers: processes that each hold the model.
+        cores: that this process may use.
+        drain_s: seconds that predictions are still served after SIGTERM.
+    """
 
     host: str
-    port: int  # 0: any free one
+    port: int
     health_route: str
     predict_route: str
-    storage_uri: str  # see `serving.storage.fetch`
+    storage_uri: str
     model_file: str | None
     model_class: str | None
     model_params: dict[str, Any] | None
     spec: InputSpec
-    max_batch_size: int  # most instances in one call
-    device: str  # these two: see `pipeline.model.compute.Compute`
+    max_batch_size: int
+    device: str
     precision: str
     workers: int
-    cores: int  # that this process may use
+    cores: int
     drain_s: float
 
 
@@ -40,63 +58,91 @@ class OptionsError(Exception):
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
-    """The options of a command line and its environment.
+    """Return the options that a command line and its environment ask for.
 
     Raises:
-        OptionsError: see there.
+        OptionsError: something in them is wrong or missing.
         SystemExit: for --help (0).
     """
     cores = _cores()
-    found: list[str] = []
-    given, unknown = _parser(cores).parse_known_args(arguments)
-    found += [f"{text.partition('=')[0]}: there is no such flag; see --help" for text in unknown]
-
-    def value(name: str, parse_text: Callable[[str], _T], text: str | None, otherwise: _T) -> _T:
-        if text is None:
-            return otherwise
-        try:
-            return parse_text(text)
-        except ValueError as error:
-            found.append(f"{name}: {error}")
-            return otherwise
-
-    def variable(name: str, parse_text: Callable[[str], _T], default: str) -> _T:
-        return value(name, parse_text, environment.get(name, default), parse_text(default))
-
+    flags, unknown = _parser(cores).parse_known_args(arguments, _Flags())
+    problems = [f"{text.partition('=')[0]}: there is no such flag; see --help" for text in unknown]
     storage_uri = environment.get("AIP_STORAGE_URI", "")
     if not storage_uri:
-        found.append(
+        problems.append(
             "AIP_STORAGE_URI: missing. Vertex AI sets it where the model was uploaded with an artifact URI; "
             "elsewhere, give a gs:// prefix or a local folder that holds the model file"
         )
-    if given.model_params is not None and given.model_class is None:
-        found.append("--model_params: needs --model_class, whose arguments they are")
+    if flags.model_params is not None and flags.model_class is None:
+        problems.append("--model_params: needs --model_class, whose arguments they are")
+    read = _Reader(environment, problems)
     options = Options(
-        host=given.host,
-        port=variable("AIP_HTTP_PORT", _port, "8080"),
-        health_route=variable("AIP_HEALTH_ROUTE", _route, "/health"),
-        predict_route=variable("AIP_PREDICT_ROUTE", _route, "/predict"),
+        host=flags.host,
+        port=read.variable("AIP_HTTP_PORT", "8080", _port),
+        health_route=read.variable("AIP_HEALTH_ROUTE", "/health", _route),
+        predict_route=read.variable("AIP_PREDICT_ROUTE", "/predict", _route),
         storage_uri=storage_uri,
-        model_file=given.model_file,
-        model_class=value("--model_class", values.class_name, given.model_class, None),
-        model_params=value("--model_params", values.json_object, given.model_params, None),
-        spec=value("--input_shape", InputSpec.parse, given.input_shape, InputSpec.parse("1")),
-        max_batch_size=value("--max_batch_size", values.integer(1, 100_000), given.max_batch_size, 1),
-        device=value("--device", values.one_of("cpu", "gpu", "auto"), given.device, "auto"),
-        precision=value("--precision", values.one_of("fp32", "fp16", "bf16"), given.precision, "fp32"),
-        workers=value("--workers", values.integer(1, 1_000), given.workers, cores),
+        model_file=flags.model_file,
+        model_class=read.optional("--model_class", flags.model_class, values.class_name),
+        model_params=read.optional("--model_params", flags.model_params, values.json_object),
+        spec=read.text("--input_shape", flags.input_shape, InputSpec.parse, stand_in=InputSpec.parse("1")),
+        max_batch_size=read.text(
+            "--max_batch_size", flags.max_batch_size, values.integer(1, 100_000), stand_in=1
+        ),
+        device=read.text("--device", flags.device, values.one_of("cpu", "gpu", "auto"), stand_in="auto"),
+        precision=read.text(
+            "--precision", flags.precision, values.one_of("fp32", "fp16", "bf16"), stand_in="fp32"
+        ),
+        workers=read.optional("--workers", flags.workers, values.integer(1, 1_000)) or cores,
         cores=cores,
-        drain_s=value("--drain_s", _seconds_or_zero, given.drain_s, 0.0),
+        drain_s=read.text("--drain_s", flags.drain_s, _seconds_or_zero, stand_in=0.0),
     )
     if options.health_route == options.predict_route:
-        found.append(f"AIP_HEALTH_ROUTE and AIP_PREDICT_ROUTE: both are {options.health_route}")
-    if found:
-        raise OptionsError("\n".join(found))
+        problems.append(f"AIP_HEALTH_ROUTE and AIP_PREDICT_ROUTE: both are {options.health_route}")
+    if problems:
+        raise OptionsError("\n".join(problems))
     return options
 
 
+class _Flags(argparse.Namespace):
+    """The flags as given, or their defaults, still as text."""
+
+    host: str
+    workers: str | None
+    model_file: str | None
+    model_class: str | None
+    model_params: str | None
+    input_shape: str
+    max_batch_size: str
+    device: str
+    precision: str
+    drain_s: str
+
+
+class _Reader:
+    """A reader of texts. A wrong one is noted and replaced, so that the other checks still run."""
+
+    def __init__(self, environment: Mapping[str, str], problems: list[str]) -> None:
+        self._environment = environment
+        self._problems = problems
+
+    def text(self, name: str, text: str, parse_text: Callable[[str], _T], stand_in: _T) -> _T:
+        try:
+            return parse_text(text)
+        except ValueError as error:
+            self._problems.append(f"{name}: {error}")
+            return stand_in
+
+    def optional(self, name: str, text: str | None, parse_text: Callable[[str], _T]) -> _T | None:
+        return None if text is None else self.text(name, text, parse_text, stand_in=None)
+
+    def variable(self, name: str, default: str, parse_text: Callable[[str], _T]) -> _T:
+        text = self._environment.get(name, default)
+        return self.text(name, text, parse_text, stand_in=parse_text(default))
+
+
 class _Parser(argparse.ArgumentParser):
-    """argparse, but a flag without its value is told like everything else that is wrong."""
+    """argparse's parser, with a flag without its value reported as everything else that is wrong."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
         raise OptionsError(f"{message.removeprefix('argument ')}; see --help")
@@ -145,7 +191,7 @@ def _parser(cores: int) -> argparse.ArgumentParser:
 
 
 def _cores() -> int:
-    """The cores this process may run on: fewer than the machine's in a container that is pinned to some."""
+    """Return how many cores this process may run on: not all of the machine in a container pinned to some."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -14,18 +14,22 @@ from serving.protocol import Refusal, check_finite, read_float32, read_json, wri
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model and what it is asked with."""
+    """A model, with the shape and the number of the instances that it takes in one call."""
 
     model: Model
     spec: InputSpec
     max_batch_size: int
 
     def answer(self, content_type: str, body: bytes) -> tuple[bytes, str]:
-        """The body and Content-Type of the answer to a call of this Content-Type, parameters allowed.
+        """Return the body and the Content-Type of the answer to one call.
+
+        Args:
+            content_type: of the call; parameters after a semicolon are ignored.
+            body: of the call.
 
         Raises:
-            Refusal: 400, 406, 413: see `serving.protocol`; 415, another Content-Type; 422, the model failed;
-                503, there was not enough memory for a single instance.
+            Refusal: with status 400, 406 or 413 as the functions of `serving.protocol` raise it; 415, another
+                Content-Type; 422, the model failed; 503, there was not enough memory for a single instance.
         """
         media_type = content_type.partition(";")[0].strip().lower()
         try:
@@ -52,5 +56,5 @@ class Predictor:
 
 def _out_of_memory(error: BaseException, instances: int) -> Refusal:
     reason = f"out of memory: {error or type(error).__name__}"
-    # Fewer at once may fit, and the caller who is told so halves its call; the same again would fail again.
+    # Fewer at once may fit, and a caller halves its call after a 413; repeated as it is, it would fail again.
     return Refusal(413, f"{reason} (with {instances} instances)") if instances > 1 else Refusal(503, reason)

@@ -1,4 +1,4 @@
-"""Bodies to rows, predictions to bodies: JSON as Vertex AI's predict has it, and raw float32."""
+"""From bodies to rows and from predictions to bodies: JSON as in Vertex AI's predict, and raw float32."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ class Refusal(Exception):
 
 
 def read_json(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
-    """The rows of `{"instances": […]}`.
+    """Return the rows of `{"instances": […]}`.
 
-    An instance is a nested list of the one input's shape, or an object of such by name for named inputs.
+    An instance is a nested list of the one input's shape; for named inputs, an object of such lists by name.
 
     Raises:
-        Refusal: 400, not such a body (the message names the instance); 413, more than `most` instances.
+        Refusal: 400, the body is none of these (the message names the instance); 413, there are more than
+            `most` instances.
     """
     try:
         call = orjson.loads(body)
@@ -51,11 +52,13 @@ def read_json(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
 
 
 def read_float32(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
-    """The rows of a raw body: n × input shape, little-endian float32, C order; they share its memory.
+    """Return the rows of a raw body, which they share the memory of.
+
+    The body is n × input shape, little-endian float32, C order.
 
     Raises:
         Refusal: 400, the bytes are not whole rows, or hold NaN or infinity; 406, the model takes named
-            inputs; 413, more than `most` rows.
+            inputs; 413, there are more than `most` rows.
     """
     if spec.named:
         raise Refusal(406, f"{FLOAT32_TYPE}: this model takes named inputs; send JSON")
@@ -80,10 +83,10 @@ def read_float32(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
 
 
 def write_json(predictions: list[Any]) -> bytes:
-    """`{"predictions": […]}` of numpy scalars, arrays or dicts of them, all C-contiguous.
+    """Return `{"predictions": […]}` of numpy scalars, arrays or dicts of them, all C-contiguous.
 
     Raises:
-        Refusal: 422, a dtype that JSON has nothing for, such as complex64.
+        Refusal: 422, JSON has nothing for the dtype, such as complex64.
     """
     try:
         return orjson.dumps({"predictions": predictions}, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -92,10 +95,10 @@ def write_json(predictions: list[Any]) -> bytes:
 
 
 def write_float32(predictions: list[Any]) -> tuple[bytes, str]:
-    """The raw body of predictions and its media type, which tells the shape: `…; shape=3x30`.
+    """Return the raw body of predictions, and its media type with the shape: `…; shape=3x30`.
 
     Raises:
-        Refusal: 406, a prediction is something else than one float32 array.
+        Refusal: 406, the predictions are not one float32 array each.
     """
     first = predictions[0]
     if isinstance(first, dict):
@@ -108,7 +111,7 @@ def write_float32(predictions: list[Any]) -> tuple[bytes, str]:
 
 
 def check_finite(predictions: list[Any]) -> None:
-    """Returns if every prediction is a number.
+    """Check that every prediction is finite.
 
     Raises:
         Refusal: 422, one holds NaN or infinity; the message names the instance.

@@ -5,27 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-# What PyTorch's own examples name a torch.export file, a TorchScript file and a state_dict.
+# The suffixes that PyTorch's own examples give torch.export files, TorchScript files and state_dicts.
 _MODEL_SUFFIXES = (".pt2", ".pt", ".pth")
 _CLOUD = "gs://"
 
 
 class StorageError(Exception):
-    """The model file cannot be had. The message says where it was sought and what was found."""
+    """The model file cannot be had; the message says where it was looked for and what is there."""
 
 
 def fetch(uri: str, model_file: str | None, folder: Path) -> Path:
-    """The model file on this machine, downloaded into `folder` where it is in Cloud Storage.
+    """Return the model file on this machine, downloaded into `folder` if it is in Cloud Storage.
 
     Args:
-        uri: `gs://BUCKET/PREFIX`, or a local folder; a single file of either kind will do.
-        model_file: the file's name below `uri`; None: the only file there, or the only one that is called
-            .pt2, .pt or .pth.
-        folder: an existing folder. Cloud Storage is asked by the default credentials of this machine, or, at
-            the address in STORAGE_EMULATOR_HOST, without any.
+        uri: `gs://BUCKET/PREFIX` or a local folder; or a single file of either kind. Cloud Storage is read
+            with the default credentials of this machine, or, at the address in STORAGE_EMULATOR_HOST,
+            without any.
+        model_file: the file's name below `uri`; None: the only file there, or the only one whose name ends
+            in .pt2, .pt or .pth.
+        folder: an existing folder.
 
     Raises:
-        StorageError: see there.
+        StorageError: there is no such file, there are several, or Cloud Storage cannot be read.
     """
     if uri.startswith(_CLOUD):
         return _download(uri, model_file, folder)
@@ -38,7 +39,7 @@ def fetch(uri: str, model_file: str | None, folder: Path) -> Path:
 
 
 def _download(uri: str, model_file: str | None, folder: Path) -> Path:
-    # Takes a second to import, which a local model need not wait for.
+    # Importing these takes a second, which a local model need not wait for.
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
     from google.cloud import storage

@@ -14,16 +14,17 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from serving.board import Scoreboard, State
-from serving.messages import FINISH_WITHIN_S, Begin, Failed, Load, Ready, Up
+from pipeline.process.user_modules import module_command
+from serving.control import FINISH_WITHIN_S, Begin, Failed, Load, Ready, Up
 from serving.options import Options
+from serving.scoreboard import Scoreboard, State
 from serving.storage import StorageError, fetch
 
 _LOGGER = logging.getLogger(__name__)
 
-# Connections that may wait to be accepted; as uvicorn's default. The kernel's own limit counts, too.
+# Connections that may wait to be accepted, as many as uvicorn's default. The kernel's own limit counts, too.
 _BACKLOG = 2048
-# A worker whose queue of new connections stays full for so long hangs.
+# A worker hangs if its queue of new connections stays full for so long.
 _HANDING_TIMEOUT_S = 5.0
 # Beyond what a worker gives its calls in flight: for leaving Python.
 _LEAVE_WITHIN_S = 3.0
@@ -31,35 +32,46 @@ _LEAVE_WITHIN_S = 3.0
 
 @dataclass
 class _Worker:
-    """A worker process as the supervisor sees it."""
+    """A worker process as the supervisor sees it.
+
+    Attributes:
+        number: counted from 0.
+        process: as it was started.
+        control: carries the messages of `serving.control`.
+        connections: carries the connections that are handed to it.
+        handed: how many have been.
+        up: whether it answers HTTP.
+        ready: whether its model is loaded and warm.
+    """
 
     number: int
     process: subprocess.Popen[bytes]
     control: Connection
     connections: socket.socket
-    handed: int = 0  # connections given to it
+    handed: int = 0
     up: bool = False
     ready: bool = False
 
 
 class Supervisor:
-    """Runs the workers of one listening socket; `run` is called once.
+    """The supervisor of the workers of one listening socket; `run` is called once.
 
-    The state is READY while every worker has the model warm. Connections go to the worker that has the
-    fewest, those that are ready first, so calls are served while a dead worker is being replaced.
+    The state is READY while every worker has loaded and warmed the model. A connection goes to the worker
+    that has the fewest, ready ones first, so calls are served while a dead worker is being replaced.
     """
 
     def __init__(self, options: Options, listener: socket.socket, folder: Path) -> None:
-        """
+        """Prepare to run; nothing is started yet.
+
         Args:
             options: of the container.
-            listener: bound and listening.
-            folder: an existing one, for the model file where it must be downloaded.
+            listener: a socket that is bound and listening.
+            folder: an existing one, for a model file that must be downloaded.
         """
         self._options = options
         self._listener = listener
         self._folder = folder
-        self._board, self._board_fd = Scoreboard.create(options.workers)
+        self._scoreboard, self._scoreboard_fd = Scoreboard.create(options.workers)
         self._workers: dict[int, _Worker] = {}
         self._model_file: Path | None = None
         self._announced = False
@@ -67,17 +79,17 @@ class Supervisor:
         self._exit_code: asyncio.Future[int] = asyncio.Future()
 
     async def run(self) -> int:
-        """Serves, and returns the exit code: 0 after SIGTERM or SIGINT, 2 without a model, 1 otherwise."""
+        """Serve, and return the exit code: 0 after SIGTERM or SIGINT, 2 without a model, 1 otherwise."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
-        # Not before: who reads it may ask to end at once.
+        # Not before the handlers are in place: whoever reads this line may send a signal at once.
         print(f"serving listening on {self._options.host}:{self._listener.getsockname()[1]}", flush=True)
         self._listener.setblocking(False)
         try:
             for index in range(self._options.workers):
                 self._start(index)
-            # A daemon: a download cannot be interrupted, and must not keep the process from ending.
+            # A daemon thread: a download cannot be interrupted, and must not keep the process from ending.
             threading.Thread(target=self._fetch, args=(loop,), daemon=True).start()
             return await self._exit_code
         finally:
@@ -89,22 +101,22 @@ class Supervisor:
         mine, theirs = socket.socketpair(socket.AF_UNIX)
         ours, workers = socket.socketpair(socket.AF_UNIX)
         ours.settimeout(_HANDING_TIMEOUT_S)
-        self._board.reset(number)
+        self._scoreboard.reset(number)
         with theirs, workers:
-            fds = (theirs.fileno(), workers.fileno(), self._board_fd)
+            fds = (theirs.fileno(), workers.fileno(), self._scoreboard_fd)
             # A session of its own: Ctrl-C in a terminal is the supervisor's to handle.
             process = subprocess.Popen(
-                [sys.executable, "-m", "serving.worker", *map(str, fds)],
+                module_command("serving.worker", *map(str, fds)),
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
         worker = _Worker(number, process, Connection(mine.detach()), ours)
         self._workers[number] = worker
-        _tell(worker, Begin(number, self._options))
+        _send(worker, Begin(number, self._options))
         if self._model_file is not None:
-            _tell(worker, Load(self._model_file))
-        asyncio.get_running_loop().add_reader(worker.control.fileno(), self._hear, worker)
+            _send(worker, Load(self._model_file))
+        asyncio.get_running_loop().add_reader(worker.control.fileno(), self._receive, worker)
 
     def _fetch(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -112,14 +124,14 @@ class Supervisor:
         except StorageError as error:
             loop.call_soon_threadsafe(self._end, 2, str(error))
         else:
-            loop.call_soon_threadsafe(self._fetched, file)
+            loop.call_soon_threadsafe(self._pass_on, file)
 
-    def _fetched(self, file: Path) -> None:
+    def _pass_on(self, file: Path) -> None:
         self._model_file = file
         for worker in self._workers.values():
-            _tell(worker, Load(file))
+            _send(worker, Load(file))
 
-    def _hear(self, worker: _Worker) -> None:
+    def _receive(self, worker: _Worker) -> None:
         try:
             message = worker.control.recv()
         except (EOFError, ConnectionResetError):
@@ -136,9 +148,9 @@ class Supervisor:
 
     def _now_ready(self, model_id: str) -> None:
         workers = self._workers.values()
-        if self._board.state is State.DRAINING or not all(worker.ready for worker in workers):
+        if self._scoreboard.state is State.DRAINING or not all(worker.ready for worker in workers):
             return
-        self._board.state = State.READY
+        self._scoreboard.state = State.READY
         if not self._announced:
             self._announced = True
             _LOGGER.info(
@@ -150,7 +162,7 @@ class Supervisor:
             )
 
     def _watch_listener(self) -> None:
-        """New connections wait in the listener's queue as long as no worker could answer them."""
+        """Accept connections while a worker can answer them; until then they wait in the listener's queue."""
         if self._listener.fileno() < 0:
             return  # closed: draining is at its end
         loop = asyncio.get_running_loop()
@@ -170,7 +182,7 @@ class Supervisor:
                     return
 
     def _load_of(self, worker: _Worker) -> tuple[bool, int]:
-        return (not worker.ready, self._board.open_connections(worker.number, worker.handed))
+        return (not worker.ready, self._scoreboard.open_connections(worker.number, worker.handed))
 
     def _hand(self, worker: _Worker, connection: socket.socket) -> bool:
         try:
@@ -180,7 +192,7 @@ class Supervisor:
             worker.process.kill()
             return False
         except OSError:
-            return False  # it has died; its control pipe will tell
+            return False  # it has died, which its control pipe will show
         worker.handed += 1
         return True
 
@@ -191,7 +203,7 @@ class Supervisor:
         code = worker.process.wait()
         del self._workers[worker.number]
         self._watch_listener()
-        if self._board.state is State.DRAINING:
+        if self._scoreboard.state is State.DRAINING:
             if not self._workers:
                 self._drained.set()
             return
@@ -199,16 +211,16 @@ class Supervisor:
         if not worker.ready:
             self._end(1, f"worker {worker.number} ended by {how} before its model was ready (out of memory?)")
             return
-        self._board.state = State.LOADING
+        self._scoreboard.state = State.LOADING
         _LOGGER.error("worker %d ended by %s: replacing it", worker.number, how)
         self._start(worker.number)
 
     def _signalled(self) -> None:
-        if self._board.state is State.DRAINING:
+        if self._scoreboard.state is State.DRAINING:
             self._end(1, "a second signal: ending at once, without the calls in flight")
             return
         serving = any(worker.ready for worker in self._workers.values())
-        self._board.state = State.DRAINING
+        self._scoreboard.state = State.DRAINING
         if not serving:
             self._end(0)
             return
@@ -237,17 +249,17 @@ class Supervisor:
         self._exit_code.set_result(exit_code)
 
 
-def _tell(worker: _Worker, message: Begin | Load) -> None:
-    # Where it has died, the pipe will say so.
+def _send(worker: _Worker, message: Begin | Load) -> None:
+    # If it has died, the end of its pipe will show it.
     with contextlib.suppress(BrokenPipeError):
         worker.control.send(message)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket, whose queue holds the connections that come before there is a worker.
+    """Return a listening socket, whose queue holds the connections that come before there is a worker.
 
     Raises:
-        OSError: the address is taken, or not one of this machine.
+        OSError: the address is taken, or is not one of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=_BACKLOG)

@@ -1,8 +1,8 @@
 """`python -m serving.worker`, started by the supervisor: a process that answers HTTP with a model of its own.
 
-It does not listen, but is handed connections that the supervisor has accepted, so that each has its share. A
-listening socket that all workers share tends to wake the same one, and with one each (SO_REUSEPORT) chance
-decides: a client's pool of a few connections would leave workers idle.
+It does not listen, but is handed connections that the supervisor has accepted, so that each worker has its
+share. A listening socket that all workers share tends to wake the same one, and with a socket for each
+(SO_REUSEPORT) chance decides: a client's pool of a few connections would leave workers idle.
 """
 
 from __future__ import annotations
@@ -15,54 +15,59 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 
 import uvicorn
+
+# uvicorn does not publish these two: setup.py keeps it below the next minor version, which may change them.
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from serving.app import Service, make_app
-from serving.board import Scoreboard
+from serving.control import FINISH_WITHIN_S, Begin, Failed, Load, Ready, Up
 from serving.log import configure_logging
-from serving.messages import FINISH_WITHIN_S, Begin, Failed, Load, Ready, Up
 from serving.options import Options
+from serving.scoreboard import Scoreboard
 
-# Google's load balancers keep idle connections for 600 s and want servers to keep them for longer, which else
-# close one just when the next call is on its way
+# Google's load balancers keep idle connections for 600 s and ask servers to keep them for longer. Else a
+# server closes one just when the next call is on its way
 # (https://cloud.google.com/load-balancing/docs/https#timeouts_and_retries).
 _KEEP_ALIVE_S = 620
 
 
 class _Connection(H11Protocol):
-    """uvicorn's HTTP/1.1, counting on the board when it is over."""
+    """uvicorn's HTTP/1.1 connection, which counts on the scoreboard when it is over."""
 
-    def __init__(self, config: uvicorn.Config, state: ServerState, board: Scoreboard, number: int) -> None:
+    def __init__(
+        self, config: uvicorn.Config, state: ServerState, scoreboard: Scoreboard, number: int
+    ) -> None:
         super().__init__(config, state, {})
-        self._board = board
+        self._scoreboard = scoreboard
         self._number = number
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._board.count_closed(self._number)
+        self._scoreboard.count_closed(self._number)
 
 
 class _Worker:
-    """
+    """One worker process: an HTTP server for the connections that it is handed, and its model.
+
     Args:
-        control: to and from the supervisor, `serving.messages`.
-        connections: a Unix socket of single bytes, each with the file descriptor of a connection; its end is
-            the order to end.
-        board: shared with all processes.
+        control: carries the messages of `serving.control` to and from the supervisor.
+        connections: a Unix socket of single bytes, each with the file descriptor of a connection. The worker
+            ends when the other side is closed.
+        scoreboard: shared with all processes.
     """
 
-    def __init__(self, control: Connection, connections: socket.socket, board: Scoreboard) -> None:
+    def __init__(self, control: Connection, connections: socket.socket, scoreboard: Scoreboard) -> None:
         begin = control.recv()
         assert isinstance(begin, Begin)
         self._options: Options = begin.options
         self._number: int = begin.number
         self._control = control
         self._connections = connections
-        self._board = board
+        self._scoreboard = scoreboard
         # One: calls of a model do not run faster side by side, and torch uses several cores by itself.
         self._model_thread = ThreadPoolExecutor(1, "model")
-        self._service = Service(lambda: board.state, self._model_thread)
+        self._service = Service(lambda: scoreboard.state, self._model_thread)
         app = make_app(self._service, self._options.health_route, self._options.predict_route)
         self._config = uvicorn.Config(
             app,
@@ -81,7 +86,7 @@ class _Worker:
         self._accepting: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Serves until the supervisor's end of `connections` is closed, also by its death."""
+        """Serve until the supervisor closes its end of `connections`, or dies."""
         loop = asyncio.get_running_loop()
         self._connections.setblocking(False)
         loop.add_reader(self._connections, self._receive)
@@ -91,10 +96,10 @@ class _Worker:
         await serving
 
     async def _load(self) -> None:
-        # In the thread that will run it, and the import of torch too: health answers meanwhile.
-        answer = await asyncio.get_running_loop().run_in_executor(self._model_thread, self._load_model)
-        if answer is not None:
-            self._control.send(answer)
+        # In the thread that will run it, with the import of torch, so that health answers meanwhile.
+        message = await asyncio.get_running_loop().run_in_executor(self._model_thread, self._load_model)
+        if message is not None:
+            self._control.send(message)
 
     def _load_model(self) -> Ready | Failed | None:
         import torch
@@ -105,18 +110,18 @@ class _Worker:
         from serving.predictor import Predictor
 
         options = self._options
-        # Where a process has several cores, one is left to HTTP: with a thread on each, every forward pass
-        # waits for the one that lost its core.
-        own = options.cores // options.workers
-        torch.set_num_threads(max(1, own - 1))
+        # If a process has several cores, one is left to HTTP: with a thread on each, every forward pass would
+        # wait for the thread that lost its core.
+        cores = options.cores // options.workers
+        torch.set_num_threads(max(1, cores - 1))
         try:
-            order = self._control.recv()
+            message = self._control.recv()
         except EOFError:
             return None  # the supervisor is gone
-        assert isinstance(order, Load)
+        assert isinstance(message, Load)
         try:
             model = load(
-                str(order.model_file),
+                str(message.model_file),
                 options.spec,
                 model_class=options.model_class,
                 model_params=options.model_params,
@@ -147,15 +152,15 @@ class _Worker:
         connection.setblocking(False)
         state = self._server.server_state
         await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: _Connection(self._config, state, self._board, self._number), connection
+            lambda: _Connection(self._config, state, self._scoreboard, self._number), connection
         )
 
 
 def main(arguments: list[str]) -> None:
-    """Runs a worker on three inherited file descriptors: control, connections, board."""
-    control, connections, board = map(int, arguments)
+    """Run a worker on three inherited file descriptors: control, connections, scoreboard."""
+    control, connections, scoreboard = map(int, arguments)
     configure_logging(logging.INFO)
-    worker = _Worker(Connection(control), socket.socket(fileno=connections), Scoreboard(board))
+    worker = _Worker(Connection(control), socket.socket(fileno=connections), Scoreboard(scoreboard))
     asyncio.run(worker.run())
 
 

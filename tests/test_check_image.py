@@ -106,7 +106,7 @@ def test_shellcheck() -> None:
 
 @pytest.fixture
 def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The program, with an empty folder in the place of the image's own."""
+    """Load the program, with an empty folder in the place of the image's own."""
     spec = importlib.util.spec_from_file_location("inside_image", PROGRAM)
     assert spec
     assert spec.loader

@@ -61,7 +61,7 @@ def stages(device: str) -> dict[str, Stage]:
 
 
 def with_bases(device: str, name: str) -> list[Stage]:
-    """A stage and those it is built on, the lowest first."""
+    """Return a stage and those it is built on, the lowest first."""
     every = stages(device)
     chain = [every[name]]
     while chain[0].base in every:
@@ -70,7 +70,7 @@ def with_bases(device: str, name: str) -> list[Stage]:
 
 
 def steps(device: str, name: str, instruction: str) -> list[str]:
-    """The arguments of one instruction in all of an image."""
+    """Return the arguments of one instruction in all of an image."""
     return [argument for stage in with_bases(device, name) for argument in stage.arguments(instruction)]
 
 
@@ -87,13 +87,13 @@ def resolved(device: str, text: str) -> str:
 
 
 def sources(device: str, name: str) -> list[str]:
-    """What an image copies from the checkout."""
+    """Return what an image copies from the checkout."""
     copies = [resolved(device, text).split() for text in steps(device, name, "COPY")]
     return [source for words in copies if not words[0].startswith("--from") for source in words[:-1]]
 
 
 def images(device: str) -> list[str]:
-    """The names of all images that a Dockerfile takes something from."""
+    """Return the names of all images that a Dockerfile takes something from."""
     every = stages(device)
     bases = [resolved(device, stage.base) for stage in every.values() if stage.name]
     copied = re.findall(r"--from=(\S+)", dockerfile(device))
@@ -101,13 +101,13 @@ def images(device: str) -> list[str]:
 
 
 def install(device: str, name: str) -> str:
-    """The command by which an image installs packages from an index."""
+    """Return the command by which an image installs packages from an index."""
     (command,) = [text for text in steps(device, name, "RUN") if text.startswith("pip install --constraint")]
     return command
 
 
 def installed(device: str, name: str) -> list[str]:
-    """The packages that an image asks pip for."""
+    """Return the packages that an image asks pip for."""
     words = shlex.split(install(device, name).partition("&&")[0])[2:]
     assert words[:2] == ["--constraint", f"requirements-{device}.txt"]
     return words[2:]
@@ -149,7 +149,7 @@ def kept_by_dockerignore(path: str) -> bool:
 
 
 def closure(names: list[str]) -> dict[str, importlib.metadata.Distribution]:
-    """Packages of this environment and all that they require, by normal name."""
+    """Return packages of this environment and all that they require, by normal name."""
     found: dict[str, importlib.metadata.Distribution] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
     left = [Requirement(name) for name in names]

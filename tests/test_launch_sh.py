@@ -60,5 +60,5 @@ def test_commands_in_the_cloud_go_to_their_module(arguments: list[str], tmp_path
     ran = subprocess.run(
         [tmp_path / "launch.sh", *arguments], capture_output=True, text=True, timeout=60, check=False
     )
-    assert ran.stdout.splitlines() == ["-m", "launch", *arguments]
+    assert ran.stdout.splitlines() == ["-P", "-m", "launch", *arguments]
     assert ran.returncode == 7

@@ -1,5 +1,7 @@
 """The autoencoder: 30 features → 16 → 4 → 16 → 30."""
 
+from __future__ import annotations
+
 import torch
 from torch import nn
 
@@ -7,10 +9,10 @@ FEATURES = 30
 
 
 class AnomalyScorer(nn.Module):
-    """Scores how badly the autoencoder rebuilds a record: 0 for a perfect copy, towards 1 for an anomaly.
+    """A score of how badly the autoencoder rebuilds a record: 0 for a perfect copy, towards 1 for an anomaly.
 
-    Raw features in, so that no caller can normalise them wrongly: the training records' mean and standard
-    deviation are part of the model.
+    It takes raw features, so that no caller can normalise them wrongly: the mean and the standard deviation
+    of the training records are part of the model.
     """
 
     mean: torch.Tensor
@@ -31,14 +33,15 @@ class AnomalyScorer(nn.Module):
         )
 
     def reconstruction_error(self, features: torch.Tensor) -> torch.Tensor:
-        """Mean squared error of the normalised features, float32 [batch, 30] → [batch]."""
+        """Return the mean squared error of the normalised features, float32 [batch, 30] → [batch]."""
         normal = (features - self.mean) / self.std
         return (self.autoencoder(normal) - normal).square().mean(dim=1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Anomaly scores in [0, 1): e / (1 + e) of the reconstruction error e, float32 [batch, 30] → [batch].
+        """Return anomaly scores in [0, 1), float32 [batch, 30] → [batch].
 
-        Bounded, so that float32 keeps repeats of a record equal to 1e-6 whatever the batch.
+        A score is e / (1 + e) of the reconstruction error e: bounded, so that float32 keeps repeats of a
+        record equal to 1e-6 whatever the batch.
         """
         error = self.reconstruction_error(features)
         return error / (1 + error)

@@ -26,7 +26,12 @@ HERE = Path(__file__).parent
 
 
 def split() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Training features [214, 30]; held-out record numbers, features [355, 30], labels (1 = malignant)."""
+    """Split the records.
+
+    Returns:
+        Training features, float32 [214, 30]; and of the held-out records, their numbers, int [355], their
+        features, float32 [355, 30], and their labels, int [355], 1 for malignant.
+    """
     data = load_breast_cancer()
     malignant = data.target == 0
     benign = np.random.default_rng(SEED).permutation(np.flatnonzero(~malignant))
@@ -37,7 +42,7 @@ def split() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def fit(features: np.ndarray) -> AnomalyScorer:
-    """An AnomalyScorer fitted to `features`, float32 [n, 30]; the same on every run."""
+    """Return an AnomalyScorer fitted to `features`, float32 [n, 30]; the same on every run."""
     torch.manual_seed(SEED)
     x = torch.from_numpy(features)
     model = AnomalyScorer(x.mean(dim=0), x.std(dim=0))
@@ -50,6 +55,7 @@ def fit(features: np.ndarray) -> AnomalyScorer:
 
 
 def main() -> None:
+    """Train, write both files and print the figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

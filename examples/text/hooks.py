@@ -16,13 +16,13 @@ _IDS = {word: token for token, word in enumerate(VOCABULARY)}
 
 
 def decode(body: Any, attributes: Mapping[str, str]) -> dict[str, list[int]]:
-    """The inputs `ids` and `mask` of a request: {"text": "…"}, or {"ids": [token ids]}.
+    """Return the inputs `ids` and `mask` of a request: {"text": "…"}, or {"ids": [token ids]}.
 
     A text is cut after 16 words; unknown words become one token. Both fields are taken out of the body, so
     that they do not come back with the result.
 
     Raises:
-        ValueError: no words, too many ids, or an id that the model has no embedding for.
+        ValueError: there are no words, too many ids, or an id that the model has no embedding for.
     """
     if not isinstance(body, dict) or not {"text", "ids"} & body.keys():
         raise ValueError('expected {"text": "…"} or {"ids": [token ids]} as JSON')
@@ -40,14 +40,14 @@ def decode(body: Any, attributes: Mapping[str, str]) -> dict[str, list[int]]:
 
 
 def encode(prediction: Any) -> dict[str, Any]:
-    """The label, and how sure the model is of it: 0.5 to 1."""
+    """Return the label, and how sure the model is of it: 0.5 to 1."""
     positive = float(prediction)
     label = "positive" if positive >= 0.5 else "negative"
     return {"label": label, "score": round(max(positive, 1 - positive), 4)}
 
 
 def _check(ids: Any) -> None:
-    # Here and not in the model: once a GPU has been asked for a row that is not there, the process must end.
+    # Here and not in the model: once a GPU is asked for a row that is not there, the process must end.
     if not isinstance(ids, list) or len(ids) > LENGTH:
         raise ValueError(f"ids: expected a list of {LENGTH} at most")
     for position, token in enumerate(ids):

@@ -1,5 +1,7 @@
 """The classifier: an embedding, the mean over the words, a linear layer."""
 
+from __future__ import annotations
+
 import torch
 from torch import nn
 
@@ -19,7 +21,12 @@ class SentimentClassifier(nn.Module):
         self.output = nn.Linear(width, 1)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Token ids and which of them count (1, else 0), int64 [batch, length] → float32 [batch]."""
+        """Return probabilities, float32 [batch].
+
+        Args:
+            ids: token ids, int64 [batch, length].
+            mask: 1 for those that count, else 0, int64 [batch, length].
+        """
         weights = mask.unsqueeze(2)
         # At least 1: the job tries a model on zeros, which is a text without words.
         count = weights.sum(dim=1).clamp(min=1)

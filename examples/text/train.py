@@ -32,7 +32,7 @@ _TEMPLATES = (
 
 
 def reviews(number: int) -> list[tuple[str, int]]:
-    """So many different reviews and their labels, 1 for positive; the same on every run."""
+    """Return so many different reviews and their labels, 1 for positive; the same on every run."""
     choose = random.Random(SEED)
     found: dict[str, int] = {}
     while len(found) < number:
@@ -46,13 +46,13 @@ def reviews(number: int) -> list[tuple[str, int]]:
 
 
 def inputs(texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask, int64 [n, 16], as the job makes them."""
+    """Return ids and mask, int64 [n, 16] each, as the job makes them."""
     rows = [decode({"text": text}, {}) for text in texts]
     return torch.tensor([row["ids"] for row in rows]), torch.tensor([row["mask"] for row in rows])
 
 
 def fit(texts: list[str], labels: list[int]) -> SentimentClassifier:
-    """A classifier fitted to texts and their labels, 1 for positive."""
+    """Return a classifier fitted to texts and their labels, 1 for positive."""
     torch.manual_seed(SEED)
     model = SentimentClassifier(len(VOCABULARY))
     ids, mask = inputs(texts)
@@ -66,7 +66,7 @@ def fit(texts: list[str], labels: list[int]) -> SentimentClassifier:
 
 
 def export(model: SentimentClassifier) -> torch.export.ExportedProgram:
-    """The model for batches of any size."""
+    """Return the model exported for batches of any size."""
     batch = torch.export.Dim("batch")
     return torch.export.export(
         model,
@@ -79,6 +79,7 @@ def export(model: SentimentClassifier) -> torch.export.ExportedProgram:
 
 
 def main() -> None:
+    """Train, write both files and print how many unseen reviews are right."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

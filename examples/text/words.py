@@ -1,5 +1,7 @@
 """The words that the model knows. A word's token id is its place in VOCABULARY."""
 
+from __future__ import annotations
+
 PRAISE = [
     "excellent", "wonderful", "great", "good", "lovely", "superb", "brilliant", "delightful",
     "friendly", "fresh", "perfect", "charming", "pleasant", "fantastic", "tasty", "cosy", "helpful",

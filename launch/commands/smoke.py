@@ -10,7 +10,6 @@ import dataclasses
 import json
 import os
 import secrets
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +20,11 @@ from launch.cloud.shell import CommandError, Shell
 from launch.commands import job as commands
 from launch.rules import job as rules
 from launch.settings.setting import Settings, SettingsError
+from pipeline.process.user_modules import module_command
 
 ROOT = Path(__file__).parents[2]
 # As a process of its own: the package does not depend on the driver.
-DRIVER = (sys.executable, "-m", "loadtest")
+DRIVER = tuple(module_command("loadtest"))
 # Where it is set, the driver's Pub/Sub client turns from the cloud to the broker that it names.
 EMULATOR = "PUBSUB_EMULATOR_HOST"
 RECORDS = 100

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import logging
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch.export.passes import move_to_device_pass
 
+from pipeline.process.user_modules import explain_hidden_module, import_user_module
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import InputSpec
 
@@ -167,9 +167,10 @@ def _from_torchscript(path: str, device: torch.device, called: str) -> torch.nn.
 def _from_state_dict(path: str, model_class: str, params: Mapping[str, Any], called: str) -> torch.nn.Module:
     module_name, _, class_name = model_class.partition(":")
     try:
-        cls = getattr(importlib.import_module(module_name), class_name)
+        cls = getattr(import_user_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ModelError(f"--model_class: cannot import {model_class!r}: {error}") from error
+        hidden = explain_hidden_module(module_name)
+        raise ModelError(f"--model_class: cannot import {model_class!r}: {error}{hidden}") from error
     try:
         module = cls(**params)
     except Exception as error:

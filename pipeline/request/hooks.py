@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.process.user_modules import explain_hidden_module, import_user_module
 from pipeline.request.errors import DecodeError, EncodeError, HookError
 from pipeline.request.input_spec import Inputs, InputSpec
 
@@ -39,17 +39,19 @@ def load_hook(flag: str, name: str) -> Hook:
     told = f"{flag}={name}"
     module_name, _, function_name = name.partition(":")
     try:
-        module = importlib.import_module(module_name)
+        module = import_user_module(module_name)
     except Exception as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         # The module itself or a package that holds it; any other is one that it imports.
         if missing is not None and f"{module_name}.".startswith(f"{missing}."):
             problem = f"there is no module {missing}: install it, or add its parent folder to PYTHONPATH"
+            problem += explain_hidden_module(module_name)
         else:
             problem = f"importing {module_name} failed: {type(error).__name__}: {error}"
         raise HookError(f"{told}: {problem}") from error
     if not hasattr(module, function_name):
-        raise HookError(f"{told}: the module {module_name} has nothing called {function_name}")
+        hidden = explain_hidden_module(module_name)
+        raise HookError(f"{told}: the module {module_name} has nothing called {function_name}{hidden}")
     function = getattr(module, function_name)
     if not callable(function):
         raise HookError(f"{told}: not a function, but of type {type(function).__name__}")

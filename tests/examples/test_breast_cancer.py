@@ -1,6 +1,9 @@
+from __future__ import annotations
+
 import json
 import runpy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ COMMITTED = Path(train.__file__).parent
 OFFLINE_AUC = 0.954941
 
 
-def records(folder: Path) -> list[dict]:
+def records(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
 
 

@@ -1,5 +1,7 @@
 """A broker, its topics and subscriptions, and input records, for the tests of the load driver."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Stands in for the job: answers each request on the output topic, or as a test tells it to."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ Answering = Callable[[Any], list[Answer]]  # from a request's raw message
 
 
 def result_message(message: Any, prediction: object = None, **latency_ms: float | None) -> Any:
-    """A result as the job writes it; by default `prediction` is the first of the features."""
+    """Return a result as the job writes it; by default `prediction` is the first of the features."""
     body = orjson.loads(message.data)
     features = body.pop("features", [0.0])
     result = {
@@ -30,7 +32,7 @@ def result_message(message: Any, prediction: object = None, **latency_ms: float 
 
 
 def dead_letter_message(message: Any) -> Any:
-    """A dead letter as the job writes it."""
+    """Return a dead letter as the job writes it."""
     return PubsubMessage(data=message.data, attributes={**message.attributes, "error_stage": "decode"})
 
 

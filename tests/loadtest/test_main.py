@@ -1,5 +1,7 @@
 """`python -m loadtest` as a user starts it: exit codes and what is printed."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal
@@ -16,7 +18,7 @@ from tests.loadtest.test_run import sequence, to_results
 from tests.waiting import wait_until
 
 
-def start(hub: Hub, *arguments: str) -> "subprocess.Popen[str]":
+def start(hub: Hub, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "loadtest", *arguments],
         stdout=subprocess.PIPE,

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import json
 import time
 from typing import Any
@@ -22,7 +24,7 @@ def sender(hub: Hub, count: int, rate: float = 1000.0, topic: str = INPUT_TOPIC,
 
 
 def published(count: int) -> list[Any]:
-    """Pulls until `count` messages came; then in the order of their sequence."""
+    """Pull until `count` messages came, and return them in the order of their sequence."""
     found: list[Any] = []
     with pubsub_v1.SubscriberClient() as client:
         while len(found) < count:

@@ -1,5 +1,7 @@
 """Refusals of `launch.sh local`, before anything starts; its runs are in tests/integration."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

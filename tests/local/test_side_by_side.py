@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import dataclasses
 import io
 
@@ -27,7 +29,7 @@ def shown(local: Summary | None, endpoint: Summary | None) -> list[str]:
 
 
 def rows(lines: list[str]) -> dict[str, tuple[str, str]]:
-    """The two cells by the label of their row."""
+    """Return the two cells by the label of their row."""
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
     return {label: (left, right) for label, left, right in cells}
 
@@ -74,7 +76,7 @@ def test_no_row_for_a_servers_time_that_nobody_reported() -> None:
 
 
 def test_large_figures_fit_80_columns_and_are_not_cut() -> None:
-    latency = dict.fromkeys(LOCAL.latency_ms, 3_600_000.0)
+    latency: dict[str, float | None] = dict.fromkeys(LOCAL.latency_ms, 3_600_000.0)
     large = dataclasses.replace(LOCAL, sent=50_000_000, latency_ms=latency)
     lines = shown(large, large)
     assert max(map(len, lines)) <= 80

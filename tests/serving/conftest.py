@@ -12,7 +12,7 @@ Start = Callable[..., Serving]
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts a container; whatever still runs at the end of the module is ended."""
+    """Yield a function that starts a container; what still runs at the end of the module is ended."""
     started: list[Serving] = []
     folder = tmp_path_factory.mktemp("serving")
 

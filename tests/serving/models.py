@@ -1,5 +1,7 @@
 """A model that does what its first feature says, importable by --model_class."""
 
+from __future__ import annotations
+
 import os
 import signal
 from pathlib import Path

@@ -19,8 +19,8 @@ import uvicorn
 from pipeline.model.model import Model
 from pipeline.request.input_spec import InputSpec
 from serving.app import MAX_BODY_BYTES, Service, make_app
-from serving.board import State
 from serving.predictor import Predictor
+from serving.scoreboard import State
 from tests.serving.container import FLOAT32, JSON, Answer, ask, call, instances
 from tests.serving.models import FAIL, NO_MEMORY, PID, WAIT, Puppet
 from tests.waiting import wait_until

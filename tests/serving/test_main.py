@@ -1,5 +1,7 @@
 """`python -m serving` before it serves, and what it must not import."""
 
+from __future__ import annotations
+
 import pkgutil
 import socket
 import subprocess

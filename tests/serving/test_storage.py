@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import orjson
@@ -42,7 +43,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _list(self, query: dict[str, str]) -> None:
         names = sorted(name for name in self.server.objects if name.startswith(query.get("prefix", "")))
         begin = int(query.get("pageToken", 0))
-        answer: dict = {"items": [{"name": name, "bucket": "bucket"} for name in names[begin : begin + 2]]}
+        answer: dict[str, Any] = {
+            "items": [{"name": name, "bucket": "bucket"} for name in names[begin : begin + 2]]
+        }
         if begin + 2 < len(names):
             answer["nextPageToken"] = str(begin + 2)
         self._answer(200, orjson.dumps(answer))

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.serving.conftest import Start
-from tests.serving.container import JSON, ROOT, Serving, ask, call, instances, puppet
+from tests.serving.container import JSON, ROOT, Serving, ask, call, hang_up, instances, puppet
 from tests.serving.models import DIE, PID, WAIT
 from tests.waiting import wait_until
 
@@ -46,7 +46,7 @@ class Pool:
 
     def close(self) -> None:
         for one in self._open:
-            one.close()
+            hang_up(one)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_health_is_503_until_every_worker_is_warm(start: Start, tmp_path: Path) 
 
 
 def loading(folder: Path, count: int) -> list[int]:
-    """The processes whose puppet waits to be loaded, as soon as there are so many."""
+    """Return the processes whose puppet waits to be loaded, as soon as there are so many."""
     wait_until(lambda: len(list(folder.glob("loading-*"))) == count)
     return [int(path.name.removeprefix("loading-")) for path in folder.glob("loading-*")]
 

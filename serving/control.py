@@ -1,4 +1,4 @@
-"""What supervisor and workers say to each other, pickled over a pipe, and what they both rely on."""
+"""The control messages between supervisor and workers, pickled over a pipe, and the time limit they share."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from pathlib import Path
 
 from serving.options import Options
 
-# For calls in flight when a worker is told to end; a client that never ends its body must not hold it.
+# For calls in flight when a worker is told to end: a client that never ends its body must not hold it up.
 FINISH_WITHIN_S = 10
 
 
 @dataclass(frozen=True)
 class Begin:
-    """To a worker, first: who it is."""
+    """To a worker, as its first message: which one it is.
 
-    number: int  # counted from 0; its counter on the board
+    Attributes:
+        number: counted from 0; also that of its counter on the scoreboard.
+        options: of the container.
+    """
+
+    number: int
     options: Options
 
 

@@ -1,4 +1,4 @@
-"""What the container's processes let each other know, in memory that they share."""
+"""The scoreboard: what the container's processes let each other know, in memory that they share."""
 
 from __future__ import annotations
 
@@ -12,27 +12,33 @@ _MODULUS = 1 << (8 * _CELL)
 
 
 class State(IntEnum):
-    """Of the container as a whole."""
+    """The state of the container as a whole.
 
-    LOADING = 0  # not every worker has the model warm
+    Attributes:
+        LOADING: not every worker has loaded and warmed the model.
+        READY: every worker has.
+        DRAINING: the container was asked to end.
+    """
+
+    LOADING = 0
     READY = 1
-    DRAINING = 2  # it was asked to end
+    DRAINING = 2
 
 
 class Scoreboard:
     """The container's state, written by the supervisor; and how many connections each worker has closed.
 
-    Every cell has one writer, and cells are whole words of memory, so no lock is needed. Memory rather than
-    messages, so that health changes in all workers at once, also in those that are busy.
+    Every cell has one writer, and cells are whole words of memory, so no lock is needed. It is memory rather
+    than messages, so that health changes in all workers at once, also in those that are busy.
     """
 
     def __init__(self, fd: int) -> None:
-        """Maps the board that another process has created; `fd` may be closed afterwards."""
+        """Map the board that another process has created; `fd` may be closed afterwards."""
         self._memory = mmap.mmap(fd, 0)
 
     @classmethod
     def create(cls, workers: int) -> tuple[Scoreboard, int]:
-        """A new board, and the file descriptor by which workers that inherit it map it."""
+        """Return a new board, and the file descriptor by which workers that inherit it map it."""
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
         os.ftruncate(fd, _CELL * (1 + workers))
@@ -40,6 +46,7 @@ class Scoreboard:
 
     @property
     def state(self) -> State:
+        """The state of the container."""
         return State(self._read(0))
 
     @state.setter
@@ -47,17 +54,19 @@ class Scoreboard:
         self._write(0, state)
 
     def closed(self, worker: int) -> int:
-        """Connections that a worker, counted from 0, has closed; wraps around at `_MODULUS`."""
+        """Return how many connections a worker, counted from 0, has closed, modulo 2^32."""
         return self._read(1 + worker)
 
     def count_closed(self, worker: int) -> None:
+        """Count one more connection that a worker has closed."""
         self._write(1 + worker, (self.closed(worker) + 1) % _MODULUS)
 
     def open_connections(self, worker: int, handed: int) -> int:
-        """Of those that were `handed` to a worker since its counter was reset, how many it still has."""
+        """Return how many connections a worker still has, of those `handed` to it since the last reset."""
         return (handed - self.closed(worker)) % _MODULUS
 
     def reset(self, worker: int) -> None:
+        """Set the counter of a worker to 0, for a new process in its place."""
         self._write(1 + worker, 0)
 
     def _read(self, cell: int) -> int:

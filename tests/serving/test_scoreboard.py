@@ -1,15 +1,17 @@
+from __future__ import annotations
+
 import os
 
-from serving.board import Scoreboard, State
+from serving.scoreboard import Scoreboard, State
 
 
 def test_what_one_writes_the_other_reads() -> None:
     board, fd = Scoreboard.create(workers=3)
     other = Scoreboard(fd)
     os.close(fd)
-    assert other.state is State.LOADING
+    before = other.state
     board.state = State.DRAINING
-    assert other.state is State.DRAINING
+    assert (before, other.state) == (State.LOADING, State.DRAINING)
 
 
 def test_connections_are_counted_for_each_worker() -> None:
