@@ -1,6 +1,6 @@
-"""Request, result, dead letter, their timeline, and the wire format. docs/wire-format.md has it in words.
+"""The wire format: from a Pub/Sub message to a request, and from a result or dead letter to a message.
 
-Imports no Beam: the endpoint container and other tools use it too.
+docs/wire-format.md describes it. Imports no Beam: the endpoint container and other tools use it too.
 """
 
 from __future__ import annotations
@@ -13,82 +13,30 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pipeline.request.errors import DecodeError, EncodeError, RequestError
+from pipeline.pubsub.limits import (
+    MAX_ATTRIBUTE_KEY_BYTES,
+    MAX_ATTRIBUTE_VALUE_BYTES,
+    MAX_ATTRIBUTES,
+    MAX_MESSAGE_BYTES,
+)
+from pipeline.request.errors import DecodeError, EncodeError
 from pipeline.request.hooks import Hook, make_inputs, make_prediction
-from pipeline.request.input_spec import Inputs, InputSpec
+from pipeline.request.input_spec import InputSpec
+from pipeline.request.messages import DeadLetter, Request, Result, Timeline
 
 JSON_TYPE = "application/json"
 FLOAT32_TYPE = "application/x-float32"
 
-# Pub/Sub's limits: https://cloud.google.com/pubsub/quotas#resource_limits
-MAX_MESSAGE_BYTES = 10_000_000
-MAX_ATTRIBUTES = 100
-MAX_ATTRIBUTE_VALUE_BYTES = 1024
-MAX_ATTRIBUTE_KEY_BYTES = 256
 # A Publish call of one message carries the topic's name (about 300 bytes at most), tags and lengths besides.
-_CALL_OVERHEAD_BYTES = 400
+CALL_OVERHEAD_BYTES = 400
 
-# An attribute that counts, at its largest: name, digits, framing.
+# The largest attribute that holds a count: name, digits, framing.
 _COUNT_BYTES = 45
 # Room for error_stage, whatever the data.
 _LEAST_REASON_BYTES = 35
 
 # Fields of the body that are ours; all others pass through.
 _BODY_FIELDS = frozenset({"features", "inputs", "request_id", "message_id"})
-
-
-@dataclass(slots=True)
-class Timeline:
-    """When a request reached each point: epoch seconds, None where it has not (or nobody knows)."""
-
-    published: float | None = None
-    received: float | None = None
-    batched: float | None = None
-    inference_start: float | None = None
-    inference_end: float | None = None
-    server_ms: float | None = None  # not a moment: milliseconds within inference that the endpoint tells of
-
-
-@dataclass(slots=True)
-class Request:
-    """One request: arrays of the model's shapes and dtypes, and all that came with them."""
-
-    request_id: str
-    inputs: Inputs
-    data: bytes
-    attributes: Mapping[str, str]
-    passthrough: dict[str, Any]
-    timeline: Timeline
-
-
-@dataclass(slots=True)
-class Result:
-    """A request's answer. `prediction` is anything JSON can hold, numpy arrays and scalars included."""
-
-    request: Request
-    prediction: Any
-    model_id: str
-    batch_size: int
-
-
-@dataclass(slots=True)
-class DeadLetter:
-    """A request that was refused: its bytes and attributes as they came, the stage and the reason."""
-
-    data: bytes
-    attributes: Mapping[str, str]
-    stage: str
-    error_type: str
-    error_message: str
-    failed_at: float
-    request_id: str | None = None
-
-    @classmethod
-    def of(cls, error: RequestError, data: bytes, attributes: Mapping[str, str], now: float) -> DeadLetter:
-        # The cause is what a person wants to see: the model's own ValueError, not our wrapper of it.
-        cause = error.__cause__ or error
-        name = type(cause).__name__
-        return cls(data, attributes, error.stage, name, str(error), now, error.request_id)
 
 
 @dataclass(slots=True)
@@ -109,12 +57,15 @@ def decode(
     message_id: str | None = None,
     hook: Hook | None = None,
 ) -> Request:
-    """The request in a Pub/Sub message.
+    """Return the request in a Pub/Sub message.
 
     Args:
-        data, attributes, message_id: the message's own.
+        data: the message's body.
+        attributes: the message's.
         spec: the shapes and dtypes that the model takes.
-        received, published: epoch seconds.
+        received: epoch seconds.
+        published: epoch seconds, where they are known.
+        message_id: the message's, where it is known.
         hook: makes the inputs, as `hook(body, attributes)`. The body is the JSON object, whose fields pass
             through unless the hook takes them out, or the bytes of any other content-type.
 
@@ -156,9 +107,9 @@ def decode(
 
 
 def encode(result: Result, now: float, hook: Hook | None = None) -> WireMessage:
-    """The Pub/Sub message of a result; `now` (epoch seconds) becomes its `emitted`.
+    """Return the Pub/Sub message of a result; `now` (epoch seconds) becomes its `emitted`.
 
-    With a hook, `hook(prediction)` stands in the message instead of the model's own prediction.
+    With a hook, `hook(prediction)` is in the message instead of the model's own prediction.
 
     Raises:
         EncodeError: the result is larger than Pub/Sub takes, or holds what JSON cannot; or the hook failed.
@@ -199,11 +150,11 @@ def encode(result: Result, now: float, hook: Hook | None = None) -> WireMessage:
     for name in ("intended_time", "sent_time"):
         if name in request.attributes:
             attributes[name] = request.attributes[name]
-    # The attributes are counted only where they could matter: request_id and model_id stand in the data as
-    # well, and the others came by Pub/Sub, with 1,024 bytes at most.
+    # The attributes are counted only where they could matter: request_id and model_id are in the data as well,
+    # and the others came by Pub/Sub, with 1,024 bytes at most.
     if (
         len(data) > MAX_MESSAGE_BYTES // 3
-        and len(data) + _CALL_OVERHEAD_BYTES + _attribute_bytes(attributes) > MAX_MESSAGE_BYTES
+        and len(data) + CALL_OVERHEAD_BYTES + attribute_bytes(attributes) > MAX_MESSAGE_BYTES
     ):
         raise EncodeError(
             f"the result has {len(data):,} bytes; Pub/Sub takes {MAX_MESSAGE_BYTES:,} at most",
@@ -213,11 +164,11 @@ def encode(result: Result, now: float, hook: Hook | None = None) -> WireMessage:
 
 
 def encode_dead_letter(letter: DeadLetter) -> WireMessage:
-    """The Pub/Sub message of a dead letter: the original bytes, and why they were refused.
+    """Return the Pub/Sub message of a dead letter: the original bytes, and why they were refused.
 
     What does not fit Pub/Sub's limits is dropped, the sender's attributes first, and `attributes_dropped`
-    says how many were. Bytes that leave no room for a reason at all (within 500 of the limit) are cut, and
-    `data_truncated` says how many there were.
+    says how many were dropped. Bytes that leave no room for a reason at all (within 500 of the limit) are
+    cut, and `data_truncated` says how many there were.
     """
     # Most needed first: what does not fit is dropped from the end.
     wanted = {"error_stage": letter.stage}
@@ -236,13 +187,13 @@ def encode_dead_letter(letter: DeadLetter) -> WireMessage:
     }
 
     # Room is kept for the counts of what was dropped and cut.
-    most = MAX_MESSAGE_BYTES - _CALL_OVERHEAD_BYTES - 2 * _COUNT_BYTES
+    most = MAX_MESSAGE_BYTES - CALL_OVERHEAD_BYTES - 2 * _COUNT_BYTES
     data = letter.data[: most - _LEAST_REASON_BYTES]
     kept: dict[str, str] = {}
     room = most - len(data)
     dropped = 0
     for key, value in (*ours.items(), *original.items()):
-        size = _attribute_bytes({key: value})
+        size = attribute_bytes({key: value})
         fits = (
             size <= room
             and len(kept) < MAX_ATTRIBUTES - 2
@@ -259,6 +210,12 @@ def encode_dead_letter(letter: DeadLetter) -> WireMessage:
     if len(data) < len(letter.data):
         kept["data_truncated"] = str(len(letter.data))
     return WireMessage(data, kept)
+
+
+def attribute_bytes(attributes: Mapping[str, str]) -> int:
+    """Return how many bytes attributes take in a message, at most."""
+    # 12: the tags and lengths of a map entry and of its two strings, at their largest.
+    return sum(len(key.encode()) + len(value.encode()) + 12 for key, value in attributes.items())
 
 
 def _json_object(data: bytes, spec: InputSpec, hook: Hook | None) -> dict[str, Any]:
@@ -313,11 +270,6 @@ def _milliseconds(start: float | None, end: float | None) -> float | None:
     return None if start is None or end is None else round((end - start) * 1e6) / 1e3
 
 
-def _attribute_bytes(attributes: Mapping[str, str]) -> int:
-    # 12: the tags and lengths of a map entry and of its two strings, at their largest.
-    return sum(len(key.encode()) + len(value.encode()) + 12 for key, value in attributes.items())
-
-
 def _cut(text: str, limit: int) -> str:
-    """`text` in at most `limit` bytes of UTF-8, never in the middle of a character."""
+    """Return `text` cut to `limit` bytes of UTF-8, never in the middle of a character."""
     return text.encode(errors="replace")[:limit].decode(errors="ignore")

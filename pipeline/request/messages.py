@@ -1,0 +1,100 @@
+"""What is on its way through the job: request, result and dead letter, and the timeline of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.request.errors import RequestError
+from pipeline.request.input_spec import Inputs
+
+
+@dataclass(slots=True)
+class Timeline:
+    """When a request reached each point: epoch seconds, None where it has not, or where nobody knows.
+
+    Attributes:
+        published: Pub/Sub took the message.
+        received: the job decoded it.
+        batched: it was put into a batch.
+        inference_start: the model or the endpoint was called.
+        inference_end: the call returned.
+        server_ms: not a moment but milliseconds, within inference, that the endpoint reports.
+    """
+
+    published: float | None = None
+    received: float | None = None
+    batched: float | None = None
+    inference_start: float | None = None
+    inference_end: float | None = None
+    server_ms: float | None = None
+
+
+@dataclass(slots=True)
+class Request:
+    """One request.
+
+    Attributes:
+        request_id: the sender's, or the message's.
+        inputs: arrays of the model's shapes and dtypes, without the batch dimension.
+        data: the message's body as it came, for a dead letter.
+        attributes: the message's, as they came.
+        passthrough: the fields of a JSON body that are not ours; the result carries them.
+        timeline: when it reached each point so far.
+    """
+
+    request_id: str
+    inputs: Inputs
+    data: bytes
+    attributes: Mapping[str, str]
+    passthrough: dict[str, Any]
+    timeline: Timeline
+
+
+@dataclass(slots=True)
+class Result:
+    """The model's answer to a request.
+
+    Attributes:
+        request: what was asked.
+        prediction: anything that JSON can hold, numpy arrays and scalars included.
+        model_id: the weights that made it.
+        batch_size: requests in the same call of the model.
+    """
+
+    request: Request
+    prediction: Any
+    model_id: str
+    batch_size: int
+
+
+@dataclass(slots=True)
+class DeadLetter:
+    """A request that was refused.
+
+    Attributes:
+        data: the message's body as it came.
+        attributes: the message's, as they came.
+        stage: where it was refused (see `pipeline.request.errors`).
+        error_type: name of the exception's class.
+        error_message: the reason.
+        failed_at: epoch seconds.
+        request_id: its id, as far as it is known.
+    """
+
+    data: bytes
+    attributes: Mapping[str, str]
+    stage: str
+    error_type: str
+    error_message: str
+    failed_at: float
+    request_id: str | None = None
+
+    @classmethod
+    def of(cls, error: RequestError, data: bytes, attributes: Mapping[str, str], now: float) -> DeadLetter:
+        """Make the dead letter of a request that `error` refused; `now` is epoch seconds."""
+        # The cause is what a person wants to see: the model's own ValueError, not our wrapper of it.
+        cause = error.__cause__ or error
+        name = type(cause).__name__
+        return cls(data, attributes, error.stage, name, str(error), now, error.request_id)
