@@ -1,5 +1,7 @@
 """A broker inside the calling process, for tests."""
 
+from __future__ import annotations
+
 import asyncio
 import threading
 import time
@@ -56,7 +58,7 @@ class EmbeddedBroker:
 
         return asyncio.run_coroutine_threadsafe(read(), self._loop).result()
 
-    def __enter__(self) -> "EmbeddedBroker":
+    def __enter__(self) -> EmbeddedBroker:
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._serve, args=(started,), name="broker", daemon=True)
         self._thread.start()
@@ -69,10 +71,10 @@ class EmbeddedBroker:
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
-    def _serve(self, started: "Future[None]") -> None:
+    def _serve(self, started: Future[None]) -> None:
         asyncio.run(self._run(started))
 
-    async def _run(self, started: "Future[None]") -> None:
+    async def _run(self, started: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         try:

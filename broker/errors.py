@@ -1,5 +1,7 @@
 """What a request can be refused for; the server maps each class to one gRPC status code."""
 
+from __future__ import annotations
+
 
 class RequestError(Exception):
     """A request that the broker refuses. The text is meant for the person who sent it."""

@@ -1,5 +1,7 @@
 """Faults that tests inject into a running broker."""
 
+from __future__ import annotations
+
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator

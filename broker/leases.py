@@ -1,5 +1,7 @@
 """Leases: who holds which message, and until when."""
 
+from __future__ import annotations
+
 import heapq
 import math
 from collections.abc import Callable

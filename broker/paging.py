@@ -1,5 +1,7 @@
 """Pages of the List methods: sorted by name, a token says after which name to go on."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from broker.errors import InvalidArgumentError

@@ -1,11 +1,13 @@
 """The methods of google.pubsub.v1.Publisher."""
 
-from broker import protos
+from __future__ import annotations
+
+from broker.checks import check_fields, check_publish
 from broker.leases import Message
-from broker.limits import check_fields, check_publish
 from broker.paging import page_of
-from broker.protos import Proto
 from broker.state import BrokerState, Topic
+from pipeline.pubsub import protos
+from pipeline.pubsub.protos import Proto
 
 _TOPIC_FIELDS = frozenset({"name", "labels"})
 

@@ -1,5 +1,7 @@
 """One broker listening on one address."""
 
+from __future__ import annotations
+
 import asyncio
 import socket
 import time

@@ -1,5 +1,7 @@
 """All topics and subscriptions of one broker, in memory."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count

@@ -1,16 +1,19 @@
 """The methods of google.pubsub.v1.Subscriber with one request and one response."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Sequence
 
-from broker import protos
+from broker.checks import check_ack_deadline, check_deadline_extension, check_fields
 from broker.errors import InvalidArgumentError, NotFoundError
 from broker.leases import Consumer, Lease
-from broker.limits import DEFAULT_ACK_DEADLINE_S, check_ack_deadline, check_deadline_extension, check_fields
 from broker.paging import page_of
-from broker.protos import Proto
 from broker.state import BrokerState
 from broker.subscription import Subscription
+from pipeline.pubsub import protos
+from pipeline.pubsub.limits import DEFAULT_ACK_DEADLINE_S
+from pipeline.pubsub.protos import Proto
 
 _SUBSCRIPTION_FIELDS = frozenset({"name", "topic", "ack_deadline_seconds", "labels"})
 

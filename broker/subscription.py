@@ -1,5 +1,7 @@
 """One subscription: its backlog, its leases and the consumers that share it."""
 
+from __future__ import annotations
+
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence

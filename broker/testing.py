@@ -1,5 +1,7 @@
 """Brokers as processes of their own, for benchmarks and integration tests: this one and Google's emulator."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import signal
@@ -98,7 +100,7 @@ def google_emulator() -> Iterator[BrokerProcess]:
         process.wait()
 
 
-def _await_listening(port: int, process: "subprocess.Popen[bytes]") -> None:
+def _await_listening(port: int, process: subprocess.Popen[bytes]) -> None:
     give_up = time.monotonic() + START_WITHIN_S
     while time.monotonic() < give_up:
         if process.poll() is not None:

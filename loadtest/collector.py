@@ -11,7 +11,10 @@ import grpc
 from loadtest.acknowledger import Acknowledger
 from loadtest.answers import Answers, Kind
 from loadtest.clock import Clock
-from loadtest.pubsub import TRANSIENT, Calls, StreamingPullRequest, explain, routing
+from loadtest.pubsub import Calls
+from pipeline.pubsub.calls import routing
+from pipeline.pubsub.codes import TRANSIENT, explain
+from pipeline.pubsub.protos import StreamingPullRequest
 
 ACK_DEADLINE_S = 60
 """Lease of a delivery: our own is acknowledged in milliseconds, any other comes round once in this time."""

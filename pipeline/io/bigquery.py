@@ -13,7 +13,7 @@ from apache_beam.io.gcp.bigquery_tools import RetryStrategy
 from apache_beam.io.gcp.pubsub import PubsubMessage
 
 from pipeline import metrics
-from pipeline.request import messages
+from pipeline.request import wire_format
 from pipeline.request.errors import WriteError
 from pipeline.request.messages import DeadLetter
 
@@ -69,7 +69,9 @@ class _Refuse(beam.DoFn):
         table, refused, errors = element
         metrics.count_dead_letter(WriteError.stage)
         error = WriteError(f"{table} refused the row: {_reason(errors)}", refused["request_id"])
-        letter = messages.encode_dead_letter(DeadLetter.of(error, orjson.dumps(refused), {}, self._clock()))
+        letter = wire_format.encode_dead_letter(
+            DeadLetter.of(error, orjson.dumps(refused), {}, self._clock())
+        )
         yield PubsubMessage(letter.data, letter.attributes)
 
 

@@ -16,10 +16,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
-from google.pubsub_v1 import types
 
-from pipeline.io.ack_manager import ACK_DEADLINE_S, TRANSIENT, Leases
+from pipeline.io.ack_manager import ACK_DEADLINE_S, AckManager
+from pipeline.pubsub import calls
 from pipeline.pubsub.channels import subscriber_channel
+from pipeline.pubsub.codes import TRANSIENT, explain
+from pipeline.pubsub.protos import StreamingPullRequest
+from pipeline.request.errors import SubscriptionError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -36,12 +39,13 @@ _HEARTBEAT_S = 30.0
 _HALF_CLOSE_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
 
-_Request = types.StreamingPullRequest.pb()
-_Response = types.StreamingPullResponse.pb()
-
-
-class SubscriptionError(Exception):
-    """The subscription cannot be read, and trying again will not mend it."""
+# By the status code that ended the stream for good; with any other, the flag may still be wrong.
+_FIXES = {
+    grpc.StatusCode.NOT_FOUND: "create it, or check --input_subscription",
+    grpc.StatusCode.PERMISSION_DENIED: "grant this account roles/pubsub.subscriber on it",
+    grpc.StatusCode.UNAUTHENTICATED: "log in: gcloud auth application-default login",
+}
+_OTHER_FIX = "check --input_subscription"
 
 
 class Subscriber:
@@ -62,7 +66,7 @@ class Subscriber:
         self._stopping = stopping
         self._clock = clock
         self._channel = subscriber_channel()
-        self._leases = Leases(self._channel, subscription, MAX_LEASE_S)
+        self._ack_manager = AckManager(self._channel, subscription, MAX_LEASE_S)
         self._condition = threading.Condition()
         self._arrived: deque[Any] = deque()
         self._held: dict[str, tuple[int, int]] = {}  # by ack id: publish time (epoch microseconds), bytes
@@ -115,7 +119,7 @@ class Subscriber:
                 _, size = self._held.pop(ack_id, (0, 0))
                 self._held_bytes -= size
             self._condition.notify_all()
-        self._leases.acknowledge(ack_ids)
+        self._ack_manager.acknowledge(ack_ids)
 
     def close(self) -> None:
         """Gives back every message still held, sends what acknowledgements are due, and disconnects."""
@@ -130,16 +134,14 @@ class Subscriber:
             with self._condition:
                 self._stream.cancel()
             self._reader.join()
-        given_back = self._leases.close()
+        given_back = self._ack_manager.close()
         if given_back:
             _LOGGER.info("%d messages given back to %s", given_back, self._subscription)
         self._channel.close()
 
     def _read(self) -> None:
-        call = self._channel.stream_stream(
-            "/google.pubsub.v1.Subscriber/StreamingPull", _Request.SerializeToString, _Response.FromString
-        )
-        metadata = (("x-goog-request-params", f"subscription={self._subscription}"),)
+        call = calls.streaming_pull(self._channel)
+        metadata = calls.routing("subscription", self._subscription)
         pause = _FIRST_PAUSE_S
         while not self._closed.is_set():
             ended = threading.Event()
@@ -175,7 +177,7 @@ class Subscriber:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     def _requests(self, ended: threading.Event) -> Iterator[Any]:
-        yield _Request(
+        yield StreamingPullRequest(
             subscription=self._subscription,
             stream_ack_deadline_seconds=ACK_DEADLINE_S,
             client_id=str(uuid.uuid4()),
@@ -183,10 +185,10 @@ class Subscriber:
             max_outstanding_bytes=MAX_HELD_BYTES,
         )
         while not ended.wait(_HEARTBEAT_S):
-            yield _Request()
+            yield StreamingPullRequest()
 
     def _receive(self, messages: Any) -> None:
-        self._leases.hold([received.ack_id for received in messages])
+        self._ack_manager.hold([received.ack_id for received in messages])
         with self._condition:
             for received in messages:
                 size = received.ByteSize()
@@ -208,12 +210,8 @@ class Subscriber:
 
     def _fail(self, error: grpc.RpcError) -> None:
         code = error.code()
-        mend = {
-            grpc.StatusCode.NOT_FOUND: "create it, or check --input_subscription",
-            grpc.StatusCode.PERMISSION_DENIED: "grant this account roles/pubsub.subscriber on it",
-            grpc.StatusCode.UNAUTHENTICATED: "log in: gcloud auth application-default login",
-        }.get(code, "check --input_subscription")
-        reason = f"cannot read {self._subscription}: {code.name}: {error.details()}; {mend}"
+        fix = _FIXES[code] if code in _FIXES else _OTHER_FIX
+        reason = f"cannot read {self._subscription}: {explain(error)}; {fix}"
         self._end(SubscriptionError(reason))
 
     def _end(self, error: Exception) -> None:

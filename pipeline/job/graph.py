@@ -6,8 +6,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.engine import fusion, hints
 from pipeline.engine.choice import runs_in_process
-from pipeline.io import bigquery
-from pipeline.io import steps as pubsub
+from pipeline.io import bigquery, connectors
 from pipeline.job.command_line import job_options
 from pipeline.job.handler import make_handler
 from pipeline.job.steps import DEAD_LETTERS, Decode, Encode
@@ -28,7 +27,7 @@ def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
 
     requests = (
         pipeline
-        | "Read" >> pubsub.read(job, local)
+        | "Read" >> connectors.read(job, local)
         | "Decode" >> beam.ParDo(decode).with_outputs(DEAD_LETTERS, main="requests")
     )
     answers = (
@@ -37,12 +36,12 @@ def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
         | "Encode" >> beam.ParDo(encode).with_outputs(DEAD_LETTERS, main="results")
     )
     # Two sinks for dead letters rather than a Flatten, which would end the fused stage.
-    answers.results | "Write results" >> pubsub.write(job, job.output_topic, local)
-    answers[DEAD_LETTERS] | "Write unanswered" >> pubsub.write(job, job.dead_letter_topic, local)
-    requests[DEAD_LETTERS] | "Write undecoded" >> pubsub.write(job, job.dead_letter_topic, local)
+    answers.results | "Write results" >> connectors.write(job, job.output_topic, local)
+    answers[DEAD_LETTERS] | "Write unanswered" >> connectors.write(job, job.dead_letter_topic, local)
+    requests[DEAD_LETTERS] | "Write undecoded" >> connectors.write(job, job.dead_letter_topic, local)
     if job.output_table is not None:
         refused = answers.results | "Write rows" >> bigquery.WriteToTable(job.output_table)
-        refused | "Write refused rows" >> pubsub.write(job, job.dead_letter_topic, local)
+        refused | "Write refused rows" >> connectors.write(job, job.dead_letter_topic, local)
 
     if job.max_active_bundles_per_worker is not None:
         hints.limit_active_bundles(pipeline, job.max_active_bundles_per_worker)

@@ -12,13 +12,18 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import DefaultCredentialsError
 
 from pipeline.engine.runner import StreamingRunner
-from pipeline.io.subscriber import SubscriptionError
 from pipeline.job import graph
 from pipeline.job.command_line import job_options
 from pipeline.job.handler import make_handler
 from pipeline.process import registry
 from pipeline.process.stop import stop_signal
-from pipeline.request.errors import EndpointError, HookError, ModelError, TransientError
+from pipeline.request.errors import (
+    EndpointError,
+    HookError,
+    ModelError,
+    SubscriptionError,
+    TransientError,
+)
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -10,11 +10,12 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline import metrics
-from pipeline.request import messages
+from pipeline.request import wire_format
 from pipeline.request.errors import DecodeError, EncodeError
 from pipeline.request.hooks import Hook
 from pipeline.request.input_spec import InputSpec
-from pipeline.request.messages import DeadLetter, Request, Result, WireMessage
+from pipeline.request.messages import DeadLetter, Request, Result
+from pipeline.request.wire_format import WireMessage
 
 DEAD_LETTERS = "dead_letters"
 
@@ -35,7 +36,7 @@ class Decode(beam.DoFn):
         now = self._clock()
         published = element.publish_time
         try:
-            request = messages.decode(
+            request = wire_format.decode(
                 element.data,
                 attributes,
                 self._spec,
@@ -61,7 +62,7 @@ class Encode(beam.DoFn):
             return (_dead_letter(element),)
         now = self._clock()
         try:
-            message = messages.encode(element, now, self._hook)
+            message = wire_format.encode(element, now, self._hook)
         except EncodeError as error:
             request = element.request
             return (_dead_letter(DeadLetter.of(error, request.data, request.attributes, now)),)
@@ -71,7 +72,7 @@ class Encode(beam.DoFn):
 
 def _dead_letter(letter: DeadLetter) -> TaggedOutput:
     metrics.count_dead_letter(letter.stage)
-    return TaggedOutput(DEAD_LETTERS, _pubsub(messages.encode_dead_letter(letter)))
+    return TaggedOutput(DEAD_LETTERS, _pubsub(wire_format.encode_dead_letter(letter)))
 
 
 def _pubsub(message: WireMessage) -> PubsubMessage:

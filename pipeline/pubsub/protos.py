@@ -4,6 +4,8 @@ The library exposes proto-plus wrappers, which cost tens of microseconds a messa
 each has the same wire format without that.
 """
 
+from __future__ import annotations
+
 from typing import Any, TypeAlias
 
 from google.protobuf import empty_pb2
@@ -14,31 +16,26 @@ from google.pubsub_v1 import types
 Proto: TypeAlias = Any
 ProtoClass: TypeAlias = Any
 
-
-def _raw(wrapper: Any) -> ProtoClass:
-    return type(wrapper.pb(wrapper()))
-
-
-AcknowledgeRequest = _raw(types.AcknowledgeRequest)
-DeleteSubscriptionRequest = _raw(types.DeleteSubscriptionRequest)
-DeleteTopicRequest = _raw(types.DeleteTopicRequest)
+AcknowledgeRequest: ProtoClass = types.AcknowledgeRequest.pb()
+DeleteSubscriptionRequest: ProtoClass = types.DeleteSubscriptionRequest.pb()
+DeleteTopicRequest: ProtoClass = types.DeleteTopicRequest.pb()
 Empty: ProtoClass = empty_pb2.Empty
-GetSubscriptionRequest = _raw(types.GetSubscriptionRequest)
-GetTopicRequest = _raw(types.GetTopicRequest)
-ListSubscriptionsRequest = _raw(types.ListSubscriptionsRequest)
-ListSubscriptionsResponse = _raw(types.ListSubscriptionsResponse)
-ListTopicsRequest = _raw(types.ListTopicsRequest)
-ListTopicsResponse = _raw(types.ListTopicsResponse)
-ListTopicSubscriptionsRequest = _raw(types.ListTopicSubscriptionsRequest)
-ListTopicSubscriptionsResponse = _raw(types.ListTopicSubscriptionsResponse)
-ModifyAckDeadlineRequest = _raw(types.ModifyAckDeadlineRequest)
-PublishRequest = _raw(types.PublishRequest)
-PublishResponse = _raw(types.PublishResponse)
-PubsubMessage = _raw(types.PubsubMessage)
-PullRequest = _raw(types.PullRequest)
-PullResponse = _raw(types.PullResponse)
-ReceivedMessage = _raw(types.ReceivedMessage)
-StreamingPullRequest = _raw(types.StreamingPullRequest)
-StreamingPullResponse = _raw(types.StreamingPullResponse)
-Subscription = _raw(types.Subscription)
-Topic = _raw(types.Topic)
+GetSubscriptionRequest: ProtoClass = types.GetSubscriptionRequest.pb()
+GetTopicRequest: ProtoClass = types.GetTopicRequest.pb()
+ListSubscriptionsRequest: ProtoClass = types.ListSubscriptionsRequest.pb()
+ListSubscriptionsResponse: ProtoClass = types.ListSubscriptionsResponse.pb()
+ListTopicsRequest: ProtoClass = types.ListTopicsRequest.pb()
+ListTopicsResponse: ProtoClass = types.ListTopicsResponse.pb()
+ListTopicSubscriptionsRequest: ProtoClass = types.ListTopicSubscriptionsRequest.pb()
+ListTopicSubscriptionsResponse: ProtoClass = types.ListTopicSubscriptionsResponse.pb()
+ModifyAckDeadlineRequest: ProtoClass = types.ModifyAckDeadlineRequest.pb()
+PublishRequest: ProtoClass = types.PublishRequest.pb()
+PublishResponse: ProtoClass = types.PublishResponse.pb()
+PubsubMessage: ProtoClass = types.PubsubMessage.pb()
+PullRequest: ProtoClass = types.PullRequest.pb()
+PullResponse: ProtoClass = types.PullResponse.pb()
+ReceivedMessage: ProtoClass = types.ReceivedMessage.pb()
+StreamingPullRequest: ProtoClass = types.StreamingPullRequest.pb()
+StreamingPullResponse: ProtoClass = types.StreamingPullResponse.pb()
+Subscription: ProtoClass = types.Subscription.pb()
+Topic: ProtoClass = types.Topic.pb()

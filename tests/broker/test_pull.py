@@ -8,7 +8,8 @@ import pytest
 from google.api_core import exceptions
 from google.cloud.pubsub_v1 import SubscriberClient
 
-from broker import EmbeddedBroker, protos
+from broker import EmbeddedBroker
+from pipeline.pubsub import protos
 from tests.broker.conftest import FakeClock
 from tests.waiting import wait_until
 

@@ -18,7 +18,8 @@ from apache_beam.testing.util import assert_that
 import pipeline.io.bigquery
 from pipeline.engine.runner import StreamingRunner
 from pipeline.io.bigquery import WriteToTable, row
-from pipeline.request.messages import Request, Result, Timeline, encode
+from pipeline.request.messages import Request, Result, Timeline
+from pipeline.request.wire_format import encode
 from tests.integration.google_token import TokenServer
 from tests.pipeline.job.test_command_line import ENDPOINT, line
 from tests.pipeline.staging import staged
