@@ -21,12 +21,14 @@ class EmbeddedBroker:
             monkeypatch.setenv("PUBSUB_EMULATOR_HOST", broker.address)
             broker.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=3)
 
-    `faults` and `stats` may be used from any thread. `port` 0 takes any free port. `clock` (seconds since the
-    epoch) gives publish times and ack deadlines, so that a test need not wait for one to pass. `pull_wait_s`:
-    how many seconds a Pull on an empty subscription waits.
+    `faults` and `stats` may be used from any thread. Entering raises OSError if the address cannot be bound.
 
-    Raises, on entry:
-        OSError: the address cannot be bound.
+    Args:
+        host: the address to bind.
+        port: 0 takes any free port.
+        clock: seconds since the epoch, for publish times and ack deadlines; a test that has its own need not
+            wait for one to pass.
+        pull_wait_s: how many seconds a Pull on an empty subscription waits.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class EmbeddedBroker:
         return self._server.address
 
     def stats(self, subscription: str) -> SubscriptionStats:
-        """What a subscription (`projects/…/subscriptions/…`) holds now.
+        """Return what a subscription (`projects/…/subscriptions/…`) holds now.
 
         Raises:
             broker.errors.NotFoundError: there is no such subscription.

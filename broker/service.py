@@ -54,7 +54,7 @@ METHODS = frozenset(name for requests in _REQUESTS.values() for name in requests
 
 
 def rpc_handlers(state: BrokerState, faults: Faults, pull_wait_s: float) -> list[grpc.GenericRpcHandler]:
-    """The handlers of both services, and one that refuses every other method in words."""
+    """Make the handlers of both services, and one that refuses every other method in words."""
     publisher = Publisher(state)
     subscriber = Subscriber(state, pull_wait_s)
     streaming_pull = StreamingPull(state, faults)

@@ -80,7 +80,7 @@ class AckManager:
             self._condition.notify_all()
 
     def close(self) -> int:
-        """Send the acknowledgements that are due, give back all that is held, and return the number of those."""
+        """Send the acknowledgements that are due, give back what is held, and return how many those are."""
         with self._condition:
             self._closing = True
             self._condition.notify_all()

@@ -31,11 +31,11 @@ MAX_HELD_MESSAGES = 4_000
 MAX_HELD_BYTES = 100 * 1024 * 1024
 # How long a message may be held in all before Pub/Sub may deliver it to another process.
 MAX_LEASE_S = 3600.0
-# With nothing arriving for so long, the backlog counts as read.
+# When nothing has arrived for so long, the backlog counts as read.
 QUIET_S = 5.0
-# A stream that carries nothing is cut by what lies between; the client library beats this often as well.
+# Proxies on the way cut a stream that carries nothing; the client library beats this often as well.
 _HEARTBEAT_S = 30.0
-# How long a stream that is closed politely may take to end.
+# How long the server may take to end a stream whose request side was closed.
 _HALF_CLOSE_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
 
@@ -80,7 +80,7 @@ class Subscriber:
         self._reader.start()
 
     def take(self, most: int, wait_s: float) -> list[Any]:
-        """Up to `most` messages; waits up to `wait_s` seconds for the first. Empty once it is to stop.
+        """Take up to `most` messages; wait up to `wait_s` seconds for the first. None once it is to stop.
 
         Raises:
             SubscriptionError: the subscription does not exist or may not be read.
@@ -95,15 +95,15 @@ class Subscriber:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     break
-                # In slices: whoever asks for a stop, perhaps a signal handler, must not need this lock.
+                # In slices: what asks for a stop may be a signal handler, which must not need this lock.
                 self._condition.wait(min(left, 0.05))
         return []
 
     def watermark(self) -> int | None:
-        """Epoch microseconds up to which no message is unanswered here; None where that is not known.
+        """Return up to which epoch microseconds no message is unanswered here; None where that is not known.
 
-        The oldest publish time that is held. With nothing held it is now, but only once nothing has arrived
-        for five seconds of an open stream: Pub/Sub does not tell how old a message still to come may be.
+        It is the oldest publish time that is held. With nothing held it is now, but only once nothing has
+        arrived for five seconds of an open stream: Pub/Sub does not say how old the next message may be.
         """
         with self._condition:
             if self._held:
@@ -112,7 +112,7 @@ class Subscriber:
             return int(self._clock() * 1e6) if quiet else None
 
     def acknowledge(self, messages: list[Any]) -> None:
-        """Acknowledges messages whose results have been accepted."""
+        """Acknowledge messages whose results have been accepted."""
         ack_ids = [message.ack_id for message in messages]
         with self._condition:
             for ack_id in ack_ids:
@@ -122,12 +122,12 @@ class Subscriber:
         self._ack_manager.acknowledge(ack_ids)
 
     def close(self) -> None:
-        """Gives back every message still held, sends what acknowledgements are due, and disconnects."""
+        """Give back every message still held, send the acknowledgements that are due, and disconnect."""
         self._closed.set()
         with self._condition:
             self._condition.notify_all()
-        # First the request side alone, which makes the server end the stream. A cancelled one is taken for
-        # alive for some time by Google's emulator, and messages are sent down it.
+        # First the request side alone, which makes the server end the stream. Google's emulator takes a
+        # cancelled stream for alive for some time, and sends messages down it.
         self._requests_end.set()
         self._reader.join(_HALF_CLOSE_S)
         if self._reader.is_alive():
@@ -168,7 +168,7 @@ class Subscriber:
                 code = error.code().name
                 _LOGGER.info("the stream of %s ended (%s): opening it again", self._subscription, code)
             except Exception as error:
-                # Else the job would go on, idle, for ever.
+                # Else the job would go on for ever without reading.
                 self._end(error)
                 return
             finally:
@@ -199,7 +199,7 @@ class Subscriber:
             self._condition.notify_all()
 
     def _await_room(self) -> None:
-        """Waits while too much is held: the stream is then not read, and gRPC holds back the sender."""
+        """Wait while too much is held: the stream is then not read, and gRPC holds back the sender."""
         with self._condition:
             self._condition.wait_for(
                 lambda: (
@@ -210,7 +210,7 @@ class Subscriber:
 
     def _fail(self, error: grpc.RpcError) -> None:
         code = error.code()
-        fix = _FIXES[code] if code in _FIXES else _OTHER_FIX
+        fix = _FIXES.get(code, _OTHER_FIX)
         reason = f"cannot read {self._subscription}: {explain(error)}; {fix}"
         self._end(SubscriptionError(reason))
 

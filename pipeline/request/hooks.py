@@ -13,13 +13,14 @@ from pipeline.request.input_spec import Inputs, InputSpec
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A loaded function. Its text is its flag, with which messages begin: --decode_hook=package.hooks:decode."""
+    """A loaded function. As text it is its flag, as in messages: --decode_hook=my_package.hooks:decode."""
 
     flag: str
     name: str
     function: Callable[..., Any]
 
     def __call__(self, *arguments: Any) -> Any:
+        """Call the function."""
         return self.function(*arguments)
 
     def __str__(self) -> str:

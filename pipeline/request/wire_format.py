@@ -150,7 +150,7 @@ def encode(result: Result, now: float, hook: Hook | None = None) -> WireMessage:
     for name in ("intended_time", "sent_time"):
         if name in request.attributes:
             attributes[name] = request.attributes[name]
-    # The attributes are counted only where they could matter: request_id and model_id are in the data as well,
+    # The attributes are counted only where they could matter: request_id and model_id are in the data too,
     # and the others came by Pub/Sub, with 1,024 bytes at most.
     if (
         len(data) > MAX_MESSAGE_BYTES // 3

@@ -28,7 +28,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def broker(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedBroker]:
-    """A broker whose ack deadlines pass only when `clock` is moved."""
+    """Start a broker whose ack deadlines pass only when `clock` is moved."""
     with EmbeddedBroker(clock=clock) as broker:
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", broker.address)
         monkeypatch.setattr(module, "_ROUND_S", 0.02)
@@ -56,7 +56,7 @@ def ack_manager(topics: Topics, clock: Clock, max_lease_s: float = 100) -> AckMa
 
 
 def extensions_begun(broker: EmbeddedBroker, count: int) -> None:
-    """Returns when `count` calls of ModifyAckDeadline have begun, and so all but the last have ended."""
+    """Return when `count` calls of ModifyAckDeadline have begun, and so all but the last have ended."""
     wait_until(lambda: broker.faults.pending("ModifyAckDeadline") == 0)
     broker.faults.delay("ModifyAckDeadline", 0, times=count)
     wait_until(lambda: broker.faults.pending("ModifyAckDeadline") == 0)

@@ -17,7 +17,7 @@ Make = Callable[..., Subscriber]
 
 @pytest.fixture
 def make(pubsub: Pubsub) -> Iterator[Make]:
-    """Subscribers on the input subscription; closed at the end."""
+    """Make subscribers on the input subscription; close them at the end."""
     made: list[Subscriber] = []
 
     def subscriber(

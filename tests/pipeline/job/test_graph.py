@@ -119,7 +119,7 @@ class TestHooks:
 
 
 def _do_fn(job: Staged, step: str) -> beam.DoFn:
-    """A step's DoFn, as a worker unpickles it."""
+    """Return a step's DoFn, as a worker unpickles it."""
     (transform,) = (
         t for t in job.proto.components.transforms.values() if t.unique_name == f"{step}/ParDo({step})"
     )

@@ -34,7 +34,7 @@ def encode_hook(function: Callable[..., Any]) -> Hook:
 
 @pytest.fixture
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder on the path for the modules of one test, whose names must be its own."""
+    """Put a folder on the path for the modules of one test, whose names must be its own."""
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
 
