@@ -127,3 +127,17 @@ def test_close_does_not_wait_for_a_server_that_refuses(
     acks.acknowledge(ids)
     acks.close()
     assert broker.faults.pending("Acknowledge") > 900
+
+
+def test_more_than_one_call_takes_are_split(
+    broker: EmbeddedBroker, topics: Topics, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_ACK_IDS", 2)
+    ids = pulled(topics, 5)
+    acks = ack_manager(topics, clock)
+    acks.hold(ids)
+    broker.faults.delay("Acknowledge", 0, times=3)
+    acks.acknowledge(ids)
+    wait_until(lambda: broker.stats(topics.input_subscription).acknowledged == 5)
+    assert broker.faults.pending("Acknowledge") == 0
+    acks.close()
