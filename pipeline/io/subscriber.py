@@ -80,7 +80,7 @@ class Subscriber:
         self._reader.start()
 
     def take(self, most: int, wait_s: float) -> list[Any]:
-        """Take up to `most` messages; wait up to `wait_s` seconds for the first. None once it is to stop.
+        """Take up to `most` messages; wait up to `wait_s` seconds for the first. Empty once it is to stop.
 
         Raises:
             SubscriptionError: the subscription does not exist or may not be read.
