@@ -1,6 +1,6 @@
 """An embedded Pub/Sub for one machine: the real gRPC API, in memory, with faults that tests can inject.
 
-    with EmbeddedBroker() as broker: …       in a test
+    with EmbeddedBroker() as broker: …       in a test; `broker.testing` shows how
     python -m broker --port 8085             as a process
 
 What it does not do (ordering keys, filters, push, dead-letter policies, exactly-once delivery, …) it refuses

@@ -1,5 +1,7 @@
 """`python -m broker`: the broker as a process of its own."""
 
+from __future__ import annotations
+
 import argparse
 import asyncio
 import signal

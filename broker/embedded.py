@@ -1,5 +1,7 @@
 """A broker inside the calling process, for tests."""
 
+from __future__ import annotations
+
 import asyncio
 import threading
 import time
@@ -19,12 +21,14 @@ class EmbeddedBroker:
             monkeypatch.setenv("PUBSUB_EMULATOR_HOST", broker.address)
             broker.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=3)
 
-    `faults` and `stats` may be used from any thread. `port` 0 takes any free port. `clock` (seconds since the
-    epoch) gives publish times and ack deadlines, so that a test need not wait for one to pass. `pull_wait_s`:
-    how many seconds a Pull on an empty subscription waits.
+    `faults` and `stats` may be used from any thread. Entering raises OSError if the address cannot be bound.
 
-    Raises, on entry:
-        OSError: the address cannot be bound.
+    Args:
+        host: the address to bind.
+        port: 0 takes any free port.
+        clock: seconds since the epoch, for publish times and ack deadlines; a test that has its own need not
+            wait for one to pass.
+        pull_wait_s: how many seconds a Pull on an empty subscription waits.
     """
 
     def __init__(
@@ -44,7 +48,7 @@ class EmbeddedBroker:
         return self._server.address
 
     def stats(self, subscription: str) -> SubscriptionStats:
-        """What a subscription (`projects/…/subscriptions/…`) holds now.
+        """Return what a subscription (`projects/…/subscriptions/…`) holds now.
 
         Raises:
             broker.errors.NotFoundError: there is no such subscription.
@@ -56,7 +60,7 @@ class EmbeddedBroker:
 
         return asyncio.run_coroutine_threadsafe(read(), self._loop).result()
 
-    def __enter__(self) -> "EmbeddedBroker":
+    def __enter__(self) -> EmbeddedBroker:
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._serve, args=(started,), name="broker", daemon=True)
         self._thread.start()
@@ -69,10 +73,10 @@ class EmbeddedBroker:
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
-    def _serve(self, started: "Future[None]") -> None:
+    def _serve(self, started: Future[None]) -> None:
         asyncio.run(self._run(started))
 
-    async def _run(self, started: "Future[None]") -> None:
+    async def _run(self, started: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         try:

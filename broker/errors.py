@@ -1,4 +1,6 @@
-"""What a request can be refused for; the server maps each class to one gRPC status code."""
+"""What a request can be refused for; `broker.service` maps each class to one gRPC status code."""
+
+from __future__ import annotations
 
 
 class RequestError(Exception):

@@ -1,5 +1,7 @@
 """Faults that tests inject into a running broker."""
 
+from __future__ import annotations
+
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -11,7 +13,13 @@ import grpc
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The answer to one call: an error. With `applied` the call takes effect and only its answer is lost."""
+    """The answer to one call: an error.
+
+    Attributes:
+        code: its status.
+        message: its details.
+        applied: whether the call takes effect and only its answer is lost.
+    """
 
     code: grpc.StatusCode
     message: str
@@ -85,14 +93,14 @@ class Faults:
             self._duplicates += times
 
     def drop_streams(self) -> int:
-        """Break every open StreamingPull with UNAVAILABLE; says how many there were."""
+        """Break every open StreamingPull with UNAVAILABLE; return how many there were."""
         with self._lock:
             for drop in self._streams.values():
                 drop()
             return len(self._streams)
 
     def pending(self, method: str) -> int:
-        """How many faults of `method` have not struck yet; a delay counts as struck once it began.
+        """Return how many faults of `method` have not struck yet; a delay has struck once it began.
 
         Raises:
             ValueError: an unknown method.
@@ -110,22 +118,22 @@ class Faults:
                 self._delays[method].clear()
 
     def take_failure(self, method: str) -> Failure | None:
-        """For the server: how the call that begins now is to fail, if it is."""
-        # Most calls have none, and need no lock to know it.
+        """Return, for the server, how the call that begins now is to fail, if it is."""
+        # Most calls have none, and need no lock to see it.
         if not self._failures[method]:
             return None
         with self._lock:
             return self._failures[method].popleft() if self._failures[method] else None
 
     def take_delay(self, method: str) -> float:
-        """For the server: how many seconds to hold the call that begins now."""
+        """Return, for the server, how many seconds to hold the call that begins now."""
         if not self._delays[method]:
             return 0.0
         with self._lock:
             return self._delays[method].popleft() if self._delays[method] else 0.0
 
     def take_duplicate(self) -> bool:
-        """For the server: whether to deliver the message at hand twice."""
+        """Return, for the server, whether to deliver the message at hand twice."""
         if not self._duplicates:
             return False
         with self._lock:
@@ -136,7 +144,7 @@ class Faults:
 
     @contextmanager
     def open_stream(self, drop: Callable[[], None]) -> Iterator[None]:
-        """For the server: while open, `drop_streams` calls `drop`, from any thread."""
+        """Let `drop_streams` call `drop`, from any thread, while the server has a stream open."""
         key = id(drop)
         with self._lock:
             self._streams[key] = drop

@@ -1,5 +1,7 @@
 """Leases: who holds which message, and until when."""
 
+from __future__ import annotations
+
 import heapq
 import math
 from collections.abc import Callable
@@ -11,25 +13,39 @@ TICK_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One published message, shared by all subscriptions of its topic."""
+    """One published message, shared by all subscriptions of its topic.
+
+    Attributes:
+        message_id: the one that the broker gave it.
+        payload: the serialized PubsubMessage, with its id and publish time.
+    """
 
     message_id: str
-    payload: bytes  # the serialized PubsubMessage, with its id and publish time
+    payload: bytes
 
 
 @dataclass(eq=False, slots=True)
 class Consumer:
-    """One stream or one waiting pull: how much it may hold, and how to tell it that there may be work."""
+    """One stream or one waiting pull: how much it may hold, and how to wake it when there may be work.
+
+    Attributes:
+        wake: called when there may be work.
+        ack_deadline_s: seconds that its leases last.
+        max_messages: most that it may hold; 0 or less for no limit.
+        max_bytes: most that it may hold; 0 or less for no limit.
+        outstanding_messages: what it holds.
+        outstanding_bytes: what it holds.
+    """
 
     wake: Callable[[], None]
     ack_deadline_s: float
-    max_messages: int = 0  # 0 or less: no limit
-    max_bytes: int = 0  # 0 or less: no limit
+    max_messages: int = 0
+    max_bytes: int = 0
     outstanding_messages: int = 0
     outstanding_bytes: int = 0
 
     def has_room_for(self, size: int) -> bool:
-        """Whether a message of `size` bytes may be sent; with nothing outstanding, any one may."""
+        """Return whether a message of `size` bytes may be sent; with nothing outstanding, any may."""
         if self.outstanding_messages == 0:
             return True
         if 0 < self.max_messages <= self.outstanding_messages:
@@ -39,7 +55,7 @@ class Consumer:
 
 @dataclass(eq=False, slots=True)
 class Lease:
-    """A delivered, unacknowledged message."""
+    """A delivered, unacknowledged message; `tick` is the bucket of its deadline."""
 
     ack_id: str
     message: Message
@@ -70,7 +86,7 @@ class LeaseTable:
         self._schedule(lease, deadline)
 
     def extend(self, ack_id: str, deadline: float) -> bool:
-        """Set a new deadline, earlier or later. False if there is no such lease."""
+        """Set a new deadline, earlier or later. Return False if there is no such lease."""
         lease = self._by_ack_id.get(ack_id)
         if lease is None:
             return False
@@ -79,7 +95,7 @@ class LeaseTable:
         return True
 
     def end(self, ack_id: str) -> Lease | None:
-        """Take a lease out of the table; None if there is no such lease."""
+        """Take a lease out of the table and return it; None if there is no such lease."""
         lease = self._by_ack_id.pop(ack_id, None)
         if lease is not None:
             del self._buckets[lease.tick][ack_id]

@@ -1,5 +1,7 @@
 """The rules of Pub/Sub for the names of projects, topics and subscriptions."""
 
+from __future__ import annotations
+
 import re
 
 from broker.errors import InvalidArgumentError

@@ -1,4 +1,6 @@
-"""Pages of the List methods: sorted by name, a token says after which name to go on."""
+"""Pages of the List methods: sorted by name; the token says after which name to go on."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 
@@ -11,7 +13,7 @@ _TOKEN_PREFIX = "after:"
 
 
 def page_of(all_names: Sequence[str], page_size: int, page_token: str) -> tuple[list[str], str]:
-    """One page of sorted `all_names`, and the token of the next ("" on the last).
+    """Return one page of sorted `all_names`, and the token of the next ("" on the last).
 
     A token stays good when items before or after it come and go in between.
 

@@ -1,11 +1,13 @@
 """The methods of google.pubsub.v1.Publisher."""
 
-from broker import protos
+from __future__ import annotations
+
+from broker.checks import check_fields, check_publish
 from broker.leases import Message
-from broker.limits import check_fields, check_publish
 from broker.paging import page_of
-from broker.protos import Proto
 from broker.state import BrokerState, Topic
+from pipeline.pubsub import protos
+from pipeline.pubsub.protos import Proto
 
 _TOPIC_FIELDS = frozenset({"name", "labels"})
 
@@ -17,13 +19,16 @@ class Publisher:
         self._state = state
 
     async def create_topic(self, request: Proto) -> Proto:
+        """Create a topic; refuse fields that this broker does not honour."""
         check_fields(request, _TOPIC_FIELDS)
         return _topic_proto(self._state.create_topic(request.name, request.labels))
 
     async def get_topic(self, request: Proto) -> Proto:
+        """Return one topic."""
         return _topic_proto(self._state.topic(request.topic))
 
     async def list_topics(self, request: Proto) -> Proto:
+        """Return a page of a project's topics, by name."""
         topics = {topic.name: topic for topic in self._state.topics(request.project)}
         page, token = page_of(list(topics), request.page_size, request.page_token)
         return protos.ListTopicsResponse(
@@ -31,15 +36,18 @@ class Publisher:
         )
 
     async def list_topic_subscriptions(self, request: Proto) -> Proto:
+        """Return a page of the names of a topic's subscriptions."""
         found = sorted(self._state.topic(request.topic).subscriptions)
         page, token = page_of(found, request.page_size, request.page_token)
         return protos.ListTopicSubscriptionsResponse(subscriptions=page, next_page_token=token)
 
     async def delete_topic(self, request: Proto) -> Proto:
+        """Delete a topic; its subscriptions stay."""
         self._state.delete_topic(request.topic)
         return protos.Empty()
 
     async def publish(self, request: Proto) -> Proto:
+        """Give the messages an id and a publish time, and hand them to the topic's subscriptions."""
         topic = self._state.topic(request.topic)
         check_publish(request)
         seconds, fraction = divmod(self._state.clock(), 1)

@@ -1,5 +1,7 @@
 """One broker listening on one address."""
 
+from __future__ import annotations
+
 import asyncio
 import socket
 import time
@@ -22,8 +24,13 @@ _STOP_GRACE_S = 0.2
 class Server:
     """A broker that serves gRPC. Create, start and stop it on the same event loop.
 
-    `clock` gives seconds since the epoch: publish times and ack deadlines come from it. `pull_wait_s`: how
-    many seconds a Pull on an empty subscription waits. `faults` may be used from any thread.
+    `faults` may be used from any thread.
+
+    Args:
+        host: the address to bind.
+        port: 0 takes any free port.
+        clock: seconds since the epoch, for publish times and ack deadlines.
+        pull_wait_s: how many seconds a Pull on an empty subscription waits.
     """
 
     def __init__(

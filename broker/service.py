@@ -1,18 +1,21 @@
 """Which method is answered by what, how errors become status codes, and where injected faults strike."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
 
 import grpc
 
-from broker import errors, protos
+from broker import errors
 from broker.faults import Faults
-from broker.protos import Proto, ProtoClass
 from broker.publisher import Publisher
 from broker.state import BrokerState
 from broker.streaming_pull import StreamingPull
 from broker.subscriber import Subscriber
+from pipeline.pubsub import protos
+from pipeline.pubsub.protos import Proto, ProtoClass
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Proto, Proto]"
 _Unary: TypeAlias = Callable[[Proto], Awaitable[Proto]]
@@ -51,7 +54,7 @@ METHODS = frozenset(name for requests in _REQUESTS.values() for name in requests
 
 
 def rpc_handlers(state: BrokerState, faults: Faults, pull_wait_s: float) -> list[grpc.GenericRpcHandler]:
-    """The handlers of both services, and one that refuses every other method in words."""
+    """Make the handlers of both services, and one that refuses every other method in words."""
     publisher = Publisher(state)
     subscriber = Subscriber(state, pull_wait_s)
     streaming_pull = StreamingPull(state, faults)

@@ -1,5 +1,7 @@
 """All topics and subscriptions of one broker, in memory."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -37,16 +39,22 @@ class BrokerState:
         self._duplicate_next = duplicate_next
         self._topics: dict[str, Topic] = {}
         self._subscriptions: dict[str, Subscription] = {}
-        # Time-based, so that ids differ from those of an earlier run that somebody may have stored.
+        # Time-based, so that ids differ from those of an earlier run, which may be stored somewhere.
         start = int(clock() * 1e6)
         self._message_numbers = count(start)
         self._uids = count(start)
 
     def next_message_id(self) -> str:
+        """Return an id that no message of this broker has had."""
         return str(next(self._message_numbers))
 
     def create_topic(self, name: str, labels: Mapping[str, str]) -> Topic:
-        """Raises InvalidArgumentError for a bad name, AlreadyExistsError for one in use."""
+        """Create a topic and return it.
+
+        Raises:
+            InvalidArgumentError: the name is malformed.
+            AlreadyExistsError: the name is in use.
+        """
         names.check_topic(name)
         if name in self._topics:
             raise AlreadyExistsError(f"topic {name!r} already exists")
@@ -54,7 +62,12 @@ class BrokerState:
         return topic
 
     def topic(self, name: str) -> Topic:
-        """Raises InvalidArgumentError for a bad name, NotFoundError if there is no such topic."""
+        """Return the topic of a name.
+
+        Raises:
+            InvalidArgumentError: the name is malformed.
+            NotFoundError: there is no such topic.
+        """
         topic = self._topics.get(name)
         if topic is None:
             names.check_topic(name)
@@ -62,12 +75,16 @@ class BrokerState:
         return topic
 
     def topics(self, project: str) -> list[Topic]:
-        """The topics of `projects/PROJECT`, by name. Raises InvalidArgumentError for a bad project name."""
+        """Return the topics of `projects/PROJECT`, by name.
+
+        Raises:
+            InvalidArgumentError: the name of the project is malformed.
+        """
         names.check_project(project)
         return [self._topics[name] for name in _of_project(self._topics, project)]
 
     def delete_topic(self, name: str) -> None:
-        """Its subscriptions stay, keep their backlog, and get nothing new. Raises as `topic` does."""
+        """Delete a topic. Its subscriptions keep their backlog, and get no more. Raises as `topic` does."""
         for subscription in self.topic(name).subscriptions.values():
             subscription.topic = names.DELETED_TOPIC
         del self._topics[name]
@@ -75,7 +92,7 @@ class BrokerState:
     def create_subscription(
         self, name: str, topic_name: str, ack_deadline_s: int, labels: Mapping[str, str]
     ) -> Subscription:
-        """Raises as `create_topic` does, and NotFoundError if there is no such topic."""
+        """Create a subscription and return it. Raises as `create_topic` and `topic` do."""
         names.check_subscription(name)
         topic = self.topic(topic_name)
         if name in self._subscriptions:
@@ -93,7 +110,12 @@ class BrokerState:
         return subscription
 
     def subscription(self, name: str) -> Subscription:
-        """Raises InvalidArgumentError for a bad name, NotFoundError if there is no such subscription."""
+        """Return the subscription of a name.
+
+        Raises:
+            InvalidArgumentError: the name is malformed.
+            NotFoundError: there is no such subscription.
+        """
         subscription = self._subscriptions.get(name)
         if subscription is None:
             names.check_subscription(name)
@@ -101,12 +123,12 @@ class BrokerState:
         return subscription
 
     def subscriptions(self, project: str) -> list[Subscription]:
-        """The subscriptions of `projects/PROJECT`, by name. Raises as `topics` does."""
+        """Return the subscriptions of `projects/PROJECT`, by name. Raises as `topics` does."""
         names.check_project(project)
         return [self._subscriptions[name] for name in _of_project(self._subscriptions, project)]
 
     def delete_subscription(self, name: str) -> None:
-        """Its messages are gone and its open streams end. Raises as `subscription` does."""
+        """Delete a subscription with its messages, and end its streams. Raises as `subscription` does."""
         subscription = self.subscription(name)
         del self._subscriptions[name]
         if subscription.topic != names.DELETED_TOPIC:

@@ -1,17 +1,19 @@
 """The method google.pubsub.v1.Subscriber.StreamingPull."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from broker import protos
+from broker.checks import check_ack_deadline, check_deadline_extension
 from broker.errors import InvalidArgumentError, StreamDroppedError
 from broker.faults import Faults
 from broker.leases import Consumer
-from broker.limits import check_ack_deadline, check_deadline_extension
-from broker.protos import Proto
 from broker.state import BrokerState
 from broker.subscriber import check_not_deleted, received_message
 from broker.subscription import Subscription
+from pipeline.pubsub import protos
+from pipeline.pubsub.protos import Proto
 
 
 class StreamingPull:

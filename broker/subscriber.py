@@ -1,16 +1,19 @@
 """The methods of google.pubsub.v1.Subscriber with one request and one response."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Sequence
 
-from broker import protos
+from broker.checks import check_ack_deadline, check_deadline_extension, check_fields
 from broker.errors import InvalidArgumentError, NotFoundError
 from broker.leases import Consumer, Lease
-from broker.limits import DEFAULT_ACK_DEADLINE_S, check_ack_deadline, check_deadline_extension, check_fields
 from broker.paging import page_of
-from broker.protos import Proto
 from broker.state import BrokerState
 from broker.subscription import Subscription
+from pipeline.pubsub import protos
+from pipeline.pubsub.limits import DEFAULT_ACK_DEADLINE_S
+from pipeline.pubsub.protos import Proto
 
 _SUBSCRIPTION_FIELDS = frozenset({"name", "topic", "ack_deadline_seconds", "labels"})
 
@@ -18,7 +21,9 @@ _SUBSCRIPTION_FIELDS = frozenset({"name", "topic", "ack_deadline_seconds", "labe
 class Subscriber:
     """Each method takes a request and returns its response; they raise the errors of `broker.errors`.
 
-    `pull_wait_s`: how many seconds a Pull waits for a first message before it answers with none.
+    Args:
+        state: the topics and subscriptions.
+        pull_wait_s: how many seconds a Pull waits for a first message before it answers with none.
     """
 
     def __init__(self, state: BrokerState, pull_wait_s: float) -> None:
@@ -26,6 +31,7 @@ class Subscriber:
         self._pull_wait_s = pull_wait_s
 
     async def create_subscription(self, request: Proto) -> Proto:
+        """Create a subscription; refuse fields that this broker does not honour."""
         check_fields(request, _SUBSCRIPTION_FIELDS)
         ack_deadline_s = request.ack_deadline_seconds or DEFAULT_ACK_DEADLINE_S
         check_ack_deadline(ack_deadline_s, "Subscription.ack_deadline_seconds")
@@ -34,9 +40,11 @@ class Subscriber:
         )
 
     async def get_subscription(self, request: Proto) -> Proto:
+        """Return one subscription."""
         return _subscription_proto(self._state.subscription(request.subscription))
 
     async def list_subscriptions(self, request: Proto) -> Proto:
+        """Return a page of a project's subscriptions, by name."""
         found = {
             subscription.name: subscription for subscription in self._state.subscriptions(request.project)
         }
@@ -46,16 +54,19 @@ class Subscriber:
         )
 
     async def delete_subscription(self, request: Proto) -> Proto:
+        """Delete a subscription with its messages, and end its streams."""
         self._state.delete_subscription(request.subscription)
         return protos.Empty()
 
     async def acknowledge(self, request: Proto) -> Proto:
+        """End the leases of messages for good; ids whose lease has ended are ignored."""
         subscription = self._state.subscription(request.subscription)
         _check_has_ack_ids(request.ack_ids)
         subscription.acknowledge(request.ack_ids)
         return protos.Empty()
 
     async def modify_ack_deadline(self, request: Proto) -> Proto:
+        """Extend leases, or give messages back where the new deadline is 0."""
         subscription = self._state.subscription(request.subscription)
         _check_has_ack_ids(request.ack_ids)
         check_deadline_extension(request.ack_deadline_seconds, "ack_deadline_seconds")
@@ -63,7 +74,7 @@ class Subscriber:
         return protos.Empty()
 
     async def pull(self, request: Proto) -> Proto:
-        """Answer as soon as there is a message; with none after the wait, or at once if asked to."""
+        """Deliver as soon as there is a message; answer with none after the wait, or at once if asked to."""
         subscription = self._state.subscription(request.subscription)
         if request.max_messages < 1:
             raise InvalidArgumentError(f"max_messages must be at least 1; it is {request.max_messages}")
@@ -92,13 +103,13 @@ class Subscriber:
 
 
 def check_not_deleted(subscription: Subscription) -> None:
-    """Raises NotFoundError, for a call that was under way when the subscription went."""
+    """Raise NotFoundError if the subscription was deleted while a call on it was under way."""
     if subscription.deleted:
         raise NotFoundError(f"subscription {subscription.name!r} was deleted")
 
 
 def received_message(lease: Lease) -> Proto:
-    """The ReceivedMessage of one delivery."""
+    """Make the ReceivedMessage of one delivery."""
     received = protos.ReceivedMessage(ack_id=lease.ack_id)
     received.message.MergeFromString(lease.message.payload)
     return received

@@ -1,5 +1,7 @@
 """One subscription: its backlog, its leases and the consumers that share it."""
 
+from __future__ import annotations
+
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,27 +20,43 @@ _ACK_ID = re.compile(r"[0-9]+:[0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionStats:
-    """What a subscription holds at one moment."""
+    """What a subscription holds at one moment.
 
-    backlog: int  # messages waiting to be delivered, for the first time or again
-    outstanding: int  # messages delivered and neither acknowledged nor given back
-    acknowledged: int  # acknowledgements so far that ended a lease
-    streams: int  # consumers attached now: open StreamingPulls and waiting Pulls
+    Attributes:
+        backlog: messages waiting to be delivered, for the first time or again.
+        outstanding: messages delivered and neither acknowledged nor given back.
+        acknowledged: acknowledgements so far that ended a lease.
+        streams: consumers attached now: open StreamingPulls and waiting Pulls.
+    """
+
+    backlog: int
+    outstanding: int
+    acknowledged: int
+    streams: int
 
 
 @dataclass(eq=False)
 class Subscription:
     """Invariant: each message published since creation is in the backlog, leased, or acknowledged.
 
-    Not thread-safe: the server calls it from its event loop only. `clock` gives seconds. `duplicate_next` is
-    asked for each message about to be delivered whether to deliver it twice.
+    Not thread-safe: the server calls it from its event loop only.
+
+    Attributes:
+        name: its full name.
+        topic: that of its topic.
+        ack_deadline_s: seconds that a lease lasts unless its consumer says otherwise.
+        clock: seconds.
+        uid: tells the ack ids of two subscriptions apart, even of two with the same name.
+        labels: as they were created.
+        duplicate_next: called for each message about to be delivered; whether to deliver it twice.
+        deleted: whether it was deleted while consumers were attached.
     """
 
     name: str
     topic: str
     ack_deadline_s: int
     clock: Callable[[], float]
-    uid: int = 0  # tells the ack ids of two subscriptions apart, also of two with the same name
+    uid: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     duplicate_next: Callable[[], bool] = lambda: False
     deleted: bool = False
@@ -133,6 +151,7 @@ class Subscription:
             consumer.wake()
 
     def stats(self) -> SubscriptionStats:
+        """Return what the subscription holds now."""
         return SubscriptionStats(
             backlog=len(self._backlog) + len(self._repeats),
             outstanding=len(self._leases),
@@ -143,7 +162,7 @@ class Subscription:
     def _wake_consumers(self) -> None:
         if not self._backlog and not self._repeats:
             return
-        # A different one first each time: the first to wake takes what there is.
+        # Another consumer first each time: the first to wake takes what there is.
         self._consumers.rotate(-1)
         for consumer in self._consumers:
             consumer.wake()

@@ -1,4 +1,48 @@
-"""Brokers as processes of their own, for benchmarks and integration tests: this one and Google's emulator."""
+"""The test kit: a Pub/Sub for tests of your own code, in the test's process or beside it.
+
+`EmbeddedBroker` runs inside the test's process. It is ready in milliseconds, says what a subscription holds,
+makes faults, and takes a clock that the test moves:
+
+    import grpc
+    import pytest
+    from google.cloud import pubsub_v1
+
+    from broker.testing import EmbeddedBroker, embedded_broker, google_emulator, why_no_emulator
+
+    TOPIC = "projects/my-project/topics/orders"
+
+    @pytest.fixture
+    def broker(monkeypatch):
+        with EmbeddedBroker() as broker:
+            monkeypatch.setenv("PUBSUB_EMULATOR_HOST", broker.address)
+            yield broker
+
+    def test_publishing_is_retried(broker):
+        publisher = pubsub_v1.PublisherClient()
+        publisher.create_topic(name=TOPIC)
+        broker.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=2)
+        publisher.publish(TOPIC, b"one").result(timeout=30)
+        assert broker.faults.pending("Publish") == 0
+
+`embedded_broker` is the same broker as a process of its own, for measurements, and for tests whose code under
+test is a process too. `google_emulator` is Google's, which needs gcloud and java. A test that passes on both
+relies on neither:
+
+    @pytest.fixture(params=[embedded_broker, google_emulator])
+    def address(request, monkeypatch):
+        if request.param is google_emulator and (reason := why_no_emulator()):
+            pytest.skip(reason)
+        with request.param() as broker:
+            monkeypatch.setenv("PUBSUB_EMULATOR_HOST", broker.address)
+            yield broker.address
+
+    def test_a_topic_is_created(address):
+        publisher = pubsub_v1.PublisherClient()
+        publisher.create_topic(name=TOPIC)
+        assert publisher.get_topic(topic=TOPIC).name == TOPIC
+"""
+
+from __future__ import annotations
 
 import os
 import shutil
@@ -8,23 +52,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from broker.embedded import EmbeddedBroker
+
+__all__ = ["BrokerProcess", "EmbeddedBroker", "embedded_broker", "google_emulator", "why_no_emulator"]
 
 START_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
 class BrokerProcess:
-    """A running broker; `group` is the process group that holds it and its children."""
+    """A running broker.
+
+    Attributes:
+        name: `embedded` or `emulator`.
+        address: `HOST:PORT`, as PUBSUB_EMULATOR_HOST takes it.
+        group: id of the process group that holds it and its children.
+    """
 
     name: str
     address: str
     group: int
 
     def cpu_seconds(self) -> float:
-        """Processor time so far of all processes of the group; NaN where there is no /proc."""
+        """Return the processor time so far of all processes of the group; NaN where there is no /proc."""
         if not Path("/proc/self/stat").exists():
             return float("nan")
         ticks = 0
@@ -42,9 +96,17 @@ class BrokerProcess:
 
 @contextmanager
 def embedded_broker() -> Iterator[BrokerProcess]:
-    """`python -m broker` on a free port, stopped at the end. Raises RuntimeError if it does not start."""
+    """Run `python -m broker` on a free port, and stop it at the end.
+
+    Raises:
+        RuntimeError: it ended instead of listening.
+    """
+    # This checkout's broker, wherever the caller stands: without -P, Python would look for a module of that
+    # name in the current folder first.
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
-        [sys.executable, "-m", "broker", "--port", "0"],
+        [sys.executable, "-P", "-m", "broker", "--port", "0"],
+        env={**os.environ, "PYTHONPATH": path},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -62,7 +124,7 @@ def embedded_broker() -> Iterator[BrokerProcess]:
 
 
 def why_no_emulator() -> str | None:
-    """Why Google's emulator cannot run here; None if it can."""
+    """Return why Google's emulator cannot run here; None if it can."""
     if shutil.which("java") is None:
         return "there is no java"
     gcloud = shutil.which("gcloud")
@@ -75,7 +137,7 @@ def why_no_emulator() -> str | None:
 
 @contextmanager
 def google_emulator() -> Iterator[BrokerProcess]:
-    """Google's emulator on a free port, stopped at the end; check `why_no_emulator` first.
+    """Run Google's emulator on a free port, and stop it at the end; check `why_no_emulator` first.
 
     Raises:
         RuntimeError: it ended or did not listen in time.
@@ -94,11 +156,12 @@ def google_emulator() -> Iterator[BrokerProcess]:
         yield BrokerProcess("emulator", f"127.0.0.1:{port}", process.pid)
     finally:
         # The whole group: gcloud alone would leave its java child behind.
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # all of it has ended
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 
-def _await_listening(port: int, process: "subprocess.Popen[bytes]") -> None:
+def _await_listening(port: int, process: subprocess.Popen[bytes]) -> None:
     give_up = time.monotonic() + START_WITHIN_S
     while time.monotonic() < give_up:
         if process.poll() is not None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import grpc
 
-from loadtest.pubsub import TRANSIENT, AcknowledgeRequest, explain, routing
+from pipeline.pubsub.calls import routing
+from pipeline.pubsub.codes import TRANSIENT, explain
+from pipeline.pubsub.limits import MAX_ACK_IDS
+from pipeline.pubsub.protos import AcknowledgeRequest
 
-MAX_ACK_IDS = 1000  # keeps a request below Pub/Sub's 512 KiB
 INTERVAL_S = 0.02
 BACKOFF_S = 0.2
 ATTEMPT_TIMEOUT_S = 5.0

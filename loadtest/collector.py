@@ -13,7 +13,10 @@ import grpc
 from loadtest.acknowledger import Acknowledger
 from loadtest.answers import AnswerKind, Answers
 from loadtest.clock import Clock
-from loadtest.pubsub import TRANSIENT, Calls, StreamingPullRequest, explain, routing
+from loadtest.pubsub import Calls
+from pipeline.pubsub.calls import routing
+from pipeline.pubsub.codes import TRANSIENT, explain
+from pipeline.pubsub.protos import StreamingPullRequest
 
 # Lease of a delivery: this run's are acknowledged in milliseconds; any other comes again once in this time.
 ACK_DEADLINE_S = 60

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import orjson
 
+from pipeline.pubsub.limits import MAX_PUBLISH_BYTES
+
 MAX_LISTED = 5  # bad lines named one by one; the rest are counted
-MAX_BODY_BYTES = 9_500_000  # Pub/Sub refuses a request above 10 MB; attributes and framing need some of it
+MAX_BODY_BYTES = MAX_PUBLISH_BYTES - 500_000  # for attributes and framing
 
 
 class RecordsError(Exception):

@@ -21,11 +21,14 @@ from loadtest.clock import Clock, epoch_clock
 from loadtest.collector import Collector
 from loadtest.display import Display, Progress
 from loadtest.options import RunOptions
-from loadtest.pubsub import TRANSIENT, Calls, PublishRequest, connect, explain, request_message, routing
+from loadtest.pubsub import Calls, connect, request_message
 from loadtest.records import read_records
 from loadtest.schedule import send_offsets
 from loadtest.sender import Sender
 from loadtest.summary import Measurement, Summary, summarise
+from pipeline.pubsub.calls import routing
+from pipeline.pubsub.codes import TRANSIENT, explain
+from pipeline.pubsub.protos import PublishRequest
 
 LEAD_S = 0.1  # between the probe's answer and the first message due, for the threads to start
 UPDATE_INTERVAL_S = 0.25

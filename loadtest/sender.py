@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.clock import Clock
-from loadtest.pubsub import TRANSIENT, PublishRequest, explain, request_message, routing
+from loadtest.pubsub import request_message
 from loadtest.records import MAX_BODY_BYTES
+from pipeline.pubsub.calls import routing
+from pipeline.pubsub.codes import TRANSIENT, explain
+from pipeline.pubsub.limits import MAX_PUBLISH_MESSAGES
+from pipeline.pubsub.protos import PublishRequest
 
-MAX_BATCH = 1000  # messages a Publish request; Pub/Sub's limit
 WAKE_INTERVAL_S = 0.002  # at high rates, messages that fall due within this time leave together
 ATTEMPT_TIMEOUT_S = 10.0
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 2.0
@@ -162,7 +165,7 @@ class Sender:
         now = self._clock()
         messages: list[Any] = []
         size, sequence = 0, first
-        while sequence < due and sequence - first < MAX_BATCH:
+        while sequence < due and sequence - first < MAX_PUBLISH_MESSAGES:
             body = self._bodies[sequence % len(self._bodies)]
             size += len(body) + 200  # attributes and framing
             if messages and size > MAX_BODY_BYTES:

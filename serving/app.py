@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from pipeline.request.messages import JSON_TYPE
+from pipeline.request.wire_format import JSON_TYPE
 from serving.predictor import Predictor
 from serving.protocol import Refusal
 from serving.scoreboard import State

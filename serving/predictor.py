@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.model.compute import is_out_of_memory
 from pipeline.model.model import Model
 from pipeline.request.input_spec import Inputs, InputSpec
-from pipeline.request.messages import FLOAT32_TYPE, JSON_TYPE
+from pipeline.request.wire_format import FLOAT32_TYPE, JSON_TYPE
 from serving.protocol import Refusal, check_finite, read_float32, read_json, write_float32, write_json
 
 

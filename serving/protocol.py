@@ -10,7 +10,7 @@ import orjson
 
 from pipeline.request.errors import DecodeError
 from pipeline.request.input_spec import Inputs, InputSpec
-from pipeline.request.messages import FLOAT32_TYPE
+from pipeline.request.wire_format import FLOAT32_TYPE
 
 
 class Refusal(Exception):

@@ -25,9 +25,9 @@ from google.cloud import pubsub_v1
 from rich.console import Console
 from rich.table import Table
 
-from broker import protos
-from broker.protos import Proto
 from broker.testing import BrokerProcess, embedded_broker, google_emulator, why_no_emulator
+from pipeline.pubsub import protos
+from pipeline.pubsub.protos import Proto
 
 PUBLISH_EVERY_S = 0.004
 HIGH_LEVEL_UP_TO = 500  # msg/s

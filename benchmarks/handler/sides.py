@@ -19,7 +19,7 @@ from benchmarks.harness.models import Workload
 from examples.breast_cancer import autoencoder
 from pipeline.job.steps import Decode, Encode
 from pipeline.request.input_spec import InputSpec
-from pipeline.request.messages import FLOAT32_TYPE
+from pipeline.request.wire_format import FLOAT32_TYPE
 
 BUNDLE = 100  # messages
 STOCK = "stock"

@@ -16,17 +16,20 @@ class UnfusedGraphError(ValueError):
 
 
 def fused_stages(pipeline: beam.Pipeline) -> list[dict[str, str]]:
-    """The engine's stages in order; of each, the URN of every transform by its unique name."""
+    """Return the engine's stages in order: for each, the URN of every transform by its unique name."""
     proto = pipeline.to_runner_api(default_environment=EmbeddedPythonEnvironment.default())
     _, stages = FnApiRunner().create_stages(proto)
     return [{t.unique_name: t.spec.urn for t in stage.transforms} for stage in stages]
 
 
 def check(pipeline: beam.Pipeline) -> None:
-    """Raises UnfusedGraphError unless all that comes after a streaming read runs in the read's own stage.
+    """Check that all that comes after a streaming read runs in the read's own stage.
 
     Behind a stage boundary (a Flatten, GroupByKey, Reshuffle, state, side input, a resource hint on one
     transform) the engine runs the sinks only when the source ends, having long acknowledged what it read.
+
+    Raises:
+        UnfusedGraphError: it does not, or there is no streaming read; names the transforms.
     """
     stages = fused_stages(pipeline)
     if not any(_READS in stage.values() for stage in stages):

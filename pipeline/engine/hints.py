@@ -8,12 +8,12 @@ from apache_beam.transforms.resources import MaxActiveBundlesPerWorkerHint
 
 
 def limit_active_bundles(pipeline: beam.Pipeline, bundles: int) -> None:
-    """Lets a worker run at most so many bundles of `pipeline` at once. To be called when the graph is built.
+    """Let a worker run at most `bundles` of `pipeline` at once. Call it once the graph is built.
 
     The hint is put on each leaf and on no composite. Beam 2.77 adds a composite's hint to that of its parts,
     as often as the graph is merged (4 on RunInference comes out as 12 and 28), and gives each value an
-    environment of its own, between which nothing is fused. The same number on all leaves stays what it is, in
-    one environment.
+    environment of its own, and nothing is fused across environments. The same number on all leaves stays as
+    it is, in one environment.
     """
     pipeline.visit(_OnLeaves({MaxActiveBundlesPerWorkerHint.urn: str(bundles).encode()}))
 

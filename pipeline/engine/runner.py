@@ -16,10 +16,11 @@ class StreamingRunner(fn_runner.FnApiRunner):
     Beam 2.77 adds up the metrics of all bundles in `run_stages` through a generator over the generator of
     the bundle before, evaluated only when the job ends: each bundle's monitoring infos (about 24 KB) stay
     in memory for good, and reading a metric at the end recurses once a bundle. Here they are added up as
-    they come. Of the metrics, the users' own are kept; nobody reads the others on this engine.
+    they come. Only the users' own metrics are kept: nobody reads the others on this engine.
     """
 
     def run_stages(self, stage_context: Any, stages: Any) -> Any:
+        """Run the stages as FnApiRunner does, adding the metrics up as they come."""
         original = fn_runner.consolidate_monitoring_infos
         fn_runner.consolidate_monitoring_infos = _add_up
         try:

@@ -1,1 +1,1 @@
-"""Pub/Sub in and out; `pubsub` chooses by runner."""
+"""Sources and sinks: Pub/Sub in and out, and results as rows of BigQuery. `connectors` chooses by runner."""

@@ -1,4 +1,4 @@
-"""Acknowledging, extending and giving back messages, off the path that they travel."""
+"""Acknowledging, extending and giving back messages, on threads of their own."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import grpc
-from google.pubsub_v1 import types
+
+from pipeline.pubsub import calls
+from pipeline.pubsub.codes import TRANSIENT
+from pipeline.pubsub.limits import MAX_ACK_IDS
+from pipeline.pubsub.protos import AcknowledgeRequest, ModifyAckDeadlineRequest
 
 _LOGGER = logging.getLogger(__name__)
 
-# What the stream asks for, and what an extension grants. Short, because messages of a process that was killed
-# come again only when it is over; few messages are held long enough to need an extension.
+# What the stream asks for, and what an extension grants. Short, because the messages of a killed process come
+# again only when it is over. Few messages are held long enough to need an extension.
 ACK_DEADLINE_S = 20
-# Leases are looked over this often, and extended when less than half of them is left.
+# Leases are checked this often, and extended when less than half of the deadline is left.
 _ROUND_S = 4.0
-# One call holds 512 KiB at most, an ack id up to about 200 bytes:
-# https://cloud.google.com/pubsub/quotas#resource_limits
-_CALL_ACK_IDS = 2_000
 _CALL_TIMEOUT_S = 10.0
 _RETRY_PAUSE_S = 0.2
-# At the end, so long is tried to hand in what is due. Pub/Sub delivers again what it did not learn of.
+# How long `close` tries to send what is due. Pub/Sub delivers again what was not acknowledged.
 _CLOSE_WITHIN_S = 3.0
 
-_Acknowledge = types.AcknowledgeRequest.pb()
-_ModifyAckDeadline = types.ModifyAckDeadlineRequest.pb()
 
-
-class Leases:
+class AckManager:
     """The acknowledgements of one subscription, and the leases of the messages that are held.
 
     Invariant: an acknowledgement handed in is sent until it is accepted, refused for good, or `close` gives
     up; a held message's lease is extended until it is acknowledged, given back, or `max_lease_s` old.
+
+    Args:
+        channel: to Pub/Sub; stays open.
+        subscription: its full name.
+        max_lease_s: seconds after which a message may go to another process.
+        monotonic: seconds.
     """
 
     def __init__(
@@ -46,17 +50,13 @@ class Leases:
         self._subscription = subscription
         self._monotonic = monotonic
         self._max_lease_s = max_lease_s
-        service = "/google.pubsub.v1.Subscriber/"
-        self._acknowledge = channel.unary_unary(
-            service + "Acknowledge", _Acknowledge.SerializeToString, response_deserializer=bytes
-        )
-        self._modify = channel.unary_unary(
-            service + "ModifyAckDeadline", _ModifyAckDeadline.SerializeToString, response_deserializer=bytes
-        )
+        self._metadata = calls.routing("subscription", subscription)
+        self._acknowledge = calls.acknowledge(channel)
+        self._modify = calls.modify_ack_deadline(channel)
         self._condition = threading.Condition()
         self._due: list[str] = []
         self._closing = False
-        # Monotonic seconds: when each message came, and when its lease ends.
+        # By ack id, in monotonic seconds: when the message came, and when its lease ends.
         self._held: dict[str, tuple[float, float]] = {}
         self._threads = [
             threading.Thread(target=self._send_acknowledgements, name="acknowledge", daemon=True),
@@ -66,13 +66,13 @@ class Leases:
             thread.start()
 
     def hold(self, ack_ids: Sequence[str]) -> None:
-        """Keeps the leases of messages that have just arrived."""
+        """Keep the leases of messages that have just arrived."""
         now = self._monotonic()
         with self._condition:
             self._held.update(dict.fromkeys(ack_ids, (now, now + ACK_DEADLINE_S)))
 
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
-        """Hands in acknowledgements, to be sent at once."""
+        """Hand in acknowledgements, to be sent at once."""
         with self._condition:
             for ack_id in ack_ids:
                 self._held.pop(ack_id, None)
@@ -80,7 +80,7 @@ class Leases:
             self._condition.notify_all()
 
     def close(self) -> int:
-        """Sends the acknowledgements that are due, gives back all that is held, and returns their number."""
+        """Send the acknowledgements that are due, give back what is held, and return how many those are."""
         with self._condition:
             self._closing = True
             self._condition.notify_all()
@@ -90,7 +90,7 @@ class Leases:
             held = list(self._held)
             self._held.clear()
         for ids in _chunks(held):
-            request = _ModifyAckDeadline(subscription=self._subscription, ack_ids=ids)
+            request = ModifyAckDeadlineRequest(subscription=self._subscription, ack_ids=ids)
             self._call(self._modify, request, "give back", _CLOSE_WITHIN_S)
         return len(held)
 
@@ -102,7 +102,7 @@ class Leases:
                 closing = self._closing
             failed: list[str] = []
             for ids in _chunks(ack_ids):
-                request = _Acknowledge(subscription=self._subscription, ack_ids=ids)
+                request = AcknowledgeRequest(subscription=self._subscription, ack_ids=ids)
                 if not self._call(self._acknowledge, request, "acknowledge"):
                     failed += ids
             with self._condition:
@@ -124,7 +124,7 @@ class Leases:
                     if ends < now + ACK_DEADLINE_S / 2 and now - came < self._max_lease_s
                 ]
             for ids in _chunks(ending):
-                request = _ModifyAckDeadline(
+                request = ModifyAckDeadlineRequest(
                     subscription=self._subscription, ack_ids=ids, ack_deadline_seconds=ACK_DEADLINE_S
                 )
                 if self._call(self._modify, request, "extend"):
@@ -139,30 +139,15 @@ class Leases:
     def _call(
         self, call: Callable[..., object], request: object, verb: str, timeout_s: float = _CALL_TIMEOUT_S
     ) -> bool:
-        """Returns whether the call is done with; False if it may be tried again."""
-        metadata = (("x-goog-request-params", f"subscription={self._subscription}"),)
+        """Return whether the call is done with; False if it may be tried again."""
         try:
-            call(request, timeout=timeout_s, metadata=metadata)
+            call(request, timeout=timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             _LOGGER.warning("could not %s messages of %s: %s", verb, self._subscription, error.code().name)
             return error.code() not in TRANSIENT
         return True
 
 
-TRANSIENT = frozenset(
-    {
-        grpc.StatusCode.ABORTED,
-        grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.UNKNOWN,
-    }
-)
-"""Status codes after which the same call may succeed."""
-
-
 def _chunks(ack_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ack_ids), _CALL_ACK_IDS):
-        yield ack_ids[start : start + _CALL_ACK_IDS]
+    for start in range(0, len(ack_ids), MAX_ACK_IDS):
+        yield ack_ids[start : start + MAX_ACK_IDS]

@@ -13,15 +13,15 @@ from apache_beam.io.gcp.bigquery_tools import RetryStrategy
 from apache_beam.io.gcp.pubsub import PubsubMessage
 
 from pipeline import metrics
-from pipeline.request import messages
+from pipeline.request import wire_format
 from pipeline.request.errors import WriteError
 from pipeline.request.messages import DeadLetter
 
 
 def row(message: PubsubMessage) -> dict[str, Any]:
-    """The row of a result's message, with the columns of bigquery_schema.json.
+    """Return the row of a result's message, with the columns of bigquery_schema.json.
 
-    They are the result's own fields, but for `emitted`, which stands beside `timing` because tables can be
+    They are the result's own fields, but for `emitted`, which is beside `timing` because tables can be
     partitioned by outer columns only. Columns of type JSON take their values as JSON text.
     """
     body = orjson.loads(message.data)
@@ -34,7 +34,7 @@ def row(message: PubsubMessage) -> dict[str, Any]:
 class WriteToTable(beam.PTransform):
     """Inserts result messages as rows; what comes out are the refused ones, as dead letters to be published.
 
-    Trouble that passes is waited out: such inserts are tried again, with pauses, before the bundle ends.
+    Inserts that fail by transient errors are tried again, with pauses, before the bundle ends.
     """
 
     def __init__(self, table: str, clock: Callable[[], float] = time.time) -> None:
@@ -43,6 +43,7 @@ class WriteToTable(beam.PTransform):
         self._clock = clock
 
     def expand(self, results: beam.PCollection[PubsubMessage]) -> beam.PCollection[PubsubMessage]:
+        """Insert `results`, and return the dead letters of the refused ones."""
         written = (
             results
             | "Row" >> beam.Map(row)
@@ -51,8 +52,8 @@ class WriteToTable(beam.PTransform):
                 self._table,
                 method=WriteToBigQuery.Method.STREAMING_INSERTS,
                 insert_retry_strategy=RetryStrategy.RETRY_ON_TRANSIENT_ERROR,
-                # A table that the job made by itself would not be partitioned, might be a misspelt name, and
-                # takes inserts only minutes later. The job's account also needs fewer permissions.
+                # A table that the job created would not be partitioned, might have a misspelt name, and would
+                # take inserts only minutes later. The job's account also needs fewer permissions.
                 create_disposition=BigQueryDisposition.CREATE_NEVER,
             )
         )
@@ -60,7 +61,7 @@ class WriteToTable(beam.PTransform):
 
 
 class _Refuse(beam.DoFn):
-    """What WriteToBigQuery says of a refused row, to the dead letter that holds the row as JSON."""
+    """What WriteToBigQuery reports of a refused row, to the dead letter that holds the row as JSON."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -69,12 +70,14 @@ class _Refuse(beam.DoFn):
         table, refused, errors = element
         metrics.count_dead_letter(WriteError.stage)
         error = WriteError(f"{table} refused the row: {_reason(errors)}", refused["request_id"])
-        letter = messages.encode_dead_letter(DeadLetter.of(error, orjson.dumps(refused), {}, self._clock()))
+        letter = wire_format.encode_dead_letter(
+            DeadLetter.of(error, orjson.dumps(refused), {}, self._clock())
+        )
         yield PubsubMessage(letter.data, letter.attributes)
 
 
 def _reason(errors: str | list[dict[str, str]]) -> str:
-    # A text where Beam itself finds the row too large; else BigQuery's own list, a column in `location`.
+    # A text where Beam itself finds the row too large; else BigQuery's own list, with a column in `location`.
     if isinstance(errors, str):
         return errors
     return "; ".join(

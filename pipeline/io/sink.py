@@ -1,41 +1,28 @@
-"""Publishes to a topic off Dataflow: one Publish call a bundle, awaited, retried to a deadline."""
+"""Publishing to a topic off Dataflow: one Publish call a bundle, awaited, retried to a deadline."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from google.api_core import exceptions
-from google.api_core.retry import Retry, if_exception_type
+from google.api_core.retry import Retry
+from google.pubsub_v1 import types
 from google.pubsub_v1.services.publisher import PublisherClient
-from google.pubsub_v1.types import PublishRequest
-from google.pubsub_v1.types import PubsubMessage as WireMessage
 
 from pipeline.process import registry
+from pipeline.pubsub import protos
 from pipeline.pubsub.channels import publisher_client
+from pipeline.pubsub.codes import is_transient
+from pipeline.pubsub.limits import MAX_PUBLISH_BYTES, MAX_PUBLISH_MESSAGES
+from pipeline.pubsub.protos import Proto
 from pipeline.request.errors import TransientError
 
-# Pub/Sub's limits for one Publish call: https://cloud.google.com/pubsub/quotas#resource_limits
-MAX_CALL_MESSAGES = 1_000
-MAX_CALL_BYTES = 9_900_000
+# For the messages of one Publish call. The topic's name, tags and lengths need some of Pub/Sub's limit.
+MAX_CALL_BYTES = MAX_PUBLISH_BYTES - 100_000
 # One attempt. Shorter than the deadline, so that a hanging connection is tried anew.
 ATTEMPT_S = 10.0
-
-_RETRIED = (
-    exceptions.Aborted,
-    exceptions.Cancelled,
-    exceptions.DeadlineExceeded,
-    exceptions.InternalServerError,
-    exceptions.ResourceExhausted,
-    exceptions.ServiceUnavailable,
-    exceptions.Unknown,
-)
-
-# Raw protocol buffers: the library's wrappers cost several times as much to build.
-_Message = WireMessage.pb()
-_Request = PublishRequest.pb()
 
 
 class Publisher:
@@ -45,21 +32,22 @@ class Publisher:
         self._client = publisher_client()
 
     def publish(self, topic: str, messages: list[PubsubMessage], deadline_s: float) -> None:
-        """Publishes all messages in order, in as few calls as Pub/Sub's limits allow.
+        """Publish all messages in order, in as few calls as Pub/Sub's limits allow.
 
         Raises:
             TransientError: a call still failed after `deadline_s` seconds of retries.
-            GoogleAPICallError: it failed for a reason that retrying does not mend.
+            GoogleAPICallError: it failed for a reason that a retry does not cure.
         """
         for call in _calls(topic, messages):
             self._call(call, deadline_s)
 
     def close(self) -> None:
+        """Disconnect."""
         self._client.stop()
 
-    def _call(self, request: Any, deadline_s: float) -> None:
+    def _call(self, request: Proto, deadline_s: float) -> None:
         retry = Retry(
-            predicate=if_exception_type(*_RETRIED),
+            predicate=is_transient,
             initial=0.05,
             maximum=2.0,
             multiplier=2.0,
@@ -69,7 +57,7 @@ class Publisher:
             # The client's own publish() batches in the background; the generated one underneath is one call.
             PublisherClient.publish(
                 self._client,
-                request=PublishRequest.wrap(request),
+                request=types.PublishRequest.wrap(request),
                 retry=retry,
                 timeout=min(ATTEMPT_S, deadline_s),
             )
@@ -79,25 +67,25 @@ class Publisher:
             ) from error
         except (exceptions.NotFound, exceptions.PermissionDenied) as error:
             missing = isinstance(error, exceptions.NotFound)
-            mend = (
+            fix = (
                 "create it, or check --output_topic and --dead_letter_topic"
                 if missing
                 else "grant roles/pubsub.publisher"
             )
-            raise type(error)(f"cannot publish to {request.topic}: {error.message}; {mend}") from error
+            raise type(error)(f"cannot publish to {request.topic}: {error.message}; {fix}") from error
 
 
-def _calls(topic: str, messages: list[PubsubMessage]) -> Iterator[Any]:
-    """The raw PublishRequests that the messages take, in order."""
-    request, size = _Request(topic=topic), 0
+def _calls(topic: str, messages: list[PubsubMessage]) -> Iterator[Proto]:
+    """Yield the PublishRequests that the messages take, in order."""
+    request, size = protos.PublishRequest(topic=topic), 0
     for message in messages:
-        wire = _Message(data=message.data, attributes=message.attributes)
+        wire = protos.PubsubMessage(data=message.data, attributes=message.attributes)
         bytes_ = wire.ByteSize()
         if request.messages and (
-            len(request.messages) == MAX_CALL_MESSAGES or size + bytes_ > MAX_CALL_BYTES
+            len(request.messages) == MAX_PUBLISH_MESSAGES or size + bytes_ > MAX_CALL_BYTES
         ):
             yield request
-            request, size = _Request(topic=topic), 0
+            request, size = protos.PublishRequest(topic=topic), 0
         request.messages.append(wire)
         size += bytes_
     if request.messages:
@@ -117,7 +105,7 @@ class _Publish(beam.DoFn):
     def process(self, element: PubsubMessage) -> None:
         self._messages.append(element)
         self._bytes += len(element.data)
-        # No more than one call's worth is kept. The acknowledgement still waits for the bundle's end.
+        # No more than one call's worth is kept. The acknowledgement still waits for the end of the bundle.
         if self._bytes > MAX_CALL_BYTES:
             self._flush()
 
@@ -140,4 +128,5 @@ class WriteToTopic(beam.PTransform):
         self._deadline_s = deadline_s
 
     def expand(self, messages: beam.PCollection[PubsubMessage]) -> beam.PCollection[None]:
+        """Publish each message; nothing comes out."""
         return messages | "Publish" >> beam.ParDo(_Publish(self._topic, self._deadline_s))

@@ -1,8 +1,8 @@
-"""Reads a subscription off Dataflow: a splittable DoFn over a streaming pull.
+"""Reading a subscription off Dataflow: a splittable DoFn over a streaming pull.
 
 Beam's own read on its local runners takes ten messages at a time and acknowledges them before they are
-processed. Here a bundle is what has arrived, and it is acknowledged by its finaliser: after the sinks, which
-are fused behind this read, have published what became of it.
+processed. Here a bundle is what has arrived, and its finaliser acknowledges it: after the sinks, which are
+fused behind this read, have published what became of it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pipeline.process.stop import stop_signal
 
 # Large enough that a bundle's fixed cost (about 2 ms) is spread thin, small enough to keep latency low.
 MAX_BUNDLE_MESSAGES = 500
-# An idle bundle ends after so long, so that the watermark moves on.
+# An idle bundle ends after so many seconds, so that the watermark moves on.
 IDLE_WAIT_S = 0.5
 
 
 class _Endless(RestrictionTracker):
-    """The restriction of a stream without positions: all of it is left, until the reader says it is done."""
+    """The restriction of a stream without positions: all of it is left until the reader is done."""
 
     def __init__(self, open_: bool = True) -> None:
         self._open = open_
@@ -125,4 +125,5 @@ class ReadFromSubscription(beam.PTransform):
         self._subscription = subscription
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[PubsubMessage]:
+        """Read the messages."""
         return pbegin | beam.Impulse() | "Pull" >> beam.ParDo(_Pull(self._subscription))

@@ -16,10 +16,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
-from google.pubsub_v1 import types
 
-from pipeline.io.ack_manager import ACK_DEADLINE_S, TRANSIENT, Leases
+from pipeline.io.ack_manager import ACK_DEADLINE_S, AckManager
+from pipeline.pubsub import calls
 from pipeline.pubsub.channels import subscriber_channel
+from pipeline.pubsub.codes import TRANSIENT, explain
+from pipeline.pubsub.protos import StreamingPullRequest
+from pipeline.request.errors import SubscriptionError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -28,20 +31,21 @@ MAX_HELD_MESSAGES = 4_000
 MAX_HELD_BYTES = 100 * 1024 * 1024
 # How long a message may be held in all before Pub/Sub may deliver it to another process.
 MAX_LEASE_S = 3600.0
-# With nothing arriving for so long, the backlog counts as read.
+# When nothing has arrived for so long, the backlog counts as read.
 QUIET_S = 5.0
-# A stream that carries nothing is cut by what lies between; the client library beats this often as well.
+# Proxies on the way cut a stream that carries nothing; the client library beats this often as well.
 _HEARTBEAT_S = 30.0
-# How long a stream that is closed politely may take to end.
+# How long the server may take to end a stream whose request side was closed.
 _HALF_CLOSE_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
 
-_Request = types.StreamingPullRequest.pb()
-_Response = types.StreamingPullResponse.pb()
-
-
-class SubscriptionError(Exception):
-    """The subscription cannot be read, and trying again will not mend it."""
+# By the status code that ended the stream for good; with any other, the flag may still be wrong.
+_FIXES = {
+    grpc.StatusCode.NOT_FOUND: "create it, or check --input_subscription",
+    grpc.StatusCode.PERMISSION_DENIED: "grant this account roles/pubsub.subscriber on it",
+    grpc.StatusCode.UNAUTHENTICATED: "log in: gcloud auth application-default login",
+}
+_OTHER_FIX = "check --input_subscription"
 
 
 class Subscriber:
@@ -62,7 +66,7 @@ class Subscriber:
         self._stopping = stopping
         self._clock = clock
         self._channel = subscriber_channel()
-        self._leases = Leases(self._channel, subscription, MAX_LEASE_S)
+        self._ack_manager = AckManager(self._channel, subscription, MAX_LEASE_S)
         self._condition = threading.Condition()
         self._arrived: deque[Any] = deque()
         self._held: dict[str, tuple[int, int]] = {}  # by ack id: publish time (epoch microseconds), bytes
@@ -76,7 +80,7 @@ class Subscriber:
         self._reader.start()
 
     def take(self, most: int, wait_s: float) -> list[Any]:
-        """Up to `most` messages; waits up to `wait_s` seconds for the first. Empty once it is to stop.
+        """Take up to `most` messages; wait up to `wait_s` seconds for the first. Empty once it is to stop.
 
         Raises:
             SubscriptionError: the subscription does not exist or may not be read.
@@ -91,15 +95,15 @@ class Subscriber:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     break
-                # In slices: whoever asks for a stop, perhaps a signal handler, must not need this lock.
+                # In slices: what asks for a stop may be a signal handler, which must not need this lock.
                 self._condition.wait(min(left, 0.05))
         return []
 
     def watermark(self) -> int | None:
-        """Epoch microseconds up to which no message is unanswered here; None where that is not known.
+        """Return up to which epoch microseconds no message is unanswered here; None where that is not known.
 
-        The oldest publish time that is held. With nothing held it is now, but only once nothing has arrived
-        for five seconds of an open stream: Pub/Sub does not tell how old a message still to come may be.
+        It is the oldest publish time that is held. With nothing held it is now, but only once nothing has
+        arrived for five seconds of an open stream: Pub/Sub does not say how old the next message may be.
         """
         with self._condition:
             if self._held:
@@ -108,38 +112,36 @@ class Subscriber:
             return int(self._clock() * 1e6) if quiet else None
 
     def acknowledge(self, messages: list[Any]) -> None:
-        """Acknowledges messages whose results have been accepted."""
+        """Acknowledge messages whose results have been accepted."""
         ack_ids = [message.ack_id for message in messages]
         with self._condition:
             for ack_id in ack_ids:
                 _, size = self._held.pop(ack_id, (0, 0))
                 self._held_bytes -= size
             self._condition.notify_all()
-        self._leases.acknowledge(ack_ids)
+        self._ack_manager.acknowledge(ack_ids)
 
     def close(self) -> None:
-        """Gives back every message still held, sends what acknowledgements are due, and disconnects."""
+        """Give back every message still held, send the acknowledgements that are due, and disconnect."""
         self._closed.set()
         with self._condition:
             self._condition.notify_all()
-        # First the request side alone, which makes the server end the stream. A cancelled one is taken for
-        # alive for some time by Google's emulator, and messages are sent down it.
+        # First the request side alone, which makes the server end the stream. Google's emulator takes a
+        # cancelled stream for alive for some time, and sends messages down it.
         self._requests_end.set()
         self._reader.join(_HALF_CLOSE_S)
         if self._reader.is_alive():
             with self._condition:
                 self._stream.cancel()
             self._reader.join()
-        given_back = self._leases.close()
+        given_back = self._ack_manager.close()
         if given_back:
             _LOGGER.info("%d messages given back to %s", given_back, self._subscription)
         self._channel.close()
 
     def _read(self) -> None:
-        call = self._channel.stream_stream(
-            "/google.pubsub.v1.Subscriber/StreamingPull", _Request.SerializeToString, _Response.FromString
-        )
-        metadata = (("x-goog-request-params", f"subscription={self._subscription}"),)
+        call = calls.streaming_pull(self._channel)
+        metadata = calls.routing("subscription", self._subscription)
         pause = _FIRST_PAUSE_S
         while not self._closed.is_set():
             ended = threading.Event()
@@ -166,7 +168,7 @@ class Subscriber:
                 code = error.code().name
                 _LOGGER.info("the stream of %s ended (%s): opening it again", self._subscription, code)
             except Exception as error:
-                # Else the job would go on, idle, for ever.
+                # Else the job would go on for ever without reading.
                 self._end(error)
                 return
             finally:
@@ -175,7 +177,7 @@ class Subscriber:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     def _requests(self, ended: threading.Event) -> Iterator[Any]:
-        yield _Request(
+        yield StreamingPullRequest(
             subscription=self._subscription,
             stream_ack_deadline_seconds=ACK_DEADLINE_S,
             client_id=str(uuid.uuid4()),
@@ -183,10 +185,10 @@ class Subscriber:
             max_outstanding_bytes=MAX_HELD_BYTES,
         )
         while not ended.wait(_HEARTBEAT_S):
-            yield _Request()
+            yield StreamingPullRequest()
 
     def _receive(self, messages: Any) -> None:
-        self._leases.hold([received.ack_id for received in messages])
+        self._ack_manager.hold([received.ack_id for received in messages])
         with self._condition:
             for received in messages:
                 size = received.ByteSize()
@@ -197,7 +199,7 @@ class Subscriber:
             self._condition.notify_all()
 
     def _await_room(self) -> None:
-        """Waits while too much is held: the stream is then not read, and gRPC holds back the sender."""
+        """Wait while too much is held: the stream is then not read, and gRPC holds back the sender."""
         with self._condition:
             self._condition.wait_for(
                 lambda: (
@@ -208,12 +210,8 @@ class Subscriber:
 
     def _fail(self, error: grpc.RpcError) -> None:
         code = error.code()
-        mend = {
-            grpc.StatusCode.NOT_FOUND: "create it, or check --input_subscription",
-            grpc.StatusCode.PERMISSION_DENIED: "grant this account roles/pubsub.subscriber on it",
-            grpc.StatusCode.UNAUTHENTICATED: "log in: gcloud auth application-default login",
-        }.get(code, "check --input_subscription")
-        reason = f"cannot read {self._subscription}: {code.name}: {error.details()}; {mend}"
+        fix = _FIXES.get(code, _OTHER_FIX)
+        reason = f"cannot read {self._subscription}: {explain(error)}; {fix}"
         self._end(SubscriptionError(reason))
 
     def _end(self, error: Exception) -> None:

@@ -1,13 +1,14 @@
 """The whole job on one screen."""
 
+from __future__ import annotations
+
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.engine import fusion, hints
 from pipeline.engine.choice import runs_in_process
-from pipeline.io import bigquery
-from pipeline.io import steps as pubsub
+from pipeline.io import bigquery, connectors
 from pipeline.job.command_line import job_options
 from pipeline.job.handler import make_handler
 from pipeline.job.steps import DEAD_LETTERS, Decode, Encode
@@ -15,20 +16,20 @@ from pipeline.request.hooks import Hook, load_hook
 
 
 def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
-    """Adds the job to `pipeline`.
+    """Add the job to `pipeline`.
 
     Raises:
         HookError: --decode_hook or --encode_hook names no function.
         UnfusedGraphError: the in-process engine would not run source to sinks as one stage.
     """
     job = job_options(options)
-    local = runs_in_process(options)
+    in_process = runs_in_process(options)
     decode = Decode(job.input_shape, _hook("--decode_hook", job.decode_hook))
     encode = Encode(_hook("--encode_hook", job.encode_hook))
 
     requests = (
         pipeline
-        | "Read" >> pubsub.read(job, local)
+        | "Read" >> connectors.read(job, in_process)
         | "Decode" >> beam.ParDo(decode).with_outputs(DEAD_LETTERS, main="requests")
     )
     answers = (
@@ -37,16 +38,16 @@ def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
         | "Encode" >> beam.ParDo(encode).with_outputs(DEAD_LETTERS, main="results")
     )
     # Two sinks for dead letters rather than a Flatten, which would end the fused stage.
-    answers.results | "Write results" >> pubsub.write(job, job.output_topic, local)
-    answers[DEAD_LETTERS] | "Write unanswered" >> pubsub.write(job, job.dead_letter_topic, local)
-    requests[DEAD_LETTERS] | "Write undecoded" >> pubsub.write(job, job.dead_letter_topic, local)
+    answers.results | "Write results" >> connectors.write(job, job.output_topic, in_process)
+    answers[DEAD_LETTERS] | "Write unanswered" >> connectors.write(job, job.dead_letter_topic, in_process)
+    requests[DEAD_LETTERS] | "Write undecoded" >> connectors.write(job, job.dead_letter_topic, in_process)
     if job.output_table is not None:
         refused = answers.results | "Write rows" >> bigquery.WriteToTable(job.output_table)
-        refused | "Write refused rows" >> pubsub.write(job, job.dead_letter_topic, local)
+        refused | "Write refused rows" >> connectors.write(job, job.dead_letter_topic, in_process)
 
     if job.max_active_bundles_per_worker is not None:
         hints.limit_active_bundles(pipeline, job.max_active_bundles_per_worker)
-    if local:
+    if in_process:
         fusion.check(pipeline)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from apache_beam.ml.inference.base import ModelHandler
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
@@ -12,24 +13,26 @@ from pipeline.inference.endpoint.client import EndpointConfig
 from pipeline.inference.endpoint.handler import EndpointModelHandler
 from pipeline.inference.endpoint.retrying import RetryPolicy
 from pipeline.options.address import address
-from pipeline.options.job_options import ENDPOINT, JobOptions
+from pipeline.options.job_options import ENDPOINT, LOCAL, JobOptions
 from pipeline.request.messages import DeadLetter, Request, Result
 
+_Handler: TypeAlias = ModelHandler[Request, Result | DeadLetter, Any]
 
-def make_handler(
-    job: JobOptions, options: PipelineOptions
-) -> ModelHandler[Request, Result | DeadLetter, Any]:
-    """The handler for `--inference_mode`. Contacts nothing and loads nothing."""
-    if job.inference_mode == ENDPOINT:
-        return EndpointModelHandler(_endpoint_config(job, options))
-    # Endpoints are called by machines without torch, too; where it is there, Beam imports it all the same.
+
+def make_handler(job: JobOptions, options: PipelineOptions) -> _Handler:
+    """Make the handler for `--inference_mode`. Contacts nothing and loads nothing."""
+    return _BY_MODE[job.inference_mode](job, options)
+
+
+def _local(job: JobOptions, options: PipelineOptions) -> _Handler:
+    # Not above: machines without torch call endpoints, too. Where torch is there, Beam imports it anyway.
     from pipeline.inference.local.handler import LocalModelHandler
 
     return LocalModelHandler(job, on_dataflow=not runs_in_process(options))
 
 
-def _endpoint_config(job: JobOptions, options: PipelineOptions) -> EndpointConfig:
-    return EndpointConfig(
+def _endpoint(job: JobOptions, options: PipelineOptions) -> _Handler:
+    config = EndpointConfig(
         address(
             endpoint=job.endpoint,
             location=job.endpoint_location,
@@ -46,3 +49,10 @@ def _endpoint_config(job: JobOptions, options: PipelineOptions) -> EndpointConfi
             job.endpoint_scale_up_wait_s,
         ),
     )
+    return EndpointModelHandler(config)
+
+
+_BY_MODE: Mapping[str, Callable[[JobOptions, PipelineOptions], _Handler]] = {
+    LOCAL: _local,
+    ENDPOINT: _endpoint,
+}

@@ -1,4 +1,4 @@
-"""Runs the job on Beam's in-process engine: the model first, then the stream, then a clean end."""
+"""The job on Beam's in-process engine: the model first, then the stream, then a clean end."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import DefaultCredentialsError
 
 from pipeline.engine.runner import StreamingRunner
-from pipeline.io.subscriber import SubscriptionError
 from pipeline.job import graph
 from pipeline.job.command_line import job_options
 from pipeline.job.handler import make_handler
 from pipeline.process import registry
 from pipeline.process.stop import stop_signal
-from pipeline.request.errors import EndpointError, HookError, ModelError, TransientError
+from pipeline.request.errors import (
+    EndpointError,
+    HookError,
+    ModelError,
+    SubscriptionError,
+    TransientError,
+)
 
 _LOGGER = logging.getLogger(__name__)
 
 
 def run(options: PipelineOptions) -> int:
-    """Runs until told to stop or failed. Returns the exit code that `main` documents."""
+    """Run until told to stop or failed, and return the exit code that `main` documents."""
     job = job_options(options)
     stop = stop_signal()
     stop.install(job.run_for_s)
     if options.view_as(StandardOptions).runner != "FnApiRunner":
         _LOGGER.info("running on Beam's in-process engine (FnApiRunner), one worker, this process")
-    # What a DoFn raises comes out of run() and is told below; Beam would log it too, with 50 lines.
+    # What a DoFn raises comes out of run() and is reported below; Beam would log it too, in 50 lines.
     logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
     try:
         # Before anything is read: a model that does not load must not cost a delivery.
@@ -44,18 +49,18 @@ def run(options: PipelineOptions) -> int:
         return 2
     except TransientError as error:
         if stop.requested:
-            _LOGGER.info("stopped: %s. What was not answered is given back", _told(error))
+            _LOGGER.info("stopped: %s. What was not answered is given back", _without_step(error))
             return 0
-        _LOGGER.error("%s. What was not answered is given back and will be delivered again", _told(error))
+        _LOGGER.error(
+            "%s. What was not answered is given back and will be delivered again", _without_step(error)
+        )
         return 3
     except DefaultCredentialsError as error:
-        mend = (
-            "run `gcloud auth application-default login`, or export PUBSUB_EMULATOR_HOST for a local broker"
-        )
-        _LOGGER.error("no Google Cloud credentials (%s): %s", error, mend)
+        fix = "run `gcloud auth application-default login`, or export PUBSUB_EMULATOR_HOST for a local broker"
+        _LOGGER.error("no Google Cloud credentials (%s): %s", error, fix)
         return 1
     except (SubscriptionError, EndpointError, GoogleAPICallError) as error:
-        _LOGGER.error("%s. What was not answered is given back", _told(error))
+        _LOGGER.error("%s. What was not answered is given back", _without_step(error))
         return 1
     except Exception:
         _LOGGER.exception("the job failed; what was not answered is given back")
@@ -66,6 +71,6 @@ def run(options: PipelineOptions) -> int:
     return 0
 
 
-def _told(error: Exception) -> str:
-    """The message without the step that Beam adds to it."""
+def _without_step(error: Exception) -> str:
+    """Return the message without the step that Beam adds to it."""
     return re.sub(r" \[while running '[^']*'\]", "", str(error))

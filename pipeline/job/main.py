@@ -1,5 +1,7 @@
 """Parse, validate, build, run."""
 
+from __future__ import annotations
+
 import logging
 import sys
 from collections.abc import Sequence
@@ -7,19 +9,20 @@ from collections.abc import Sequence
 import apache_beam as beam
 
 from pipeline.engine.choice import runs_in_process
-from pipeline.job import graph
-from pipeline.job import in_process as engine
+from pipeline.job import graph, in_process
 from pipeline.job.command_line import parser, pipeline_options, problems
 from pipeline.request.errors import HookError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the job and returns 0 when it ended well or was told to stop, 1 when it failed, 2 for wrong flags
-    or a model or hook that does not load, 3 for trouble outside that outlasted its deadline (start it again).
+    """Run the job and return the exit code.
+
+    0: it ended well or was told to stop. 1: it failed. 2: wrong flags, or a model or hook that does not load.
+    3: trouble outside that outlasted its deadline (start it again).
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # At INFO it speaks of every bundle and every type hint.
+    # At INFO it logs every bundle and every type hint.
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     if {"--help", "-h"} & set(argv):
         print(parser().format_help())
@@ -29,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     options = pipeline_options(argv)
     if runs_in_process(options):
-        return engine.run(options)
+        return in_process.run(options)
     pipeline = beam.Pipeline(options=options)
     try:
         graph.build(pipeline, options)

@@ -1,1 +1,1 @@
-"""What is known of Pub/Sub: limits, transient codes, raw messages, channels."""
+"""What is known of Pub/Sub: limits, status codes, raw messages, channels and the calls on them."""

@@ -1,4 +1,8 @@
-"""Connections to Pub/Sub that take the largest messages there are, with an emulator as with the service."""
+"""Connections to Pub/Sub that take the largest messages there are, with an emulator as with the service.
+
+All of them go to the emulator at PUBSUB_EMULATOR_HOST where that is set. Else they need credentials of Google
+Cloud, and raise `google.auth.exceptions.DefaultCredentialsError` without them.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +12,34 @@ import grpc
 from google.cloud import pubsub_v1
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
+# The library's own emulator channel keeps gRPC's default of 4 MB a response: one larger message would break
+# the stream at each delivery, and nothing behind it would be read any more.
+_UNLIMITED = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
+# Else gRPC has all channels of a process to one address share a connection.
+_OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
 
-def subscriber_channel() -> grpc.Channel:
-    """A channel for reading; to the emulator at PUBSUB_EMULATOR_HOST where that is set."""
-    return _emulator_channel() or pubsub_v1.SubscriberClient().transport.grpc_channel
+
+def subscriber_channel(*, own_connection: bool = False) -> grpc.Channel:
+    """Open a channel for reading; `own_connection` keeps it apart from other channels to an emulator."""
+    return _emulator_channel(own_connection) or pubsub_v1.SubscriberClient().transport.grpc_channel
+
+
+def publisher_channel(*, own_connection: bool = False) -> grpc.Channel:
+    """Open a channel for publishing; `own_connection` keeps it apart from other channels to an emulator."""
+    return _emulator_channel(own_connection) or pubsub_v1.PublisherClient().transport.grpc_channel
 
 
 def publisher_client() -> pubsub_v1.PublisherClient:
-    """A client for publishing; of the emulator at PUBSUB_EMULATOR_HOST where that is set."""
-    channel = _emulator_channel()
+    """Create a client for publishing."""
+    channel = _emulator_channel(own_connection=False)
     if channel is None:
         return pubsub_v1.PublisherClient()
     return pubsub_v1.PublisherClient(transport=PublisherGrpcTransport(channel=channel))
 
 
-def _emulator_channel() -> grpc.Channel | None:
+def _emulator_channel(own_connection: bool) -> grpc.Channel | None:
     host = os.environ.get("PUBSUB_EMULATOR_HOST")
     if not host:
         return None
-    # The library's own emulator channel keeps gRPC's default of 4 MB a response: one larger message would
-    # break the stream at each delivery, and nothing behind it would be read any more.
-    unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-    return grpc.insecure_channel(host, options=unlimited)
+    options = (*_UNLIMITED, *_OWN_CONNECTION) if own_connection else _UNLIMITED
+    return grpc.insecure_channel(host, options=options)

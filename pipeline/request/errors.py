@@ -1,4 +1,34 @@
-"""One error type for each stage a request can fail in, and one for trouble that passes."""
+"""The errors of the job, in one tree, beside the way of a request.
+
+    what may fail              error               what follows
+    ─────────────              ─────               ────────────
+    the launch                 Exception
+      hooks                    ├── HookError           the job ends, exit code 2
+      model                    ├── ModelError          the job ends, exit code 2
+    one request                ├── RequestError        a dead letter; the requests beside it go on
+      bytes to request         │   ├── DecodeError
+      request to answer        │   ├── InferenceError
+      answer to message        │   ├── EncodeError
+      answer to row            │   └── WriteError
+    what the job talks to
+      input subscription       ├── SubscriptionError   the job ends, exit code 1
+      endpoint                 ├── EndpointError       the job ends, exit code 1
+      any of it, for too long  └── TransientError      the job ends, exit code 3: start it again
+
+The exit codes are those of a job in one process; Dataflow fails the bundle and tries it again. Beside the
+tree stands `pipeline.engine.fusion.UnfusedGraphError`, which no flag can cause. Errors that do not leave the
+folder that raises them are defined there.
+"""
+
+from __future__ import annotations
+
+
+class HookError(Exception):
+    """A hook cannot be loaded. The message names its flag."""
+
+
+class ModelError(Exception):
+    """The model cannot be loaded or does not fit the flags. The message names the file or the flag."""
 
 
 class RequestError(Exception):
@@ -40,23 +70,19 @@ class WriteError(RequestError):
     stage = "write"
 
 
-class ModelError(Exception):
-    """The model cannot be loaded or does not fit the flags. The message names the file or the flag."""
-
-
-class HookError(Exception):
-    """A hook cannot be loaded. The message names its flag."""
-
-
-class TransientError(Exception):
-    """Trouble outside the request that outlasted its deadline.
-
-    Never a dead letter: the messages stay unacknowledged and are delivered again.
-    """
+class SubscriptionError(Exception):
+    """The subscription cannot be read, and another attempt will not change that."""
 
 
 class EndpointError(Exception):
     """The endpoint cannot serve this job: it does not exist, refuses the caller or does not know the method.
 
     No request is to blame, so none becomes a dead letter. The message says what to check.
+    """
+
+
+class TransientError(Exception):
+    """Trouble outside the request that outlasted its deadline.
+
+    Never a dead letter: the messages stay unacknowledged and are delivered again.
     """

@@ -13,56 +13,57 @@ from pipeline.request.input_spec import Inputs, InputSpec
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A loaded function. As text it is its flag, as messages begin: --decode_hook=my_package.hooks:decode."""
+    """A loaded function. As text it is its flag, as in messages: --decode_hook=my_package.hooks:decode."""
 
     flag: str
     name: str
     function: Callable[..., Any]
 
     def __call__(self, *arguments: Any) -> Any:
+        """Call the function."""
         return self.function(*arguments)
 
     def __str__(self) -> str:
         return f"{self.flag}={self.name}"
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
-        # By name only: each worker loads its own, and one that lacks the module says so by a HookError.
+        # By name only: each worker loads the function itself, and raises HookError where it lacks the module.
         return load_hook, (self.flag, self.name)
 
 
 def load_hook(flag: str, name: str) -> Hook:
-    """The function that a flag names: `load_hook("--decode_hook", "my_package.hooks:decode")`.
+    """Load the function that a flag names: `load_hook("--decode_hook", "my_package.hooks:decode")`.
 
     Raises:
         HookError: the module cannot be imported, or has no such function.
     """
-    told = f"{flag}={name}"
+    prefix = f"{flag}={name}"
     module_name, _, function_name = name.partition(":")
     try:
         module = import_user_module(module_name)
     except Exception as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        # The module itself or a package that holds it; any other is one that it imports.
+        # The module itself is missing, or a package that holds it; else a module that it imports is.
         if missing is not None and f"{module_name}.".startswith(f"{missing}."):
             problem = f"there is no module {missing}: install it, or add its parent folder to PYTHONPATH"
             problem += explain_hidden_module(module_name)
         else:
             problem = f"importing {module_name} failed: {type(error).__name__}: {error}"
-        raise HookError(f"{told}: {problem}") from error
+        raise HookError(f"{prefix}: {problem}") from error
     if not hasattr(module, function_name):
         hidden = explain_hidden_module(module_name)
-        raise HookError(f"{told}: the module {module_name} has nothing called {function_name}{hidden}")
+        raise HookError(f"{prefix}: the module {module_name} has nothing called {function_name}{hidden}")
     function = getattr(module, function_name)
     if not callable(function):
-        raise HookError(f"{told}: not a function, but of type {type(function).__name__}")
+        raise HookError(f"{prefix}: not a function, but of type {type(function).__name__}")
     return Hook(flag, name, function)
 
 
 def make_inputs(hook: Hook, body: Any, attributes: Mapping[str, str], spec: InputSpec) -> Inputs:
-    """What a decode hook makes of a request's body: the JSON object, or bytes.
+    """Return what a decode hook makes of a request's body: the JSON object, or bytes.
 
     Raises:
-        DecodeError: the hook raised, which is then the cause, or returned something else than `spec` says.
+        DecodeError: the hook raised, which is then the cause, or what it returned does not fit `spec`.
     """
     try:
         returned = hook(body, attributes)
@@ -75,7 +76,7 @@ def make_inputs(hook: Hook, body: Any, attributes: Mapping[str, str], spec: Inpu
 
 
 def make_prediction(hook: Hook, prediction: Any, request_id: str) -> Any:
-    """What an encode hook makes of the model's prediction.
+    """Return what an encode hook makes of the model's prediction.
 
     Raises:
         EncodeError: the hook raised, which is then the cause.

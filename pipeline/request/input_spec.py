@@ -1,4 +1,4 @@
-"""What the model takes: names, shapes and dtypes; and turning request data into exactly that."""
+"""What the model takes: names, shapes and dtypes; and how request data becomes exactly that."""
 
 from __future__ import annotations
 
@@ -24,18 +24,24 @@ _NUMBERS = frozenset({int, float})
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One input tensor of one request, without the batch dimension."""
+    """One input tensor of one request.
+
+    Attributes:
+        name: `features` where it has no other.
+        shape: without the batch dimension.
+        dtype: one of float32, float64, int32, int64.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
 
     def from_json(self, value: Any) -> np.ndarray:
-        """A read-only array of `shape` and `dtype` from nested JSON lists (which hold no NaN).
+        """Make a read-only array of `shape` and `dtype` from nested JSON lists (which hold no NaN).
 
         Raises:
-            DecodeError: another nesting or length, something that is not a number, or a number that the
-                dtype cannot hold.
+            DecodeError: the nesting or a length is another, or an element is not a number, or not one that
+                the dtype can hold.
         """
         flat = self._flat(value, self.shape, self.name)
         try:
@@ -45,10 +51,10 @@ class TensorSpec:
         return np.frombuffer(data, self.dtype).reshape(self.shape)
 
     def from_bytes(self, data: bytes) -> np.ndarray:
-        """A read-only array over `data` (little-endian, no copy).
+        """Make a read-only array of `shape` and `dtype` over `data` (little-endian, no copy).
 
         Raises:
-            DecodeError: another number of bytes than the shape takes, or a NaN or infinity.
+            DecodeError: the number of bytes is not what the shape takes, or there is a NaN or infinity.
         """
         wanted = prod(self.shape) * self.dtype.itemsize
         if len(data) != wanted:
@@ -62,13 +68,14 @@ class TensorSpec:
         return array.reshape(self.shape)
 
     def from_array(self, value: Any) -> np.ndarray:
-        """A contiguous array of `shape` and `dtype` from an array or anything that numpy makes one of.
+        """Make a contiguous array of `shape` and `dtype` from an array, or what numpy makes one of.
 
         Casts within a kind (float64 to float32) and from integers to floats, as JSON numbers are; never from
         floats to integers.
 
         Raises:
-            DecodeError: another shape or kind, a NaN or infinity, or a number that the dtype cannot hold.
+            DecodeError: the shape or kind is another, or there is a NaN or infinity, or a number that the
+                dtype cannot hold.
         """
         try:
             given = np.asarray(value)
@@ -92,10 +99,10 @@ class TensorSpec:
         return array
 
     def stack(self, rows: list[np.ndarray]) -> np.ndarray:
-        """One batch, shape [len(rows), …].
+        """Make one batch, shape [len(rows), …].
 
         Raises:
-            InferenceError: a row has another shape. Joined end to end, they would go unnoticed, and mix.
+            InferenceError: a row has another shape. Joined end to end, rows would mix unnoticed.
         """
         for row in rows:
             if row.shape != self.shape:
@@ -118,7 +125,7 @@ class TensorSpec:
         return value
 
     def _misfit(self, flat: list[float]) -> DecodeError:
-        """Says which of the numbers the dtype cannot hold."""
+        """Return an error that says which of the numbers the dtype cannot hold."""
         index, number = next((i, n) for i, n in enumerate(flat) if not self._fits(n))
         if self.dtype.kind == "f":
             return DecodeError(f"{self._place(index)}: {number:.6g} is too large for {self.dtype}")
@@ -140,14 +147,19 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """All input tensors of one request. `named` says whether they come under `inputs` or as `features`."""
+    """All input tensors of one request.
+
+    Attributes:
+        tensors: in the order of --input_shape.
+        named: whether they come by name under `inputs`, or the only one as `features`.
+    """
 
     tensors: tuple[TensorSpec, ...]
     named: bool
 
     @classmethod
     def parse(cls, text: str) -> InputSpec:
-        """`30` or `3x224x224` for one float32 tensor; `ids:int64:128,mask:int64:128` for named ones.
+        """Parse `30` or `3x224x224`, one float32 tensor, or `ids:int64:128,mask:int64:128`, named ones.
 
         Raises:
             ValueError: the text is neither; the message says what is wrong.
@@ -169,7 +181,7 @@ class InputSpec:
         return cls(tuple(tensors), named=True)
 
     def from_json(self, body: Mapping[str, Any]) -> Inputs:
-        """The inputs out of a request's JSON object.
+        """Take the inputs out of a request's JSON object.
 
         Raises:
             DecodeError: `features` (or `inputs`) is missing or does not fit.
@@ -187,7 +199,7 @@ class InputSpec:
         return {tensor.name: tensor.from_json(inputs[tensor.name]) for tensor in self.tensors}
 
     def from_bytes(self, data: bytes) -> np.ndarray:
-        """The one float32 input out of a binary body.
+        """Take the one float32 input out of a binary body.
 
         Raises:
             DecodeError: the model takes something else, or the bytes do not fit.
@@ -197,10 +209,10 @@ class InputSpec:
         return self.tensors[0].from_bytes(data)
 
     def from_arrays(self, value: Any) -> Inputs:
-        """The inputs out of what a decode hook returned: an array, or a dict of them by name.
+        """Take the inputs out of what a decode hook returned: an array, or a dict of them by name.
 
         Raises:
-            DecodeError: other names, or an array that does not fit.
+            DecodeError: the names are others, or an array does not fit.
         """
         if not self.named:
             if isinstance(value, Mapping):
@@ -214,12 +226,12 @@ class InputSpec:
         return {tensor.name: tensor.from_array(value[tensor.name]) for tensor in self.tensors}
 
     def zeros(self) -> Inputs:
-        """One request's inputs, all zero, to check a model with."""
+        """Make one request's inputs, all zero, to check a model with."""
         arrays = {t.name: np.zeros(t.shape, t.dtype) for t in self.tensors}
         return arrays if self.named else arrays["features"]
 
     def stack(self, rows: list[Inputs]) -> Inputs:
-        """One batch, shape [len(rows), …], from the inputs of single requests.
+        """Make one batch, shape [len(rows), …], from the inputs of single requests.
 
         Raises:
             InferenceError: a row has another shape than the model takes.
@@ -229,7 +241,7 @@ class InputSpec:
         return {t.name: t.stack([row[t.name] for row in rows]) for t in self.tensors}
 
     def example(self) -> str:
-        """What a request looks like, for messages."""
+        """Show what a request looks like, for messages."""
         if not self.named:
             return f'{{"features": [{_shape_text(self.tensors[0].shape)} numbers]}}'
         inner = ", ".join(f'"{t.name}": [{_shape_text(t.shape)} {t.dtype}]' for t in self.tensors)
@@ -238,14 +250,14 @@ class InputSpec:
 
 @cache
 def _packer(dtype: np.dtype, count: int) -> Callable[..., bytes]:
-    # By struct: to the same bits as numpy, in a third of the time, and what does not fit is an error.
+    # struct packs to the same bits as numpy in a third of the time, and raises on what does not fit.
     return struct.Struct(f"={count}{_DTYPES[dtype.name]}").pack
 
 
 def _not_finite(array: np.ndarray) -> int | None:
-    """Index, in C order, of the first NaN or infinity."""
+    """Return the index, in C order, of the first NaN or infinity."""
     finite = np.isfinite(array)
-    # Of a NaN or infinity if there is one, else any. all() would cost thrice as much as argmin.
+    # The index of a NaN or infinity if there is one, else of any. all() would cost three times as much.
     index = int(finite.argmin())
     return None if finite.item(index) else index
 

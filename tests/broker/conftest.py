@@ -49,7 +49,7 @@ def channel(broker: EmbeddedBroker) -> Iterator[grpc.Channel]:
 
 @pytest.fixture
 def publisher(channel: grpc.Channel) -> PublisherClient:
-    """The generated client: one publish() is one request, where the one on top of it batches in a thread."""
+    """Make the generated client, whose publish() is one request. The client on top of it batches."""
     transport_class = PublisherClient.get_transport_class("grpc")
     return PublisherClient(transport=transport_class(channel=channel, credentials=AnonymousCredentials()))
 
@@ -75,7 +75,7 @@ def subscription(topic: str, subscriber: pubsub_v1.SubscriberClient) -> str:
 
 @pytest.fixture
 def publish(publisher: PublisherClient, topic: str) -> Callable[..., list[str]]:
-    """Publishes each payload in one request; returns the message ids."""
+    """Publish each payload in one request; return the message ids."""
 
     def send(*payloads: bytes) -> list[str]:
         response = publisher.publish(topic=topic, messages=[{"data": data} for data in payloads])

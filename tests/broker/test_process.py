@@ -12,9 +12,10 @@ from typing import Any
 import grpc
 import pytest
 
-from broker import EmbeddedBroker, protos
+from broker import EmbeddedBroker
 from broker.errors import NotFoundError
 from broker.testing import embedded_broker
+from pipeline.pubsub import protos
 
 COMMAND = [sys.executable, "-m", "broker"]
 

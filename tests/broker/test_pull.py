@@ -8,7 +8,8 @@ import pytest
 from google.api_core import exceptions
 from google.cloud.pubsub_v1 import SubscriberClient
 
-from broker import EmbeddedBroker, protos
+from broker import EmbeddedBroker
+from pipeline.pubsub import protos
 from tests.broker.conftest import FakeClock
 from tests.waiting import wait_until
 
@@ -137,12 +138,13 @@ def test_what_is_out_of_range_is_refused(subscription: str, subscriber: Subscrib
 
 def test_a_missing_subscription_is_not_found(subscriber: SubscriberClient) -> None:
     missing = "projects/test-project/subscriptions/missing"
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: subscriber.pull(subscription=missing, max_messages=1),
         lambda: subscriber.acknowledge(subscription=missing, ack_ids=["1:1"]),
         lambda: subscriber.modify_ack_deadline(
             subscription=missing, ack_ids=["1:1"], ack_deadline_seconds=10
         ),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(exceptions.NotFound, match="does not exist"):
             call()

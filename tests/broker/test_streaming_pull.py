@@ -13,10 +13,11 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from google.cloud.pubsub_v1.subscriber.message import Message
 from google.cloud.pubsub_v1.types import FlowControl
 
-from broker import EmbeddedBroker, Faults, protos
+from broker import EmbeddedBroker, Faults
 from broker.leases import Message as LeasedMessage
 from broker.state import BrokerState
 from broker.streaming_pull import StreamingPull
+from pipeline.pubsub import protos
 from tests.broker.conftest import FakeClock
 from tests.waiting import wait_until
 

@@ -21,7 +21,8 @@ from pipeline.model import golden
 from pipeline.options.job_options import FLAGS
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import InputSpec
-from pipeline.request.messages import Result, decode
+from pipeline.request.messages import Result
+from pipeline.request.wire_format import decode
 from tests.docs.test_launch_docs import ENV
 from tests.pipeline.job_options import local_job_options
 from tests.waiting import wait_until

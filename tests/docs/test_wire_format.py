@@ -10,7 +10,8 @@ import pytest
 from pipeline.options.values import table
 from pipeline.request.errors import DecodeError
 from pipeline.request.input_spec import InputSpec
-from pipeline.request.messages import DeadLetter, Result, decode, encode, encode_dead_letter
+from pipeline.request.messages import DeadLetter, Result
+from pipeline.request.wire_format import decode, encode, encode_dead_letter
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/wire-format.md").read_text()

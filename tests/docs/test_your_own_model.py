@@ -28,7 +28,8 @@ from pipeline.options.job_options import FLAGS
 from pipeline.request.errors import HookError, ModelError
 from pipeline.request.hooks import load_hook
 from pipeline.request.input_spec import InputSpec
-from pipeline.request.messages import Result, decode, encode
+from pipeline.request.messages import Result
+from pipeline.request.wire_format import decode, encode
 from tests.docs.test_launch_docs import ENV
 from tests.pipeline import models
 

@@ -10,7 +10,8 @@ from typing import Any
 import grpc
 import orjson
 
-from loadtest.pubsub import AcknowledgeRequest, Calls, PublishRequest, PubsubMessage, StreamingPullRequest
+from loadtest.pubsub import Calls
+from pipeline.pubsub.protos import AcknowledgeRequest, PublishRequest, PubsubMessage, StreamingPullRequest
 
 Answer = tuple[str, Any]  # full name of a topic, raw message
 Answering = Callable[[Any], list[Answer]]  # from a request's raw message

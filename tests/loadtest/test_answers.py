@@ -11,8 +11,8 @@ import pytest
 
 from loadtest.answers import Answers
 from loadtest.auc import Scores
-from loadtest.pubsub import PubsubMessage, StreamingPullResponse
 from loadtest.records import Records
+from pipeline.pubsub.protos import PubsubMessage, StreamingPullResponse
 
 T0 = 1.7e9
 

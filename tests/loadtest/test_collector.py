@@ -11,8 +11,8 @@ from loadtest.answers import Answers
 from loadtest.auc import Scores
 from loadtest.clock import epoch_clock
 from loadtest.collector import Collector
-from loadtest.pubsub import PublishRequest, PubsubMessage
 from loadtest.records import Records
+from pipeline.pubsub.protos import PublishRequest, PubsubMessage
 from tests.loadtest.conftest import DEAD_LETTER_TOPIC, DEAD_LETTERS, OUTPUT, OUTPUT_TOPIC, Hub
 from tests.waiting import wait_until
 

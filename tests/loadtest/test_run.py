@@ -14,9 +14,10 @@ from sklearn.metrics import roc_auc_score
 
 from loadtest.display import Display, Progress
 from loadtest.options import RunOptions
-from loadtest.pubsub import PublishRequest, request_message
+from loadtest.pubsub import request_message
 from loadtest.run import RunError, run
 from loadtest.schedule import send_offsets
+from pipeline.pubsub.protos import PublishRequest
 from tests.loadtest.conftest import (
     DEAD_LETTER_TOPIC,
     INPUT,

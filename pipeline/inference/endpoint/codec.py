@@ -13,7 +13,7 @@ import orjson
 
 from pipeline.options.address import RAW
 from pipeline.request.input_spec import Inputs
-from pipeline.request.messages import FLOAT32_TYPE, JSON_TYPE
+from pipeline.request.wire_format import FLOAT32_TYPE, JSON_TYPE
 
 _SHAPE = re.compile(rf"{re.escape(FLOAT32_TYPE)}\s*;\s*shape=\"?([0-9]+(?:x[0-9]+)*)\"?", re.IGNORECASE)
 

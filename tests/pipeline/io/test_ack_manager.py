@@ -8,7 +8,7 @@ from google.pubsub_v1.services.publisher import PublisherClient
 from broker import EmbeddedBroker
 from local.run import Topics
 from pipeline.io import ack_manager as module
-from pipeline.io.ack_manager import Leases
+from pipeline.io.ack_manager import AckManager
 from pipeline.pubsub.channels import publisher_client, subscriber_channel
 from tests.waiting import wait_until
 
@@ -28,7 +28,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def broker(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedBroker]:
-    """A broker whose ack deadlines pass only when `clock` is moved."""
+    """Start a broker whose ack deadlines pass only when `clock` is moved."""
     with EmbeddedBroker(clock=clock) as broker:
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", broker.address)
         monkeypatch.setattr(module, "_ROUND_S", 0.02)
@@ -51,12 +51,12 @@ def pulled(topics: Topics, count: int) -> list[str]:
     return [received.ack_id for received in response.received_messages]
 
 
-def leases(topics: Topics, clock: Clock, max_lease_s: float = 100) -> Leases:
-    return Leases(subscriber_channel(), topics.input_subscription, max_lease_s, clock)
+def ack_manager(topics: Topics, clock: Clock, max_lease_s: float = 100) -> AckManager:
+    return AckManager(subscriber_channel(), topics.input_subscription, max_lease_s, clock)
 
 
 def extensions_begun(broker: EmbeddedBroker, count: int) -> None:
-    """Returns when `count` calls of ModifyAckDeadline have begun, and so all but the last have ended."""
+    """Return when `count` calls of ModifyAckDeadline have begun, and so all but the last have ended."""
     wait_until(lambda: broker.faults.pending("ModifyAckDeadline") == 0)
     broker.faults.delay("ModifyAckDeadline", 0, times=count)
     wait_until(lambda: broker.faults.pending("ModifyAckDeadline") == 0)
@@ -65,8 +65,8 @@ def extensions_begun(broker: EmbeddedBroker, count: int) -> None:
 def test_leases_are_extended_while_held(broker: EmbeddedBroker, topics: Topics, clock: Clock) -> None:
     ids = pulled(topics, 3)
     lease_clock = Clock()
-    held = leases(topics, lease_clock)
-    held.hold(ids)
+    acks = ack_manager(topics, lease_clock)
+    acks.hold(ids)
     broker.faults.delay("ModifyAckDeadline", 0, times=1)
     lease_clock.now += 11  # less than half of the 20 s is left
     wait_until(lambda: broker.faults.pending("ModifyAckDeadline") == 0)
@@ -76,7 +76,7 @@ def test_leases_are_extended_while_held(broker: EmbeddedBroker, topics: Topics, 
     clock.now += 15  # past the subscription's own 10 s
     stats = broker.stats(topics.input_subscription)
     assert (stats.outstanding, stats.backlog) == (3, 0)
-    held.close()
+    acks.close()
 
 
 def test_without_a_hold_the_lease_ends(broker: EmbeddedBroker, topics: Topics, clock: Clock) -> None:
@@ -87,32 +87,32 @@ def test_without_a_hold_the_lease_ends(broker: EmbeddedBroker, topics: Topics, c
 
 
 def test_a_lease_ends_after_the_longest_time(broker: EmbeddedBroker, topics: Topics, clock: Clock) -> None:
-    held = leases(topics, clock, max_lease_s=60)
-    held.hold(pulled(topics, 1))
+    acks = ack_manager(topics, clock, max_lease_s=60)
+    acks.hold(pulled(topics, 1))
     clock.now += 61
     wait_until(lambda: broker.stats(topics.input_subscription).backlog == 1)
-    held.close()
+    acks.close()
 
 
 def test_acknowledgements_are_retried(broker: EmbeddedBroker, topics: Topics, clock: Clock) -> None:
     broker.faults.fail("Acknowledge", grpc.StatusCode.UNAVAILABLE, times=2)
-    held = leases(topics, clock)
+    acks = ack_manager(topics, clock)
     ids = pulled(topics, 3)
-    held.hold(ids)
-    held.acknowledge(ids)
+    acks.hold(ids)
+    acks.acknowledge(ids)
     wait_until(lambda: broker.stats(topics.input_subscription).outstanding == 0)
     assert broker.stats(topics.input_subscription).backlog == 0
-    held.close()
+    acks.close()
 
 
 def test_close_sends_what_is_due_and_gives_back_the_rest(
     broker: EmbeddedBroker, topics: Topics, clock: Clock
 ) -> None:
     ids = pulled(topics, 5)
-    held = leases(topics, clock)
-    held.hold(ids)
-    held.acknowledge(ids[:2])
-    assert held.close() == 3
+    acks = ack_manager(topics, clock)
+    acks.hold(ids)
+    acks.acknowledge(ids[:2])
+    assert acks.close() == 3
     stats = broker.stats(topics.input_subscription)
     assert (stats.outstanding, stats.backlog) == (0, 3)
 
@@ -121,9 +121,23 @@ def test_close_does_not_wait_for_a_server_that_refuses(
     broker: EmbeddedBroker, topics: Topics, clock: Clock
 ) -> None:
     broker.faults.fail("Acknowledge", grpc.StatusCode.UNAVAILABLE, times=1_000)
-    held = leases(topics, clock)
+    acks = ack_manager(topics, clock)
     ids = pulled(topics, 1)
-    held.hold(ids)
-    held.acknowledge(ids)
-    held.close()
+    acks.hold(ids)
+    acks.acknowledge(ids)
+    acks.close()
     assert broker.faults.pending("Acknowledge") > 900
+
+
+def test_more_than_one_call_takes_are_split(
+    broker: EmbeddedBroker, topics: Topics, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_ACK_IDS", 2)
+    ids = pulled(topics, 5)
+    acks = ack_manager(topics, clock)
+    acks.hold(ids)
+    broker.faults.delay("Acknowledge", 0, times=3)
+    acks.acknowledge(ids)
+    wait_until(lambda: broker.stats(topics.input_subscription).acknowledged == 5)
+    assert broker.faults.pending("Acknowledge") == 0
+    acks.close()

@@ -18,7 +18,8 @@ from apache_beam.testing.util import assert_that
 import pipeline.io.bigquery
 from pipeline.engine.runner import StreamingRunner
 from pipeline.io.bigquery import WriteToTable, row
-from pipeline.request.messages import Request, Result, Timeline, encode
+from pipeline.request.messages import Request, Result, Timeline
+from pipeline.request.wire_format import encode
 from tests.integration.google_token import TokenServer
 from tests.pipeline.job.test_command_line import ENDPOINT, line
 from tests.pipeline.staging import staged
@@ -26,7 +27,7 @@ from tests.pipeline.staging import staged
 TABLE = "my-project:predictions.results"
 SCHEMA = json.loads((Path(pipeline.io.bigquery.__file__).parent / "bigquery_schema.json").read_text())
 # What insertAll takes for a column of a type: JSON as text, timestamps as epoch seconds.
-TYPES: Mapping[str, type | tuple[type, ...]] = {
+TYPES: Mapping[str, Any] = {
     "STRING": str,
     "JSON": str,
     "INTEGER": int,
@@ -42,8 +43,8 @@ def message(request_id: str = "r1", **times: float) -> PubsubMessage:
     return PubsubMessage(wire.data, wire.attributes)
 
 
-def check(values: dict[str, Any], columns: list[dict[str, Any]]) -> None:
-    """The rules of BigQuery: no unknown column, none missing that is required, each of its type."""
+def check(values: Mapping[str, Any], columns: list[dict[str, Any]]) -> None:
+    """Apply the rules of BigQuery: no unknown column, none missing that is required, each of its type."""
     assert set(values) == {column["name"] for column in columns}
     for column in columns:
         value = values[column["name"]]
@@ -66,7 +67,7 @@ def check(values: dict[str, Any], columns: list[dict[str, Any]]) -> None:
     ids=["nothing known", "all known"],
 )
 def test_row_and_schema(times: dict[str, float]) -> None:
-    check(row(message(**times)), SCHEMA)
+    check(row(message("r1", **times)), SCHEMA)
 
 
 def test_a_row_is_the_result() -> None:
@@ -119,7 +120,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
             self.wfile.write(answer)
 
         def log_message(self, format: str, *args: object) -> None:
-            """The test looks at `calls`."""
+            """Log nothing: the test looks at `calls`."""
 
     with TokenServer() as tokens, ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True

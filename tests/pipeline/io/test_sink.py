@@ -4,7 +4,8 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from google.api_core import exceptions
 from google.cloud import pubsub_v1
 
-from pipeline.io.sink import MAX_CALL_BYTES, MAX_CALL_MESSAGES, Publisher, _calls
+from pipeline.io.sink import MAX_CALL_BYTES, Publisher, _calls
+from pipeline.pubsub.limits import MAX_PUBLISH_MESSAGES
 from pipeline.request.errors import TransientError
 from tests.pipeline.conftest import Pubsub
 
@@ -20,10 +21,10 @@ class TestCalls:
         assert call.topic == "projects/p/topics/t"
 
     def test_split_by_count_in_order(self) -> None:
-        calls = list(_calls("t", messages(*[1] * (2 * MAX_CALL_MESSAGES + 1))))
-        assert [len(call.messages) for call in calls] == [MAX_CALL_MESSAGES, MAX_CALL_MESSAGES, 1]
+        calls = list(_calls("t", messages(*[1] * (2 * MAX_PUBLISH_MESSAGES + 1))))
+        assert [len(call.messages) for call in calls] == [MAX_PUBLISH_MESSAGES, MAX_PUBLISH_MESSAGES, 1]
         numbers = [int(m.attributes["n"]) for call in calls for m in call.messages]
-        assert numbers == list(range(2 * MAX_CALL_MESSAGES + 1))
+        assert numbers == list(range(2 * MAX_PUBLISH_MESSAGES + 1))
 
     def test_split_by_bytes(self) -> None:
         calls = list(_calls("t", messages(4_000_000, 4_000_000, 4_000_000, 9_997_000, 5)))

@@ -41,7 +41,7 @@ def send(pubsub: Pubsub, *bodies: bytes) -> None:
 
 
 def bundle(pubsub: Pubsub, watermark: ManualWatermarkEstimator) -> tuple[list[Any], Finalizer, Tracker]:
-    """What a bundle reads, once there is something, before it is finalised."""
+    """Return what a bundle reads, once there is something, before it is finalised."""
     finalizer, tracker = Finalizer(), Tracker()
     pull = _Pull(pubsub.topics.input_subscription)
     read: list[Any] = []

@@ -6,8 +6,9 @@ import pytest
 from google.pubsub_v1.services.publisher import PublisherClient
 
 from pipeline.io import subscriber as module
-from pipeline.io.subscriber import Subscriber, SubscriptionError
+from pipeline.io.subscriber import Subscriber
 from pipeline.pubsub.channels import publisher_client
+from pipeline.request.errors import SubscriptionError
 from tests.pipeline.conftest import Pubsub
 from tests.waiting import wait_until
 
@@ -16,7 +17,7 @@ Make = Callable[..., Subscriber]
 
 @pytest.fixture
 def make(pubsub: Pubsub) -> Iterator[Make]:
-    """Subscribers on the input subscription; closed at the end."""
+    """Make subscribers on the input subscription; close them at the end."""
     made: list[Subscriber] = []
 
     def subscriber(

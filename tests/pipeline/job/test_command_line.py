@@ -35,7 +35,7 @@ def test_nothing_is_wrong() -> None:
     assert problems(line()) == []
 
 
-def test_settings_are_typed() -> None:
+def test_options_are_typed() -> None:
     job = job_options(PipelineOptions(line(max_batch_size="7", run_for_s="2.5", input_shape="3x4")))
     assert (job.max_batch_size, job.run_for_s, job.publish_deadline_s) == (7, 2.5, 60.0)
     assert job.input_shape.tensors[0].shape == (3, 4)
@@ -135,7 +135,7 @@ def test_settings_are_typed() -> None:
         ({"direct_num_workers": "two"}, "--direct_num_workers: invalid int value: 'two'; see --help"),
     ],
 )
-def test_each_wrong_flag_is_one_line(changes: dict, expected: str) -> None:
+def test_each_wrong_flag_is_one_line(changes: dict[str, str | None], expected: str) -> None:
     (found,) = problems(line(**changes))
     assert expected in found
 
@@ -167,7 +167,7 @@ def test_each_wrong_flag_is_one_line(changes: dict, expected: str) -> None:
         {**DATAFLOW, "inference_mode": "endpoint", "endpoint": "12", "endpoint_location": "us-central1"},
     ],
 )
-def test_either_mode(changes: dict) -> None:
+def test_either_mode(changes: dict[str, str | None]) -> None:
     assert problems(line(**changes)) == []
 
 
@@ -232,7 +232,9 @@ def test_runner(runner: str | None, expected: bool) -> None:
         ),
     ],
 )
-def test_one_process_is_an_experiment_of_dataflow(changes: dict, experiments: list[str] | None) -> None:
+def test_one_process_is_an_experiment_of_dataflow(
+    changes: dict[str, str | None], experiments: list[str] | None
+) -> None:
     options = pipeline_options(line(**DATAFLOW, **changes))
     assert options.view_as(DebugOptions).experiments == experiments
     assert options.view_as(StandardOptions).streaming is True

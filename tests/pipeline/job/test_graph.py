@@ -11,7 +11,7 @@ from apache_beam.runners.worker.bundle_processor import DATA_OUTPUT_URN
 
 from pipeline.engine.fusion import UnfusedGraphError, check, fused_stages
 from pipeline.engine.runner import StreamingRunner
-from pipeline.io import steps as pubsub
+from pipeline.io import connectors
 from pipeline.io.sink import WriteToTopic
 from pipeline.io.source import ReadFromSubscription
 from pipeline.job import graph
@@ -60,7 +60,7 @@ class TestInProcess:
             check(pipeline)
 
     def test_build_refuses_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pubsub, "write", lambda *_: beam.Reshuffle())
+        monkeypatch.setattr(connectors, "write", lambda *_: beam.Reshuffle())
         with pytest.raises(UnfusedGraphError, match="Write results"):
             built()
 
@@ -119,7 +119,7 @@ class TestHooks:
 
 
 def _do_fn(job: Staged, step: str) -> beam.DoFn:
-    """A step's DoFn, as a worker unpickles it."""
+    """Return a step's DoFn, as a worker unpickles it."""
     (transform,) = (
         t for t in job.proto.components.transforms.values() if t.unique_name == f"{step}/ParDo({step})"
     )

@@ -17,7 +17,8 @@ from pipeline.job.steps import Decode, Encode
 from pipeline.request.errors import DecodeError, EncodeError, HookError
 from pipeline.request.hooks import Hook, load_hook
 from pipeline.request.input_spec import InputSpec
-from pipeline.request.messages import Request, Result, Timeline, decode, encode
+from pipeline.request.messages import Request, Result, Timeline
+from pipeline.request.wire_format import decode, encode
 
 SPEC = InputSpec.parse("ids:int64:2")
 SINGLE = InputSpec.parse("2")
@@ -33,7 +34,7 @@ def encode_hook(function: Callable[..., Any]) -> Hook:
 
 @pytest.fixture
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder on the path for the modules of one test, whose names must be its own."""
+    """Put a folder on the path for the modules of one test, whose names must be its own."""
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
 

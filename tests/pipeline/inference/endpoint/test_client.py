@@ -16,7 +16,8 @@ from pipeline.inference.endpoint.retrying import RetryPolicy
 from pipeline.options.address import Address
 from pipeline.request.errors import EndpointError, TransientError
 from pipeline.request.input_spec import InputSpec
-from pipeline.request.messages import DeadLetter, Request, Result, decode
+from pipeline.request.messages import DeadLetter, Request, Result
+from pipeline.request.wire_format import decode
 from tests.pipeline.inference.endpoint.server import READY_SOON, ScriptedEndpoint
 from tests.waiting import wait_until
 

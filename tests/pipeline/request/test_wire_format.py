@@ -9,16 +9,13 @@ from google.pubsub_v1 import types
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.pubsub.limits import MAX_MESSAGE_BYTES
 from pipeline.request.errors import DecodeError, EncodeError
 from pipeline.request.input_spec import InputSpec
-from pipeline.request.messages import (
-    _CALL_OVERHEAD_BYTES,
-    MAX_MESSAGE_BYTES,
-    DeadLetter,
-    Request,
-    Result,
-    Timeline,
-    _attribute_bytes,
+from pipeline.request.messages import DeadLetter, Request, Result, Timeline
+from pipeline.request.wire_format import (
+    CALL_OVERHEAD_BYTES,
+    attribute_bytes,
     decode,
     encode,
     encode_dead_letter,
@@ -87,7 +84,7 @@ class TestDecode:
     def test_id(self, body: str, attribute: str | None, message_id: str, expected: str) -> None:
         data = f'{{"features": [1, 2, 3], {body}}}'.encode()
         attributes = {"request_id": attribute} if attribute else {}
-        assert decoded(data, message_id=message_id, **attributes).request_id == expected
+        assert decoded(data, SPEC, message_id, **attributes).request_id == expected
 
     def test_id_without_any_is_the_same_for_the_same_bytes(self) -> None:
         first, again, other = decoded(GOOD), decoded(GOOD), decoded(GOOD + b" ")
@@ -222,7 +219,7 @@ class TestEncode:
         attributes = {"request_id": "r" * 1000, "intended_time": "9" * 1000}
         made = result("", request_id="r" * 1000, attributes=attributes)
         empty = encode(made, 2.0)
-        size = len(empty.data) + _CALL_OVERHEAD_BYTES + _attribute_bytes(empty.attributes)
+        size = len(empty.data) + CALL_OVERHEAD_BYTES + attribute_bytes(empty.attributes)
         made.prediction = "x" * (MAX_MESSAGE_BYTES - size - room)
         with pytest.raises(EncodeError) if room < 0 else contextlib.nullcontext():
             encode(made, 2.0)
@@ -263,7 +260,7 @@ class TestDeadLetter:
         assert message.attributes["error_message"] == "not a name: ?"
 
     def test_too_many_attributes(self) -> None:
-        message = encode_dead_letter(self.letter(**{f"a{i}": "x" for i in range(100)}))
+        message = encode_dead_letter(self.letter(b"bytes", "why", **{f"a{i}": "x" for i in range(100)}))
         assert len(message.attributes) <= 100
         assert message.attributes["error_stage"] == "decode"
         assert message.attributes["attributes_dropped"] == "7"

@@ -1,18 +1,20 @@
 """What Pub/Sub refuses in a request, and what this broker refuses because it does not do it."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
 
 from broker.errors import InvalidArgumentError, UnsupportedError
-from broker.protos import Proto
-
-MAX_PUBLISH_BYTES = 10_000_000
-MAX_PUBLISH_MESSAGES = 1000
-MAX_ATTRIBUTES = 100
-MAX_ATTRIBUTE_KEY_BYTES = 256
-MAX_ATTRIBUTE_VALUE_BYTES = 1024
-DEFAULT_ACK_DEADLINE_S = 10
-MIN_ACK_DEADLINE_S = 10
-MAX_ACK_DEADLINE_S = 600
+from pipeline.pubsub.limits import (
+    MAX_ACK_DEADLINE_S,
+    MAX_ATTRIBUTE_KEY_BYTES,
+    MAX_ATTRIBUTE_VALUE_BYTES,
+    MAX_ATTRIBUTES,
+    MAX_PUBLISH_BYTES,
+    MAX_PUBLISH_MESSAGES,
+    MIN_ACK_DEADLINE_S,
+)
+from pipeline.pubsub.protos import Proto
 
 # Fields that the service fills in; what a client sends in them is ignored, as the service does.
 _OUTPUT_ONLY = frozenset({"state", "detached", "topic_message_retention_duration"})

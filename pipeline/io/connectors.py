@@ -1,4 +1,6 @@
-"""The one place where a source and sinks are chosen, by runner."""
+"""The source and the sinks of a job, chosen by its runner."""
+
+from __future__ import annotations
 
 import apache_beam as beam
 from apache_beam.io.gcp.pubsub import ReadFromPubSub, WriteToPubSub
@@ -9,14 +11,14 @@ from pipeline.options.job_options import JobOptions
 
 
 def read(job: JobOptions, in_process: bool) -> beam.PTransform:
-    """PubsubMessages from the input subscription."""
+    """Read PubsubMessages from the input subscription."""
     if in_process:
         return ReadFromSubscription(job.input_subscription)
     return ReadFromPubSub(subscription=job.input_subscription, with_attributes=True)
 
 
 def write(job: JobOptions, topic: str, in_process: bool) -> beam.PTransform:
-    """PubsubMessages to a topic."""
+    """Write PubsubMessages to a topic."""
     if in_process:
         return WriteToTopic(topic, job.publish_deadline_s)
     return WriteToPubSub(topic, with_attributes=True)
