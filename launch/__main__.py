@@ -30,7 +30,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str], env_file: Path = ENV_F
         return 0
     try:
         settings = parse(name, rest, environ, env_file)
-        _runner(name)(settings, Shell(dry_run=settings.dry_run))
+        RUN[name](settings, Shell(dry_run=settings.dry_run))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -50,10 +50,12 @@ def _split(argv: Sequence[str]) -> tuple[str | None, list[str]]:
     return None, []
 
 
-def _runner(name: str) -> Callable[[Settings, Shell], None]:
-    if name.startswith("endpoint "):
-        return endpoint_commands.run
-    return {"build": build.run, "smoke": smoke.run}.get(name, commands.run)
+RUN: Mapping[str, Callable[[Settings, Shell], None]] = {
+    "build": build.run,
+    "smoke": smoke.run,
+    **dict.fromkeys(commands.RUN, commands.run),
+    **dict.fromkeys(endpoint_commands.RUN, endpoint_commands.run),
+}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ gcloud where it has a command that says what is meant, else the REST API (see re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from launch.cloud.gcloud import comma_list, where
@@ -13,7 +13,7 @@ from launch.cloud.rest import Rest
 from launch.cloud.shell import CommandError, Shell
 from launch.commands.confirm import confirmed
 from launch.rules import endpoint as rules
-from launch.settings.endpoint import DEDICATED, DEPLOY, METRICS, REQUEST_COUNT, UPDATE
+from launch.settings.endpoint import DEDICATED, DEPLOY, METRICS, REQUEST_COUNT, UNDEPLOY, UPDATE
 from launch.settings.setting import Settings, SettingsError
 
 # What serving/ listens on, by its defaults.
@@ -33,7 +33,7 @@ def run(settings: Settings, shell: Shell) -> None:
     """
     if problems := rules.problems(settings):
         raise SettingsError("\n".join(problems))
-    {DEPLOY: _deploy, UPDATE: _update}.get(settings.command, _undeploy)(settings, shell)
+    RUN[settings.command](settings, shell)
 
 
 def _deploy(settings: Settings, shell: Shell) -> None:
@@ -292,3 +292,10 @@ def _delete(settings: Settings, kind: str, name: str) -> list[str]:
 def _describe(settings: Settings, shell: Shell, endpoint: str) -> Mapping[str, Any] | None:
     """What the API says of an endpoint; None under dry_run."""
     return shell.read(["gcloud", "ai", "endpoints", "describe", endpoint, *where(settings), "--format=json"])
+
+
+RUN: Mapping[str, Callable[[Settings, Shell], None]] = {
+    DEPLOY: _deploy,
+    UPDATE: _update,
+    UNDEPLOY: _undeploy,
+}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from launch.cloud import template as job
 from launch.cloud.gcloud import comma_list
 from launch.cloud.running_job import RunningJob
@@ -20,8 +22,7 @@ def run(settings: Settings, shell: Shell) -> None:
     """
     if problems := rules.problems(settings):
         raise SettingsError("\n".join(problems))
-    commands = {"run": launch, "replace": launch, "update": _update, "drain": _drain, "cancel": _cancel}
-    commands.get(settings.command, status.show)(settings, shell)
+    RUN[settings.command](settings, shell)
 
 
 def launch(settings: Settings, shell: Shell) -> str:
@@ -85,3 +86,13 @@ def _cancel(settings: Settings, shell: Shell) -> None:
         shell.note("not cancelled")
         return
     RunningJob(settings, shell).change(("gcloud", "dataflow", "jobs", "cancel"))
+
+
+RUN: Mapping[str, Callable[[Settings, Shell], object]] = {
+    "run": launch,
+    "replace": launch,
+    "update": _update,
+    "status": status.show,
+    "drain": _drain,
+    "cancel": _cancel,
+}

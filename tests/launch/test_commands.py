@@ -1,4 +1,4 @@
-"""Asking before a cancel, and what the launch's own modules import."""
+"""What runs for each command, asking before a cancel, and what the launch's own modules import."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from launch.__main__ import main
+from launch.__main__ import RUN, main
+from launch.cloud.shell import Shell
+from launch.commands import endpoint, job
+from launch.settings.setting import Settings
+from launch.settings.table import COMMANDS
 from tests.launch.conftest import ENVIRON
 
 JOB_ID = "2026-01-02_03_04_05-678"
@@ -44,6 +48,15 @@ def test_cancel_asks_first(
     printed = capsys.readouterr()
     assert "may lose requests" in printed.out + printed.err
     assert ("not cancelled" in printed.out) is not cancelled
+
+
+def test_each_command_has_an_entry_and_no_other_has() -> None:
+    assert set(RUN) == {command.name for command in COMMANDS}
+    for run, entries in ((job.run, job.RUN), (endpoint.run, endpoint.RUN)):
+        assert set(entries) == {name for name in RUN if RUN[name] == run}
+        unknown = Settings("endpoint redeploy", {})
+        with pytest.raises(KeyError, match="endpoint redeploy"):
+            run(unknown, Shell(dry_run=True))
 
 
 def test_it_starts_without_beam_and_torch() -> None:
