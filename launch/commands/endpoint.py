@@ -1,11 +1,11 @@
-"""`./launch.sh endpoint deploy|update|undeploy`: what is run, in which order.
+"""`./launch.sh endpoint deploy|update|undeploy`: what runs, in which order.
 
-gcloud where it has a command that says what is meant, else the REST API (see rest.py).
+It is gcloud where that has a command for it, else the REST API (see rest.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launch.cloud.gcloud import comma_list, where
@@ -13,57 +13,61 @@ from launch.cloud.rest import Rest
 from launch.cloud.shell import CommandError, Shell
 from launch.commands.confirm import confirmed
 from launch.rules import endpoint as rules
-from launch.settings.endpoint import DEDICATED, DEPLOY, METRICS, REQUEST_COUNT, UNDEPLOY, UPDATE
-from launch.settings.setting import Settings, SettingsError
+from launch.settings.common import Location
+from launch.settings.endpoint import (
+    DEDICATED,
+    EndpointDeploySettings,
+    EndpointUndeploySettings,
+    EndpointUpdateSettings,
+)
+from launch.settings.endpoint_values import METRICS, REQUEST_COUNT
+from launch.settings.setting import SettingsError
 
 # What serving/ listens on, by its defaults.
 PORT = 8080
 PREDICT_ROUTE = "/predict"
 HEALTH_ROUTE = "/health"
-# Where a dry run cannot know it: the id is read from the endpoint.
+# In a dry run, for ids that would be read from the endpoint.
 _UNKNOWN_DEPLOYED_MODEL = "DEPLOYED_MODEL_ID"
 _UNKNOWN_MODEL = "MODEL_ID"
 
+_OnDeployed = EndpointUpdateSettings | EndpointUndeploySettings
 
-def run(settings: Settings, shell: Shell) -> None:
-    """Runs the endpoint command that `settings.command` names.
 
-    Raises SettingsError where the settings do not go together or with what is deployed, CommandError where
-    something was refused.
+def deploy(settings: EndpointDeploySettings, shell: Shell) -> None:
+    """Upload a model, create an endpoint, deploy the one to the other; what exists already is used as it is.
+
+    Raises:
+        SettingsError: the settings do not go with the endpoint that they name.
+        CommandError: something was refused; it says what was created before.
     """
-    if problems := rules.problems(settings):
-        raise SettingsError("\n".join(problems))
-    RUN[settings.command](settings, shell)
-
-
-def _deploy(settings: Settings, shell: Shell) -> None:
     rest = Rest(shell, settings.project, settings.region)
     if settings.endpoint:
         found = _describe(settings, shell, settings.endpoint) or {}
         if problems := rules.deploy_problems(settings, found) if found else []:
             raise SettingsError("\n".join(problems))
-    made = []
+    created = []
     try:
         model = settings.model or settings.model_name
         if not settings.model:
             shell.note(f"uploading the model {model}")
             shell.run(_upload(settings))
-            made.append(f"--model={model}")
+            created.append(f"--model={model}")
         endpoint = settings.endpoint or settings.endpoint_name
         if not settings.endpoint:
             shell.note(f"making the {settings.endpoint_kind} endpoint {endpoint}")
-            _make_endpoint(settings, shell, rest)
-            made.append(f"--endpoint={endpoint}")
+            _create_endpoint(settings, shell, rest)
+            created.append(f"--endpoint={endpoint}")
         shell.note(f"deploying {model} to {endpoint}; this takes 5 to 20 minutes")
         _deploy_model(settings, shell, rest, model, endpoint)
     except CommandError as error:
-        if not made:
+        if not created:
             raise
-        raise CommandError(f"{error}; what was made before stays: go on with {' '.join(made)}") from None
+        raise CommandError(f"{error}; what was made before stays: go on with {' '.join(created)}") from None
     _show_job_flags(settings, shell, endpoint)
 
 
-def _upload(settings: Settings) -> list[str]:
+def _upload(settings: EndpointDeploySettings) -> list[str]:
     argv = [
         *("gcloud", "ai", "models", "upload"),
         *where(settings),
@@ -80,7 +84,7 @@ def _upload(settings: Settings) -> list[str]:
     return argv
 
 
-def _make_endpoint(settings: Settings, shell: Shell, rest: Rest) -> None:
+def _create_endpoint(settings: EndpointDeploySettings, shell: Shell, rest: Rest) -> None:
     name = settings.endpoint_name
     if settings.endpoint_kind == DEDICATED:
         body = {"displayName": name, "dedicatedEndpointEnabled": True}
@@ -90,7 +94,9 @@ def _make_endpoint(settings: Settings, shell: Shell, rest: Rest) -> None:
         shell.run([*argv, f"--endpoint-id={name}", f"--display-name={name}"])
 
 
-def _deploy_model(settings: Settings, shell: Shell, rest: Rest, model: str, endpoint: str) -> None:
+def _deploy_model(
+    settings: EndpointDeploySettings, shell: Shell, rest: Rest, model: str, endpoint: str
+) -> None:
     fewest, most = rules.replicas_of(settings)
     metrics = settings.scaling_metric or {}
     if settings.scale_to_zero or REQUEST_COUNT in metrics:
@@ -122,8 +128,8 @@ def _deploy_model(settings: Settings, shell: Shell, rest: Rest, model: str, endp
     shell.run(argv)
 
 
-def _dedicated_resources(settings: Settings, fewest: int, most: int) -> dict[str, Any]:
-    """`DedicatedResources` of the API."""
+def _dedicated_resources(settings: EndpointDeploySettings, fewest: int, most: int) -> dict[str, Any]:
+    """Return the `DedicatedResources` of the API."""
     machine: dict[str, Any] = {"machineType": rules.machine_of(settings)}
     if settings.endpoint_gpu:
         machine["acceleratorType"] = settings.endpoint_gpu.type.upper().replace("-", "_")
@@ -145,7 +151,7 @@ def _metric_specs(metrics: Mapping[str, int]) -> list[dict[str, Any]]:
     return [{"metricName": METRICS[name], "target": target} for name, target in metrics.items()]
 
 
-def _show_job_flags(settings: Settings, shell: Shell, endpoint: str) -> None:
+def _show_job_flags(settings: EndpointDeploySettings, shell: Shell, endpoint: str) -> None:
     found = _describe(settings, shell, endpoint)
     flags = f"--endpoint={endpoint} --endpoint_location={settings.region}"
     if found is None:
@@ -161,7 +167,13 @@ def _show_job_flags(settings: Settings, shell: Shell, endpoint: str) -> None:
     print(flags, file=shell.out)
 
 
-def _update(settings: Settings, shell: Shell) -> None:
+def update(settings: EndpointUpdateSettings, shell: Shell) -> None:
+    """Change the replicas and the scaling metrics of a deployed model.
+
+    Raises:
+        SettingsError: the settings do not go with what is deployed.
+        CommandError: something was refused.
+    """
     found = _describe(settings, shell, settings.endpoint)
     deployed: str
     if found is None:
@@ -188,7 +200,13 @@ def _update(settings: Settings, shell: Shell) -> None:
         rest.change("changing the deployed model", "v1", path, body)
 
 
-def _undeploy(settings: Settings, shell: Shell) -> None:
+def undeploy(settings: EndpointUndeploySettings, shell: Shell) -> None:
+    """Take models off an endpoint, if the user confirms it; with `delete`, delete them and the endpoint.
+
+    Raises:
+        SettingsError: the settings do not go with what is deployed, or there is nobody to ask.
+        CommandError: something was refused.
+    """
     found = _describe(settings, shell, settings.endpoint)
     if found is None:
         shell.run(_undeploy_one(settings, _shown_id(settings, shell)))
@@ -205,9 +223,9 @@ def _undeploy(settings: Settings, shell: Shell) -> None:
         return
     for place, model in enumerate(chosen):
         shell.note(f"undeploying {model['id']}")
-        # A model goes only without traffic, unless it is the last: the next one takes it over.
-        heir = chosen[place + 1]["id"] if place + 1 < len(chosen) and _traffic(found, model) else None
-        shell.run(_undeploy_one(settings, model["id"], heir))
+        # A model with traffic can be undeployed only if it is the last: its successor takes the traffic over.
+        successor = chosen[place + 1]["id"] if place + 1 < len(chosen) and _traffic(found, model) else None
+        shell.run(_undeploy_one(settings, model["id"], successor))
     if settings.delete:
         shell.note(f"deleting the endpoint {settings.endpoint} and {', '.join(models) or 'no model'}")
         shell.run(_delete(settings, "endpoints", settings.endpoint))
@@ -215,7 +233,7 @@ def _undeploy(settings: Settings, shell: Shell) -> None:
             shell.run(_delete(settings, "models", name))
 
 
-def _model_to_update(settings: Settings, found: Mapping[str, Any]) -> Mapping[str, Any]:
+def _model_to_update(settings: EndpointUpdateSettings, found: Mapping[str, Any]) -> Mapping[str, Any]:
     models = found.get("deployedModels", [])
     chosen = _chosen(settings, models)
     if len(chosen) != 1:
@@ -224,13 +242,15 @@ def _model_to_update(settings: Settings, found: Mapping[str, Any]) -> Mapping[st
     return chosen[0]
 
 
-def _models_to_undeploy(settings: Settings, found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _models_to_undeploy(
+    settings: EndpointUndeploySettings, found: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
     models = found.get("deployedModels", [])
     if settings.delete and not models:
         return []
     chosen = _chosen(settings, models)
     if len(chosen) == len(models):
-        # Those without traffic first: then whoever takes over another's has some already.
+        # Those without traffic first: then each successor has traffic already.
         return sorted(chosen, key=lambda model: _traffic(found, model))
     if settings.delete:
         raise SettingsError(
@@ -245,8 +265,12 @@ def _models_to_undeploy(settings: Settings, found: Mapping[str, Any]) -> list[Ma
     return chosen
 
 
-def _chosen(settings: Settings, models: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those that --deployed-model means; all without it."""
+def _chosen(settings: _OnDeployed, models: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the deployed models that --deployed-model names; all without it.
+
+    Raises:
+        SettingsError: there are none.
+    """
     chosen = [model for model in models if settings.deployed_model in (None, model["id"])]
     if not models:
         raise SettingsError(f"--endpoint: nothing is deployed to {settings.endpoint}")
@@ -258,7 +282,9 @@ def _chosen(settings: Settings, models: Sequence[Mapping[str, Any]]) -> list[Map
     return chosen
 
 
-def _warning(settings: Settings, chosen: Sequence[Mapping[str, Any]], models: Sequence[str]) -> str:
+def _warning(
+    settings: EndpointUndeploySettings, chosen: Sequence[Mapping[str, Any]], models: Sequence[str]
+) -> str:
     ids = ", ".join(model["id"] for model in chosen)
     parts = [f"undeploys {ids}"] if chosen else []
     if settings.delete:
@@ -270,32 +296,27 @@ def _traffic(found: Mapping[str, Any], model: Mapping[str, Any]) -> int:
     return found.get("trafficSplit", {}).get(model["id"], 0)
 
 
-def _shown_id(settings: Settings, shell: Shell) -> str:
-    """The deployed model's id in what a dry run prints."""
+def _shown_id(settings: _OnDeployed, shell: Shell) -> str:
+    """Return the deployed model's id for what a dry run prints."""
     if settings.deployed_model:
         return settings.deployed_model
     shell.note(f"{_UNKNOWN_DEPLOYED_MODEL}: its id, which the command above prints")
     return _UNKNOWN_DEPLOYED_MODEL
 
 
-def _undeploy_one(settings: Settings, deployed: str, heir: str | None = None) -> list[str]:
+def _undeploy_one(
+    settings: EndpointUndeploySettings, deployed: str, successor: str | None = None
+) -> list[str]:
     argv = ["gcloud", "ai", "endpoints", "undeploy-model", settings.endpoint, *where(settings)]
     argv.append(f"--deployed-model-id={deployed}")
-    return [*argv, f"--traffic-split={heir}=100"] if heir else argv
+    return [*argv, f"--traffic-split={successor}=100"] if successor else argv
 
 
-def _delete(settings: Settings, kind: str, name: str) -> list[str]:
-    # gcloud would ask by itself, and has nobody to ask.
+def _delete(settings: Location, kind: str, name: str) -> list[str]:
+    # gcloud would ask, and has nobody to ask.
     return ["gcloud", "ai", kind, "delete", name, *where(settings), "--quiet"]
 
 
-def _describe(settings: Settings, shell: Shell, endpoint: str) -> Mapping[str, Any] | None:
-    """What the API says of an endpoint; None under dry_run."""
+def _describe(settings: Location, shell: Shell, endpoint: str) -> Mapping[str, Any] | None:
+    """Return what the API says of an endpoint; None under dry_run."""
     return shell.read(["gcloud", "ai", "endpoints", "describe", endpoint, *where(settings), "--format=json"])
-
-
-RUN: Mapping[str, Callable[[Settings, Shell], None]] = {
-    DEPLOY: _deploy,
-    UPDATE: _update,
-    UNDEPLOY: _undeploy,
-}
