@@ -1,23 +1,21 @@
-"""`./launch.sh endpoint deploy|update|undeploy`: what runs, in which order.
+"""`./launch.sh endpoint deploy|update`: what runs, in which order.
 
-It is gcloud where that has a command for it, else the REST API (see rest.py).
+Each step is a gcloud command if gcloud has one for it, else a call of the REST API (see rest.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from launch.cloud.gcloud import comma_list, where
 from launch.cloud.rest import Rest
 from launch.cloud.shell import CommandError, Shell
-from launch.commands.confirm import confirmed
+from launch.commands.deployed import chosen_models, describe, shown_id
 from launch.rules import endpoint as rules
-from launch.settings.common import Location
 from launch.settings.endpoint import (
     DEDICATED,
     EndpointDeploySettings,
-    EndpointUndeploySettings,
     EndpointUpdateSettings,
 )
 from launch.settings.endpoint_values import METRICS, REQUEST_COUNT
@@ -27,11 +25,6 @@ from launch.settings.setting import SettingsError
 PORT = 8080
 PREDICT_ROUTE = "/predict"
 HEALTH_ROUTE = "/health"
-# In a dry run, for ids that would be read from the endpoint.
-_UNKNOWN_DEPLOYED_MODEL = "DEPLOYED_MODEL_ID"
-_UNKNOWN_MODEL = "MODEL_ID"
-
-_OnDeployed = EndpointUpdateSettings | EndpointUndeploySettings
 
 
 def deploy(settings: EndpointDeploySettings, shell: Shell) -> None:
@@ -43,7 +36,7 @@ def deploy(settings: EndpointDeploySettings, shell: Shell) -> None:
     """
     rest = Rest(shell, settings.project, settings.region)
     if settings.endpoint:
-        found = _describe(settings, shell, settings.endpoint) or {}
+        found = describe(settings, shell, settings.endpoint) or {}
         if problems := rules.deploy_problems(settings, found) if found else []:
             raise SettingsError("\n".join(problems))
     created = []
@@ -152,7 +145,7 @@ def _metric_specs(metrics: Mapping[str, int]) -> list[dict[str, Any]]:
 
 
 def _show_job_flags(settings: EndpointDeploySettings, shell: Shell, endpoint: str) -> None:
-    found = _describe(settings, shell, endpoint)
+    found = describe(settings, shell, endpoint)
     flags = f"--endpoint={endpoint} --endpoint_location={settings.region}"
     if found is None:
         shell.note(f"the flags for the job, after --: {flags}")
@@ -174,10 +167,10 @@ def update(settings: EndpointUpdateSettings, shell: Shell) -> None:
         SettingsError: the settings do not go with what is deployed.
         CommandError: something was refused.
     """
-    found = _describe(settings, shell, settings.endpoint)
+    found = describe(settings, shell, settings.endpoint)
     deployed: str
     if found is None:
-        deployed = _shown_id(settings, shell)
+        deployed = shown_id(settings, shell)
     else:
         model = _model_to_update(settings, found)
         if problems := rules.update_problems(settings, model):
@@ -200,123 +193,10 @@ def update(settings: EndpointUpdateSettings, shell: Shell) -> None:
         rest.change("changing the deployed model", "v1", path, body)
 
 
-def undeploy(settings: EndpointUndeploySettings, shell: Shell) -> None:
-    """Take models off an endpoint, if the user confirms it; with `delete`, delete them and the endpoint.
-
-    Raises:
-        SettingsError: the settings do not go with what is deployed, or there is nobody to ask.
-        CommandError: something was refused.
-    """
-    found = _describe(settings, shell, settings.endpoint)
-    if found is None:
-        shell.run(_undeploy_one(settings, _shown_id(settings, shell)))
-        if settings.delete:
-            shell.note(f"{_UNKNOWN_MODEL}: its model, which the first command prints")
-            shell.run(_delete(settings, "endpoints", settings.endpoint))
-            shell.run(_delete(settings, "models", _UNKNOWN_MODEL))
-        return
-    chosen = _models_to_undeploy(settings, found)
-    # projects/…/models/ID@VERSION; one model may be deployed twice.
-    models = list(dict.fromkeys(model["model"].rpartition("/")[2].partition("@")[0] for model in chosen))
-    if not settings.yes and not confirmed(_warning(settings, chosen, models)):
-        shell.note("nothing was changed")
-        return
-    for place, model in enumerate(chosen):
-        shell.note(f"undeploying {model['id']}")
-        # A model with traffic can be undeployed only if it is the last: its successor takes the traffic over.
-        successor = chosen[place + 1]["id"] if place + 1 < len(chosen) and _traffic(found, model) else None
-        shell.run(_undeploy_one(settings, model["id"], successor))
-    if settings.delete:
-        shell.note(f"deleting the endpoint {settings.endpoint} and {', '.join(models) or 'no model'}")
-        shell.run(_delete(settings, "endpoints", settings.endpoint))
-        for name in models:
-            shell.run(_delete(settings, "models", name))
-
-
 def _model_to_update(settings: EndpointUpdateSettings, found: Mapping[str, Any]) -> Mapping[str, Any]:
     models = found.get("deployedModels", [])
-    chosen = _chosen(settings, models)
+    chosen = chosen_models(settings, models)
     if len(chosen) != 1:
         shown = ", ".join(model["id"] for model in chosen)
         raise SettingsError(f"--deployed-model: {settings.endpoint} has several, name one of {shown}")
     return chosen[0]
-
-
-def _models_to_undeploy(
-    settings: EndpointUndeploySettings, found: Mapping[str, Any]
-) -> list[Mapping[str, Any]]:
-    models = found.get("deployedModels", [])
-    if settings.delete and not models:
-        return []
-    chosen = _chosen(settings, models)
-    if len(chosen) == len(models):
-        # Those without traffic first: then each successor has traffic already.
-        return sorted(chosen, key=lambda model: _traffic(found, model))
-    if settings.delete:
-        raise SettingsError(
-            f"--delete: {settings.endpoint} has {len(models)} deployed models and cannot be deleted with one "
-            "of them; leave --deployed-model out to undeploy all"
-        )
-    if share := _traffic(found, chosen[0]):
-        raise SettingsError(
-            f"--deployed-model: {chosen[0]['id']} takes {share} percent of the traffic; give that to another "
-            "first, with: gcloud ai endpoints update --traffic-split"
-        )
-    return chosen
-
-
-def _chosen(settings: _OnDeployed, models: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the deployed models that --deployed-model names; all without it.
-
-    Raises:
-        SettingsError: there are none.
-    """
-    chosen = [model for model in models if settings.deployed_model in (None, model["id"])]
-    if not models:
-        raise SettingsError(f"--endpoint: nothing is deployed to {settings.endpoint}")
-    if not chosen:
-        shown = ", ".join(model["id"] for model in models)
-        raise SettingsError(
-            f"--deployed-model: {settings.deployed_model} is not on {settings.endpoint}, which has {shown}"
-        )
-    return chosen
-
-
-def _warning(
-    settings: EndpointUndeploySettings, chosen: Sequence[Mapping[str, Any]], models: Sequence[str]
-) -> str:
-    ids = ", ".join(model["id"] for model in chosen)
-    parts = [f"undeploys {ids}"] if chosen else []
-    if settings.delete:
-        parts.append(f"deletes the endpoint and {len(models)} model(s) ({', '.join(models)})")
-    return f"This {' and '.join(parts)} of the endpoint {settings.endpoint}; requests to it then fail."
-
-
-def _traffic(found: Mapping[str, Any], model: Mapping[str, Any]) -> int:
-    return found.get("trafficSplit", {}).get(model["id"], 0)
-
-
-def _shown_id(settings: _OnDeployed, shell: Shell) -> str:
-    """Return the deployed model's id for what a dry run prints."""
-    if settings.deployed_model:
-        return settings.deployed_model
-    shell.note(f"{_UNKNOWN_DEPLOYED_MODEL}: its id, which the command above prints")
-    return _UNKNOWN_DEPLOYED_MODEL
-
-
-def _undeploy_one(
-    settings: EndpointUndeploySettings, deployed: str, successor: str | None = None
-) -> list[str]:
-    argv = ["gcloud", "ai", "endpoints", "undeploy-model", settings.endpoint, *where(settings)]
-    argv.append(f"--deployed-model-id={deployed}")
-    return [*argv, f"--traffic-split={successor}=100"] if successor else argv
-
-
-def _delete(settings: Location, kind: str, name: str) -> list[str]:
-    # gcloud would ask, and has nobody to ask.
-    return ["gcloud", "ai", kind, "delete", name, *where(settings), "--quiet"]
-
-
-def _describe(settings: Location, shell: Shell, endpoint: str) -> Mapping[str, Any] | None:
-    """Return what the API says of an endpoint; None under dry_run."""
-    return shell.read(["gcloud", "ai", "endpoints", "describe", endpoint, *where(settings), "--format=json"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launch.commands import build, endpoint, job, smoke, status
+from launch.commands import build, endpoint, job, smoke, status, undeploy
 from launch.commands.command import Command, S
 from launch.rules import endpoint as endpoint_rules
 from launch.rules import job as job_rules
@@ -70,7 +70,7 @@ ENDPOINT_UPDATE = Command(
     endpoint_rules.UPDATE_RULES,
 )
 ENDPOINT_UNDEPLOY = Command(
-    "endpoint undeploy", "Take a model off an endpoint.", EndpointUndeploySettings, endpoint.undeploy
+    "endpoint undeploy", "Take a model off an endpoint.", EndpointUndeploySettings, undeploy.undeploy
 )
 # Its rules are those of the job that it makes of its settings.
 SMOKE = Command(

@@ -19,7 +19,7 @@ class CommandLine:
 
     Attributes:
         given: values by flag, with its dashes.
-        word: the command's one word; None where it was not given.
+        word: the command's one word; None if it was not given.
         job_flags: what follows `--`, by name without dashes.
         problems: what is wrong with the line, one problem each.
     """

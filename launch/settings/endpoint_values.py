@@ -36,7 +36,7 @@ def resource_id(text: str) -> str:
 
 
 def existing_id(text: str) -> str:
-    """Return the id of an endpoint that exists: a number, where the service chose it.
+    """Return the id of an endpoint that exists: a number, if the service chose it.
 
     Raises:
         ValueError: the text is no such id.

@@ -24,7 +24,7 @@ class Setting:
     Attributes:
         parse: from the text to the value; raises ValueError that says what is wrong.
         help: one sentence or two, for --help and for the message of a missing setting.
-        default: text, parsed like any other; None where the setting is None unless it is given.
+        default: text, parsed like any other; None if the setting is None unless it is given.
         required: whether the command does not start without it.
         switch: whether the flag alone means true; its value, if any, is written --dry-run=false.
         flag_only: whether the environment and launch.env do not set it.

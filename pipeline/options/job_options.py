@@ -32,7 +32,7 @@ class Flag:
         name: without dashes.
         parse: from the text to the option's value; raises ValueError that says what is wrong.
         help: one sentence or two, for --help and for the message of a missing flag.
-        default: text, parsed like any other; None where the option is None unless the flag is given.
+        default: text, parsed like any other; None if the option is None unless the flag is given.
         required: whether the job does not start without it.
     """
 
