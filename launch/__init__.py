@@ -1,1 +1,1 @@
-"""Launching the job on Dataflow and changing it while it runs. Imports neither Beam nor torch."""
+"""Launch the job on Dataflow and change it while it runs. Starts without Beam and torch."""

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from launch.cloud.shell import CommandError, Shell
-from launch.commands import build, smoke
-from launch.commands import endpoint as endpoint_commands
-from launch.commands import job as commands
-from launch.settings.setting import Settings, SettingsError
-from launch.settings.table import COMMANDS, help_text, parse
+from launch.commands.command import Command
+from launch.commands.table import COMMANDS, parse
+from launch.settings.setting import SettingsError
 
 ENV_FILE = Path(__file__).parents[1] / "launch.env"
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str], env_file: Path = ENV_FILE) -> int:
-    """Returns 0, 1 where the cloud or a command refused something, 2 for wrong settings."""
-    name, rest = _split(argv)
-    if name is None:
+    """Return 0, 1 if the cloud or a command refused something, or 2 if settings are wrong."""
+    command, rest = _split(argv)
+    if command is None:
         names = ", ".join(command.name for command in COMMANDS)
         given = " ".join(argv[:2]) or "nothing"
         print(f"launch.sh: {given}: not one of {names}", file=sys.stderr)
         return 2
     if {"--help", "-h"} & set(rest[: rest.index("--")] if "--" in rest else rest):
-        print(help_text(name))
+        print(command.help)
         return 0
     try:
-        settings = parse(name, rest, environ, env_file)
-        _runner(name)(settings, Shell(dry_run=settings.dry_run))
+        settings = parse(command, rest, environ, env_file)
+        command.execute(settings, Shell(dry_run=settings.dry_run))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -40,20 +39,13 @@ def main(argv: Sequence[str], environ: Mapping[str, str], env_file: Path = ENV_F
     return 0
 
 
-def _split(argv: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The command, which is one word or two, and the rest."""
-    names = {command.name for command in COMMANDS}
+def _split(argv: Sequence[str]) -> tuple[Command[Any] | None, list[str]]:
+    """Return the command, whose name is one word or two, and the rest; None if there is no such command."""
+    commands = {command.name: command for command in COMMANDS}
     for length in (2, 1):
-        name = " ".join(argv[:length])
-        if name in names:
-            return name, list(argv[length:])
+        if command := commands.get(" ".join(argv[:length])):
+            return command, list(argv[length:])
     return None, []
-
-
-def _runner(name: str) -> Callable[[Settings, Shell], None]:
-    if name.startswith("endpoint "):
-        return endpoint_commands.run
-    return {"build": build.run, "smoke": smoke.run}.get(name, commands.run)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.settings.table import COMMANDS
+from launch.commands.table import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 

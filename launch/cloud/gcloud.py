@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from launch.settings.setting import Settings, SettingsError
+from launch.settings.common import Location
+from launch.settings.setting import SettingsError
 
-# For lists whose values hold commas; see `gcloud topic escaping`. One character each:
-# a value could end with a part of a longer one.
+# For lists whose values hold commas; see `gcloud topic escaping`. One character each, as a value could end
+# with a part of a longer one.
 _DELIMITERS = "~|!#@%;:"
 
 
-def where(settings: Settings) -> list[str]:
-    return [f"--project={settings.project}", f"--region={settings.region}"]
+def where(location: Location) -> list[str]:
+    """Return the flags that name the project and the region."""
+    return [f"--project={location.project}", f"--region={location.region}"]
 
 
 def comma_list(values: Iterable[str]) -> str:
-    """The value of a flag that takes a list, with another delimiter than the comma where a value holds one.
+    """Return the value of a flag that takes a list, with another delimiter if a value holds a comma.
 
-    Raises SettingsError where every delimiter that is known here occurs in the values.
+    Raises:
+        SettingsError: every delimiter that is known here occurs in the values.
     """
     parts = list(values)
     # A list that begins with ^ would be read as one that names its delimiter.

@@ -1,4 +1,4 @@
-"""The latest values of a job's metrics, by Cloud Monitoring's REST API: gcloud 528 has no command."""
+"""The latest values of a job's metrics, by Cloud Monitoring's REST API, as gcloud 528 has no command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from launch.cloud.shell import Shell
 
-# As gcloud names the variables that redirect its own calls.
+# Named like the variables that redirect gcloud's own calls.
 OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_MONITORING"
 # https://cloud.google.com/monitoring/api/metrics_gcp_d_h: sampled every 60 s, visible up to 240 s later.
 _LOOK_BACK = timedelta(minutes=10)
@@ -20,7 +20,7 @@ _TOKEN = ("gcloud", "auth", "print-access-token")
 
 
 class Monitoring:
-    """Metrics of one project, read with gcloud's account. Under dry_run each is printed as a curl command."""
+    """Metrics of one project, read with gcloud's account; under dry_run, each call is printed for curl."""
 
     def __init__(self, shell: Shell, project: str) -> None:
         self._shell = shell
@@ -29,10 +29,13 @@ class Monitoring:
         self._token = "" if shell.dry_run else shell.run(_TOKEN).strip()
 
     def latest(self, metric: str, job_id: str) -> float | None:
-        """The newest value of `dataflow.googleapis.com/job/METRIC`, in the metric's unit; None without one.
+        """Return the newest value of `dataflow.googleapis.com/job/METRIC`, in the metric's unit.
 
-        Where there are several series, as one for each stage, the largest. Raises OSError where it cannot be
-        read.
+        Of several series, such as one for each stage, it is the largest value. None if there is none, and
+        under dry_run.
+
+        Raises:
+            OSError: the metric cannot be read.
         """
         now = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
         name = f"dataflow.googleapis.com/job/{metric}"
@@ -48,8 +51,8 @@ class Monitoring:
             f"{self._url}?{urlencode(query)}", headers={"Authorization": f"Bearer {self._token}"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=_CALL_TIMEOUT_S) as answer:
-                series = json.load(answer).get("timeSeries", [])
+            with urllib.request.urlopen(request, timeout=_CALL_TIMEOUT_S) as response:
+                series = json.load(response).get("timeSeries", [])
         except urllib.error.HTTPError as error:
             raise OSError(f"Cloud Monitoring answered {error.code} {error.reason}") from None
         except ValueError:
@@ -60,7 +63,7 @@ class Monitoring:
 
 
 def _curl(url: str, query: dict[str, str]) -> str:
-    # In double quotes: the token and the job's id are got when the line is run.
+    # In double quotes: the shell fills in the token and the job's id when the line is run.
     fields = [value.replace('"', '\\"') for value in (f"{name}={text}" for name, text in query.items())]
     data = " ".join(f'--data-urlencode "{field}"' for field in fields)
     return (

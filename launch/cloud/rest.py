@@ -1,7 +1,7 @@
-"""Calls of Vertex AI's REST API, for what gcloud has no command or flag for.
+"""Calls to Vertex AI's REST API, for what gcloud has no command or flag for.
 
-gcloud 528 cannot make a dedicated endpoint, deploy with scale to zero or by request count, or change what is
-deployed (mutateDeployedModel).
+gcloud 528 cannot create a dedicated endpoint, deploy with scale to zero or by request count, or change what
+is deployed (mutateDeployedModel).
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ _TOKEN = ("gcloud", "auth", "print-access-token")
 
 
 class Rest:
-    """The API in one region, with gcloud's account. Under dry_run each call is printed as a curl command.
+    """The API in one region, called with gcloud's account; under dry_run, each call is printed for curl.
 
-    The variable that redirects gcloud's own calls (OVERRIDE) redirects these as well.
+    The variable that redirects gcloud's own calls (OVERRIDE) redirects these too.
+
+    Attributes:
+        location: `projects/PROJECT/locations/REGION`.
     """
 
     def __init__(self, shell: Shell, project: str, region: str, *, poll_s: float = 5.0) -> None:
@@ -37,10 +40,16 @@ class Rest:
         self.location = f"projects/{project}/locations/{region}"
 
     def change(self, what: str, version: str, path: str, body: Mapping[str, Any]) -> Any:
-        """POSTs to `path` (`endpoints/1:deployModel`) and waits for the operation; returns its response.
+        """POST, wait for the operation that this starts, and return its response; None under dry_run.
 
-        Returns None under dry_run. Raises CommandError, which begins with `what`: refused, failed, or not
-        ended within OPERATION_WAIT_S.
+        Args:
+            what: what the call does, for messages.
+            version: of the API, such as v1.
+            path: below project and region, such as `endpoints/1:deployModel`.
+            body: sent as JSON.
+
+        Raises:
+            CommandError: refused, failed, or not done within OPERATION_WAIT_S; it begins with `what`.
         """
         url = f"{self._base}/{version}/{self.location}/{path}"
         data = json.dumps(body)
@@ -68,16 +77,16 @@ def _call(what: str, method: str, url: str, token: str, data: bytes | None) -> d
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     request = urllib.request.Request(url, data, headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=_CALL_TIMEOUT_S) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=_CALL_TIMEOUT_S) as response:
+            return json.load(response)
     except urllib.error.HTTPError as error:
         raise CommandError(refusal(what, _reason(error))) from None
-    except (OSError, ValueError) as error:  # no connection, a connection that broke, a body that is no JSON
+    except (OSError, ValueError) as error:  # no connection, a broken one, a body that is no JSON
         raise CommandError(refusal(what, f"{url}: {error}")) from None
 
 
 def _reason(error: urllib.error.HTTPError) -> str:
-    """`PERMISSION_DENIED: …` of Google's error body, else the status line."""
+    """Return `PERMISSION_DENIED: …` of Google's error body, else the status line."""
     try:
         said = json.load(error)["error"]
         return f"{said['status']}: {said['message']}"
@@ -86,7 +95,7 @@ def _reason(error: urllib.error.HTTPError) -> str:
 
 
 def _curl(url: str, data: str) -> str:
-    # In double quotes: the token is got when the line is run, and never printed.
+    # In double quotes: the shell gets the token when the line is run; it is never printed.
     return (
         "curl --fail-with-body --silent --show-error "
         f'--header "Authorization: Bearer $({shlex.join(_TOKEN)})" '

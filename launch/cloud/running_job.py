@@ -1,4 +1,4 @@
-"""A job that runs already: from its name to its id, and commands on it."""
+"""A running job: its id, looked up by its name, and commands on it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from typing import Any
 
 from launch.cloud.gcloud import where
 from launch.cloud.shell import CommandError, Shell
-from launch.settings.setting import Settings
+from launch.settings.job import RunningJobSettings
 from launch.settings.values import is_job_id
 
 
 class RunningJob:
     """The job that `settings.job` names, by its name or its id.
 
-    Under dry_run a name is turned into the id by the shell that the lines are pasted into.
+    Under dry_run, the shell that the lines are pasted into looks the id up.
 
-    Raises CommandError where no job of that name is active, or more than one.
+    Attributes:
+        name: as it was given.
+
+    Raises:
+        CommandError: no job of that name is active, or more than one.
     """
 
-    def __init__(self, settings: Settings, shell: Shell) -> None:
+    def __init__(self, settings: RunningJobSettings, shell: Shell) -> None:
         self._settings = settings
         self._shell = shell
         self.name = settings.job
@@ -28,16 +32,24 @@ class RunningJob:
 
     @property
     def id(self) -> str:
-        """The job's id; under dry_run, where nobody has looked a name up, the variable that holds it."""
+        """The job's id; in a dry run by name, the shell variable that will hold it."""
         return self._id or "$JOB_ID"
 
     def change(self, before: Sequence[str], after: Sequence[str] = ()) -> None:
-        """Runs the command `before`, the job's id, its project and region, `after`."""
+        """Run a command on the job: `before`, the job's id, its project and region, `after`.
+
+        Raises:
+            CommandError: as `Shell.run`.
+        """
         if not self._printed(before, after):
             self._shell.run(self._argv(before, after))
 
     def read(self, before: Sequence[str], after: Sequence[str] = ()) -> Any:
-        """The same for a command that only reads: the value that it prints as JSON, None under dry_run."""
+        """Run a command that only reads, and return what it prints as JSON; None under dry_run.
+
+        Raises:
+            CommandError: as `Shell.read`.
+        """
         after = [*after, "--format=json"]
         return None if self._printed(before, after) else self._shell.read(self._argv(before, after))
 
@@ -62,7 +74,7 @@ class RunningJob:
         if shell.dry_run:
             print(f"JOB_ID=$({shlex.join([*listing, '--format=value(id)'])})", file=shell.out)
             return None
-        # The filter also finds parts of names that dashes separate.
+        # The filter also finds names that hold this one between dashes.
         found = [job for job in shell.read([*listing, "--format=json"]) if job["name"] == self.name]
         if not found:
             raise CommandError(

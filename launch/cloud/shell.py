@@ -1,4 +1,6 @@
-"""Running commands for a user: printed instead under --dry-run; refusals are one line, with what to do."""
+"""Run commands for a user, or print them under --dry-run. A refusal is one line, with what to do about it."""
+
+from __future__ import annotations
 
 import json
 import re
@@ -8,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-# What a refusal says (gcloud's stderr, any case) → what to do about it. The first that fits wins.
+# What a refusal says (gcloud's stderr, in any case) → what to do about it. The first that matches wins.
 _ADVICE = (
     (
         "application default credentials|default credentials were not found",
@@ -44,16 +46,22 @@ class CommandError(Exception):
 
 
 class Shell:
-    """Runs commands. With `dry_run` prints each to `out` instead, one a line, quoted for pasting."""
+    """Runs commands; with `dry_run`, prints each to `out` instead, one a line, quoted for pasting.
+
+    Attributes:
+        dry_run: whether commands are printed only.
+        out: where notes and, under `dry_run`, commands go; stdout by default.
+    """
 
     def __init__(self, *, dry_run: bool, out: TextIO | None = None) -> None:
         self.dry_run = dry_run
         self.out = sys.stdout if out is None else out
 
     def run(self, argv: Sequence[str]) -> str:
-        """Runs a command that changes something and returns its stdout; "" under dry_run.
+        """Run a command and return its stdout; "" under dry_run.
 
-        Raises CommandError where the command is missing or ends with another code than 0.
+        Raises:
+            CommandError: the program is missing, or the command failed.
         """
         if self.dry_run:
             print(shlex.join(argv), file=self.out)
@@ -64,21 +72,20 @@ class Shell:
             )
         except OSError as error:
             raise CommandError(_not_started(argv[0], error)) from None
-        # `gcloud dataflow jobs drain` and `cancel` end with 0 where they were refused.
+        # `gcloud dataflow jobs drain` and `cancel` end with 0 even when they are refused.
         if ended.returncode or re.search(r"^Failed to ", ended.stderr, re.MULTILINE):
-            raise CommandError(_ended_badly(argv, ended.stderr, ended.returncode))
+            raise CommandError(_failed(argv, ended.stderr, ended.returncode))
         return ended.stdout
 
     def note(self, text: str) -> None:
-        """Tells the user what goes on; under dry_run as a comment, so that all of it can be pasted."""
+        """Tell the user what goes on; under dry_run as a comment, so that all of the output can be pasted."""
         print(f"# {text}" if self.dry_run else text, file=self.out)
 
     def read(self, argv: Sequence[str]) -> Any:
-        """Runs a command that only reads and prints JSON (`… --format=json`), and returns the value.
+        """Run a command that prints JSON (`… --format=json`) and return the value; None under dry_run.
 
-        Under dry_run prints the command, too, and returns None.
-
-        Raises CommandError as `run` does, and where what it printed is not JSON.
+        Raises:
+            CommandError: as `run`, or the output is not JSON.
         """
         printed = self.run(argv)
         if self.dry_run:
@@ -89,10 +96,10 @@ class Shell:
             raise CommandError(f"{_name(argv)}: expected JSON, it printed {printed[:80]!r}") from None
 
 
-def refusal(what: str, said: str) -> str:
-    """One line: what was asked for, what was said to it, and what to do about that where it is known."""
-    advice = next((advice for pattern, advice in _ADVICE if re.search(pattern, said, re.IGNORECASE)), None)
-    return f"{what}: {' '.join(said.split())}" + (f" – {advice}" if advice else "")
+def refusal(what: str, reason: str) -> str:
+    """Return one line: what was asked for, what the answer was, and what to do about it if that is known."""
+    advice = next((advice for pattern, advice in _ADVICE if re.search(pattern, reason, re.IGNORECASE)), None)
+    return f"{what}: {' '.join(reason.split())}" + (f" – {advice}" if advice else "")
 
 
 def _not_started(program: str, error: OSError) -> str:
@@ -105,19 +112,19 @@ def _not_started(program: str, error: OSError) -> str:
     return f"{program} was not found: install it, or put its folder on PATH"
 
 
-def _ended_badly(argv: Sequence[str], stderr: str, code: int) -> str:
-    return refusal(_name(argv), _said(stderr) or f"it ended with exit code {code} and said nothing")
+def _failed(argv: Sequence[str], stderr: str, code: int) -> str:
+    return refusal(_name(argv), _reason(stderr) or f"it ended with exit code {code} and said nothing")
 
 
-def _said(stderr: str) -> str:
-    """The reason in a command's stderr, on one line: gcloud's own after ERROR, else the last line."""
-    # Hints of gcloud's own that are the same whatever went wrong.
+def _reason(stderr: str) -> str:
+    """Return the reason in a command's stderr, on one line: what follows ERROR, else the last line."""
+    # gcloud adds these hints whatever went wrong.
     stderr = re.sub(r" This command is authenticated .*? property\b\.?", "", stderr)
     stderr = re.sub(r" Ensure that you have permission to access the job and .*", "", stderr)
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     for place, line in enumerate(lines):
         if found := re.match(r"(?:ERROR: (?:\([\w.-]+\) )?|(?=Failed to ))(.*)", line):
-            # What follows in plain lines belongs to it; gcloud's details (YAML, hints) do not.
+            # Plain lines that follow belong to it; gcloud's details (YAML, hints) do not.
             rest = []
             for later in lines[place + 1 :]:
                 if later.endswith(":") or re.match(r"[-'{$]|ERROR: |\w+:|To |Please ", later):
@@ -128,7 +135,7 @@ def _said(stderr: str) -> str:
 
 
 def _name(argv: Sequence[str]) -> str:
-    """`gcloud ai endpoints create` of a whole command: its words before the first flag or value."""
+    """Return the words before the first flag or value, such as `gcloud ai endpoints create`."""
     words: list[str] = []
     for word in argv:
         if not re.fullmatch(r"[a-z][a-z-]*", word) and words:

@@ -1,4 +1,4 @@
-"""From the settings of a launch to what Dataflow is given: the template's parameters and gcloud's flags.
+"""From the settings of a launch to what Dataflow gets: the template's parameters and gcloud's flags.
 
 `gcloud dataflow flex-template run` has no flag for the image, the disk, the threads and the service options:
 they go as parameters of the template, which metadata.json declares.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from launch.cloud.gcloud import comma_list, where
 from launch.settings.command_line import LIST_OPTIONS
+from launch.settings.job import CPU, GPU, MPS, SINGLE_PROCESS, ImageSettings, LaunchSettings
 from launch.settings.machines import default_machine
-from launch.settings.setting import Settings
-from launch.settings.table import MPS, SINGLE_PROCESS
 from pipeline.options.job_options import LOCAL, SINGLE
 
 # https://cloud.google.com/dataflow/docs/gpu/use-gpus: "increase the boot disk size to 50 gigabytes or more".
 GPU_DISK_GB = 50
-# Parameters of the template that are no flags of the job but Beam's own; metadata.json declares them.
+# Parameters of the template that are Beam's own flags, not the job's; metadata.json declares them.
 WORKER_PARAMETERS = (
     "sdk_container_image",
     "dataflow_service_options",
@@ -24,33 +23,33 @@ WORKER_PARAMETERS = (
 )
 
 
-def image(settings: Settings, variant: str) -> str:
-    """Full name of the image, with its tag; `variant`: cpu or gpu."""
+def image(settings: ImageSettings, variant: str) -> str:
+    """Return the full name of the image, with its tag; `variant`: cpu or gpu."""
     return f"{settings.image}:{settings.tag}-{variant}"
 
 
-def template(settings: Settings, variant: str) -> str:
-    """gs:// path of the template's spec."""
+def template(settings: ImageSettings, variant: str) -> str:
+    """Return the gs:// path of the template's spec; `variant`: cpu or gpu."""
     name = settings.image.rpartition("/")[2]
     return settings.template or f"{settings.bucket}/templates/{name}-{settings.tag}-{variant}.json"
 
 
-def variant_of(settings: Settings) -> str:
-    """Which image a launch needs."""
-    return "gpu" if settings.gpu else "cpu"
+def variant_of(settings: LaunchSettings) -> str:
+    """Return which image a launch needs."""
+    return GPU if settings.gpu else CPU
 
 
-def machine_type(settings: Settings) -> str | None:
-    """Machine type of the workers; None leaves it to the service."""
+def machine_type(settings: LaunchSettings) -> str | None:
+    """Return the machine type of the workers; None leaves it to the service."""
     if settings.machine_type is None and settings.gpu:
         return default_machine(settings.gpu)
     return settings.machine_type
 
 
-def service_options(settings: Settings) -> list[str]:
-    """Dataflow's service options.
+def service_options(settings: LaunchSettings) -> list[str]:
+    """Return Dataflow's service options.
 
-    As plain flags of Beam, the minimum, the hint and the accelerator would be ignored.
+    The minimum, the hint and the accelerator are among them: as plain flags of Beam they would be ignored.
     """
     options = []
     if settings.min_workers is not None:
@@ -62,25 +61,25 @@ def service_options(settings: Settings) -> list[str]:
         if settings.gpu_sharing == MPS:
             accelerator += ";use_nvidia_mps"
         options.append(f"worker_accelerator={accelerator}")
-    return options + _given(settings, "dataflow_service_options")
+    return options + _from_job_flags(settings, "dataflow_service_options")
 
 
-def experiments(settings: Settings) -> list[str]:
-    """Dataflow's experiments."""
+def experiments(settings: LaunchSettings) -> list[str]:
+    """Return Dataflow's experiments."""
     found = []
     if settings.gpu:
-        # GPUs need Runner v2, which nothing may switch off then.
+        # GPUs need Runner v2: nothing may switch it off then.
         found.append("use_runner_v2")
-    return list(dict.fromkeys(found + _given(settings, "experiments")))
+    return list(dict.fromkeys(found + _from_job_flags(settings, "experiments")))
 
 
-def parameters(settings: Settings) -> dict[str, str]:
-    """The template's parameters: the job's flags, and what gcloud has no flag for."""
+def parameters(settings: LaunchSettings) -> dict[str, str]:
+    """Return the template's parameters: the job's flags, and what gcloud has no flag for."""
     found = {"inference_mode": settings.mode}
     if settings.mode == LOCAL and settings.model_path is not None:
         found["model_path"] = settings.model_path
     if settings.mode == LOCAL and settings.gpu:
-        # The job's default, auto, would let a worker whose driver does not fit compute on its CPU.
+        # With the job's default, auto, a worker whose driver does not fit would compute on its CPU.
         found["device"] = "gpu"
     if settings.gpu_sharing == SINGLE_PROCESS:
         found["worker_processes"] = SINGLE
@@ -97,8 +96,8 @@ def parameters(settings: Settings) -> dict[str, str]:
     return found
 
 
-def gcloud_flags(settings: Settings) -> list[str]:
-    """Flags of `gcloud dataflow flex-template run`, without the job's name."""
+def gcloud_flags(settings: LaunchSettings) -> list[str]:
+    """Return the flags of `gcloud dataflow flex-template run`, without the job's name."""
     flags = [
         *where(settings),
         f"--template-file-gcs-location={template(settings, variant_of(settings))}",
@@ -127,6 +126,6 @@ def gcloud_flags(settings: Settings) -> list[str]:
     return flags
 
 
-def _given(settings: Settings, name: str) -> list[str]:
-    """What the user added to one of Beam's lists."""
+def _from_job_flags(settings: LaunchSettings, name: str) -> list[str]:
+    """Return what the user added to one of Beam's lists."""
     return [part for part in settings.job_flags.get(name, "").split(",") if part]

@@ -7,16 +7,19 @@ from pathlib import Path
 from launch.cloud import template as job
 from launch.cloud.gcloud import comma_list
 from launch.cloud.shell import Shell
-from launch.settings.setting import Settings
-from launch.settings.table import DOCKER
+from launch.settings.job import DOCKER, BuildSettings
 
 ROOT = Path(__file__).parents[2]
-# The stage of both Dockerfiles that launcher and workers run.
+# The stage of both Dockerfiles that is the image of launcher and workers.
 _STAGE = "worker"
 
 
-def run(settings: Settings, shell: Shell) -> None:
-    """Builds and pushes the image and writes the spec. Raises CommandError where something was refused."""
+def run(settings: BuildSettings, shell: Shell) -> None:
+    """Build and push the image and write the spec.
+
+    Raises:
+        CommandError: something was refused.
+    """
     image = job.image(settings, settings.variant)
     template = job.template(settings, settings.variant)
     shell.note(f"building {image}; this takes some minutes")
@@ -36,14 +39,14 @@ def run(settings: Settings, shell: Shell) -> None:
     )
 
 
-def _by_docker(settings: Settings, image: str) -> list[list[str]]:
+def _by_docker(settings: BuildSettings, image: str) -> list[list[str]]:
     file = ROOT / f"Dockerfile.{settings.variant}"
     # Workers are x86, whatever this machine is.
     build = ["docker", "build", "--platform=linux/amd64", f"--file={file}", f"--target={_STAGE}"]
     return [[*build, f"--tag={image}", str(ROOT)], ["docker", "push", image]]
 
 
-def _by_cloud_build(settings: Settings, image: str) -> list[list[str]]:
+def _by_cloud_build(settings: BuildSettings, image: str) -> list[list[str]]:
     name, _, tag = image.rpartition(":")
     substitutions = {
         "_IMAGE": name,

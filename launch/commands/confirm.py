@@ -1,4 +1,4 @@
-"""Asking before something that cannot be taken back."""
+"""Ask before something that cannot be undone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from launch.settings.setting import SettingsError
 
 
 def confirmed(warning: str) -> bool:
-    """Shows the warning on stderr and whether the user answers y or yes; anything else is a no.
+    """Show the warning on stderr and return whether the user answers y or yes; anything else is a no.
 
-    Raises SettingsError where there is nobody to ask: stdin is no terminal.
+    Raises:
+        SettingsError: there is nobody to ask, as stdin is no terminal.
     """
     if not sys.stdin.isatty():
         raise SettingsError(f"{warning} There is no terminal to ask at: give --yes to go on")

@@ -1,69 +1,66 @@
-"""`./launch.sh endpoint deploy|update|undeploy`: what is run, in which order.
+"""`./launch.sh endpoint deploy|update`: what runs, in which order.
 
-gcloud where it has a command that says what is meant, else the REST API (see rest.py).
+Each step is a gcloud command if gcloud has one for it, else a call of the REST API (see rest.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from launch.cloud.gcloud import comma_list, where
 from launch.cloud.rest import Rest
 from launch.cloud.shell import CommandError, Shell
-from launch.commands.confirm import confirmed
+from launch.commands.deployed import chosen_models, describe, shown_id
 from launch.rules import endpoint as rules
-from launch.settings.endpoint import DEDICATED, DEPLOY, METRICS, REQUEST_COUNT, UPDATE
-from launch.settings.setting import Settings, SettingsError
+from launch.settings.endpoint import (
+    DEDICATED,
+    EndpointDeploySettings,
+    EndpointUpdateSettings,
+)
+from launch.settings.endpoint_values import METRICS, REQUEST_COUNT
+from launch.settings.setting import SettingsError
 
 # What serving/ listens on, by its defaults.
 PORT = 8080
 PREDICT_ROUTE = "/predict"
 HEALTH_ROUTE = "/health"
-# Where a dry run cannot know it: the id is read from the endpoint.
-_UNKNOWN_DEPLOYED_MODEL = "DEPLOYED_MODEL_ID"
-_UNKNOWN_MODEL = "MODEL_ID"
 
 
-def run(settings: Settings, shell: Shell) -> None:
-    """Runs the endpoint command that `settings.command` names.
+def deploy(settings: EndpointDeploySettings, shell: Shell) -> None:
+    """Upload a model, create an endpoint, deploy the one to the other; what exists already is used as it is.
 
-    Raises SettingsError where the settings do not go together or with what is deployed, CommandError where
-    something was refused.
+    Raises:
+        SettingsError: the settings do not go with the endpoint that they name.
+        CommandError: something was refused; it says what was created before.
     """
-    if problems := rules.problems(settings):
-        raise SettingsError("\n".join(problems))
-    {DEPLOY: _deploy, UPDATE: _update}.get(settings.command, _undeploy)(settings, shell)
-
-
-def _deploy(settings: Settings, shell: Shell) -> None:
     rest = Rest(shell, settings.project, settings.region)
     if settings.endpoint:
-        found = _describe(settings, shell, settings.endpoint) or {}
+        found = describe(settings, shell, settings.endpoint) or {}
         if problems := rules.deploy_problems(settings, found) if found else []:
             raise SettingsError("\n".join(problems))
-    made = []
+    created = []
     try:
         model = settings.model or settings.model_name
         if not settings.model:
             shell.note(f"uploading the model {model}")
             shell.run(_upload(settings))
-            made.append(f"--model={model}")
+            created.append(f"--model={model}")
         endpoint = settings.endpoint or settings.endpoint_name
         if not settings.endpoint:
             shell.note(f"making the {settings.endpoint_kind} endpoint {endpoint}")
-            _make_endpoint(settings, shell, rest)
-            made.append(f"--endpoint={endpoint}")
+            _create_endpoint(settings, shell, rest)
+            created.append(f"--endpoint={endpoint}")
         shell.note(f"deploying {model} to {endpoint}; this takes 5 to 20 minutes")
         _deploy_model(settings, shell, rest, model, endpoint)
     except CommandError as error:
-        if not made:
+        if not created:
             raise
-        raise CommandError(f"{error}; what was made before stays: go on with {' '.join(made)}") from None
+        raise CommandError(f"{error}; what was made before stays: go on with {' '.join(created)}") from None
     _show_job_flags(settings, shell, endpoint)
 
 
-def _upload(settings: Settings) -> list[str]:
+def _upload(settings: EndpointDeploySettings) -> list[str]:
     argv = [
         *("gcloud", "ai", "models", "upload"),
         *where(settings),
@@ -80,7 +77,7 @@ def _upload(settings: Settings) -> list[str]:
     return argv
 
 
-def _make_endpoint(settings: Settings, shell: Shell, rest: Rest) -> None:
+def _create_endpoint(settings: EndpointDeploySettings, shell: Shell, rest: Rest) -> None:
     name = settings.endpoint_name
     if settings.endpoint_kind == DEDICATED:
         body = {"displayName": name, "dedicatedEndpointEnabled": True}
@@ -90,7 +87,9 @@ def _make_endpoint(settings: Settings, shell: Shell, rest: Rest) -> None:
         shell.run([*argv, f"--endpoint-id={name}", f"--display-name={name}"])
 
 
-def _deploy_model(settings: Settings, shell: Shell, rest: Rest, model: str, endpoint: str) -> None:
+def _deploy_model(
+    settings: EndpointDeploySettings, shell: Shell, rest: Rest, model: str, endpoint: str
+) -> None:
     fewest, most = rules.replicas_of(settings)
     metrics = settings.scaling_metric or {}
     if settings.scale_to_zero or REQUEST_COUNT in metrics:
@@ -122,8 +121,8 @@ def _deploy_model(settings: Settings, shell: Shell, rest: Rest, model: str, endp
     shell.run(argv)
 
 
-def _dedicated_resources(settings: Settings, fewest: int, most: int) -> dict[str, Any]:
-    """`DedicatedResources` of the API."""
+def _dedicated_resources(settings: EndpointDeploySettings, fewest: int, most: int) -> dict[str, Any]:
+    """Return the `DedicatedResources` of the API."""
     machine: dict[str, Any] = {"machineType": rules.machine_of(settings)}
     if settings.endpoint_gpu:
         machine["acceleratorType"] = settings.endpoint_gpu.type.upper().replace("-", "_")
@@ -145,8 +144,8 @@ def _metric_specs(metrics: Mapping[str, int]) -> list[dict[str, Any]]:
     return [{"metricName": METRICS[name], "target": target} for name, target in metrics.items()]
 
 
-def _show_job_flags(settings: Settings, shell: Shell, endpoint: str) -> None:
-    found = _describe(settings, shell, endpoint)
+def _show_job_flags(settings: EndpointDeploySettings, shell: Shell, endpoint: str) -> None:
+    found = describe(settings, shell, endpoint)
     flags = f"--endpoint={endpoint} --endpoint_location={settings.region}"
     if found is None:
         shell.note(f"the flags for the job, after --: {flags}")
@@ -161,11 +160,17 @@ def _show_job_flags(settings: Settings, shell: Shell, endpoint: str) -> None:
     print(flags, file=shell.out)
 
 
-def _update(settings: Settings, shell: Shell) -> None:
-    found = _describe(settings, shell, settings.endpoint)
+def update(settings: EndpointUpdateSettings, shell: Shell) -> None:
+    """Change the replicas and the scaling metrics of a deployed model.
+
+    Raises:
+        SettingsError: the settings do not go with what is deployed.
+        CommandError: something was refused.
+    """
+    found = describe(settings, shell, settings.endpoint)
     deployed: str
     if found is None:
-        deployed = _shown_id(settings, shell)
+        deployed = shown_id(settings, shell)
     else:
         model = _model_to_update(settings, found)
         if problems := rules.update_problems(settings, model):
@@ -188,107 +193,10 @@ def _update(settings: Settings, shell: Shell) -> None:
         rest.change("changing the deployed model", "v1", path, body)
 
 
-def _undeploy(settings: Settings, shell: Shell) -> None:
-    found = _describe(settings, shell, settings.endpoint)
-    if found is None:
-        shell.run(_undeploy_one(settings, _shown_id(settings, shell)))
-        if settings.delete:
-            shell.note(f"{_UNKNOWN_MODEL}: its model, which the first command prints")
-            shell.run(_delete(settings, "endpoints", settings.endpoint))
-            shell.run(_delete(settings, "models", _UNKNOWN_MODEL))
-        return
-    chosen = _models_to_undeploy(settings, found)
-    # projects/…/models/ID@VERSION; one model may be deployed twice.
-    models = list(dict.fromkeys(model["model"].rpartition("/")[2].partition("@")[0] for model in chosen))
-    if not settings.yes and not confirmed(_warning(settings, chosen, models)):
-        shell.note("nothing was changed")
-        return
-    for place, model in enumerate(chosen):
-        shell.note(f"undeploying {model['id']}")
-        # A model goes only without traffic, unless it is the last: the next one takes it over.
-        heir = chosen[place + 1]["id"] if place + 1 < len(chosen) and _traffic(found, model) else None
-        shell.run(_undeploy_one(settings, model["id"], heir))
-    if settings.delete:
-        shell.note(f"deleting the endpoint {settings.endpoint} and {', '.join(models) or 'no model'}")
-        shell.run(_delete(settings, "endpoints", settings.endpoint))
-        for name in models:
-            shell.run(_delete(settings, "models", name))
-
-
-def _model_to_update(settings: Settings, found: Mapping[str, Any]) -> Mapping[str, Any]:
+def _model_to_update(settings: EndpointUpdateSettings, found: Mapping[str, Any]) -> Mapping[str, Any]:
     models = found.get("deployedModels", [])
-    chosen = _chosen(settings, models)
+    chosen = chosen_models(settings, models)
     if len(chosen) != 1:
         shown = ", ".join(model["id"] for model in chosen)
         raise SettingsError(f"--deployed-model: {settings.endpoint} has several, name one of {shown}")
     return chosen[0]
-
-
-def _models_to_undeploy(settings: Settings, found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    models = found.get("deployedModels", [])
-    if settings.delete and not models:
-        return []
-    chosen = _chosen(settings, models)
-    if len(chosen) == len(models):
-        # Those without traffic first: then whoever takes over another's has some already.
-        return sorted(chosen, key=lambda model: _traffic(found, model))
-    if settings.delete:
-        raise SettingsError(
-            f"--delete: {settings.endpoint} has {len(models)} deployed models and cannot be deleted with one "
-            "of them; leave --deployed-model out to undeploy all"
-        )
-    if share := _traffic(found, chosen[0]):
-        raise SettingsError(
-            f"--deployed-model: {chosen[0]['id']} takes {share} percent of the traffic; give that to another "
-            "first, with: gcloud ai endpoints update --traffic-split"
-        )
-    return chosen
-
-
-def _chosen(settings: Settings, models: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those that --deployed-model means; all without it."""
-    chosen = [model for model in models if settings.deployed_model in (None, model["id"])]
-    if not models:
-        raise SettingsError(f"--endpoint: nothing is deployed to {settings.endpoint}")
-    if not chosen:
-        shown = ", ".join(model["id"] for model in models)
-        raise SettingsError(
-            f"--deployed-model: {settings.deployed_model} is not on {settings.endpoint}, which has {shown}"
-        )
-    return chosen
-
-
-def _warning(settings: Settings, chosen: Sequence[Mapping[str, Any]], models: Sequence[str]) -> str:
-    ids = ", ".join(model["id"] for model in chosen)
-    parts = [f"undeploys {ids}"] if chosen else []
-    if settings.delete:
-        parts.append(f"deletes the endpoint and {len(models)} model(s) ({', '.join(models)})")
-    return f"This {' and '.join(parts)} of the endpoint {settings.endpoint}; requests to it then fail."
-
-
-def _traffic(found: Mapping[str, Any], model: Mapping[str, Any]) -> int:
-    return found.get("trafficSplit", {}).get(model["id"], 0)
-
-
-def _shown_id(settings: Settings, shell: Shell) -> str:
-    """The deployed model's id in what a dry run prints."""
-    if settings.deployed_model:
-        return settings.deployed_model
-    shell.note(f"{_UNKNOWN_DEPLOYED_MODEL}: its id, which the command above prints")
-    return _UNKNOWN_DEPLOYED_MODEL
-
-
-def _undeploy_one(settings: Settings, deployed: str, heir: str | None = None) -> list[str]:
-    argv = ["gcloud", "ai", "endpoints", "undeploy-model", settings.endpoint, *where(settings)]
-    argv.append(f"--deployed-model-id={deployed}")
-    return [*argv, f"--traffic-split={heir}=100"] if heir else argv
-
-
-def _delete(settings: Settings, kind: str, name: str) -> list[str]:
-    # gcloud would ask by itself, and has nobody to ask.
-    return ["gcloud", "ai", kind, "delete", name, *where(settings), "--quiet"]
-
-
-def _describe(settings: Settings, shell: Shell, endpoint: str) -> Mapping[str, Any] | None:
-    """What the API says of an endpoint; None under dry_run."""
-    return shell.read(["gcloud", "ai", "endpoints", "describe", endpoint, *where(settings), "--format=json"])

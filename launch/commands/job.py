@@ -1,41 +1,56 @@
-"""What is run for `./launch.sh run|replace|update|status|drain|cancel`."""
+"""`./launch.sh run|replace|update|drain|cancel`: launch a job, and change or end a running one."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from launch.cloud import template as job
 from launch.cloud.gcloud import comma_list
 from launch.cloud.running_job import RunningJob
 from launch.cloud.shell import Shell
-from launch.commands import status
 from launch.commands.confirm import confirmed
-from launch.rules import job as rules
-from launch.settings.setting import Settings, SettingsError
-from launch.settings.table import NO_HINT
+from launch.settings.job import (
+    CancelSettings,
+    LaunchSettings,
+    ReplaceSettings,
+    RunningJobSettings,
+    RunSettings,
+    UpdateSettings,
+)
+from launch.settings.setting import SettingsError
+from launch.settings.values import NO_HINT
 
 
-def run(settings: Settings, shell: Shell) -> None:
-    """Runs the command that `settings.command` names.
+def run(settings: RunSettings, shell: Shell) -> None:
+    """Launch the job; raises as `launch` does."""
+    launch(settings, settings.job_name, shell)
 
-    Raises SettingsError where the settings do not go together, CommandError where something was refused.
+
+def replace(settings: ReplaceSettings, shell: Shell) -> None:
+    """Launch a new version in the place of a running job; raises as `launch` does."""
+    flags = ["--update"]
+    if renamed := settings.transform_name_mappings:
+        pairs = comma_list(f"{old}={new}" for old, new in renamed.items())
+        flags.append(f"--transform-name-mappings={pairs}")
+    launch(settings, settings.job, shell, flags)
+
+
+def launch(settings: LaunchSettings, name: str, shell: Shell, flags: Sequence[str] = ()) -> str:
+    """Launch a job, or its new version, and return its id; "" under dry_run.
+
+    Args:
+        settings: of the launch.
+        name: of the job.
+        shell: runs or prints the command.
+        flags: for gcloud, beside those that the settings make.
+
+    Raises:
+        SettingsError: the job would refuse its flags.
+        CommandError: the launch was refused.
     """
-    if problems := rules.problems(settings):
-        raise SettingsError("\n".join(problems))
-    commands = {"run": launch, "replace": launch, "update": _update, "drain": _drain, "cancel": _cancel}
-    commands.get(settings.command, status.show)(settings, shell)
-
-
-def launch(settings: Settings, shell: Shell) -> str:
-    """Launches the job or its new version and returns its id; "" under dry_run. Raises as `run` does."""
     if problems := job_problems(settings):
         raise SettingsError("\n".join(problems))
-    replaces = settings.command == "replace"
-    name = settings.job if replaces else settings.job_name
-    argv = ["gcloud", "dataflow", "flex-template", "run", name, *job.gcloud_flags(settings)]
-    if replaces:
-        argv.append("--update")
-        if renamed := settings.transform_name_mappings:
-            pairs = comma_list(f"{old}={new}" for old, new in renamed.items())
-            argv.append(f"--transform-name-mappings={pairs}")
+    argv = ["gcloud", "dataflow", "flex-template", "run", name, *job.gcloud_flags(settings), *flags]
     job_id = shell.run([*argv, "--format=value(job.id)"]).strip()
     if not shell.dry_run:
         print(f"launched {name}: {job_id}", file=shell.out)
@@ -43,8 +58,8 @@ def launch(settings: Settings, shell: Shell) -> str:
     return job_id
 
 
-def job_problems(settings: Settings) -> list[str]:
-    """What the job itself would say of the flags that it gets; see `pipeline.job.command_line.problems`."""
+def job_problems(settings: LaunchSettings) -> list[str]:
+    """Return what the job itself would say of its flags; see `pipeline.job.command_line.problems`."""
     # Beam takes a second to import, and only a launch needs it.
     from pipeline.job.command_line import problems
 
@@ -58,7 +73,12 @@ def job_problems(settings: Settings) -> list[str]:
     return problems([f"--{name}={value}" for name, value in flags.items()])
 
 
-def _update(settings: Settings, shell: Shell) -> None:
+def update(settings: UpdateSettings, shell: Shell) -> None:
+    """Change the worker range and the hint of a running job.
+
+    Raises:
+        CommandError: there is no such job, or the change was refused.
+    """
     flags = []
     if settings.min_workers is not None:
         flags.append(f"--min-num-workers={settings.min_workers}")
@@ -72,12 +92,23 @@ def _update(settings: Settings, shell: Shell) -> None:
     RunningJob(settings, shell).change(("gcloud", "dataflow", "jobs", "update-options"), flags)
 
 
-def _drain(settings: Settings, shell: Shell) -> None:
+def drain(settings: RunningJobSettings, shell: Shell) -> None:
+    """End a job after it has finished what it has read.
+
+    Raises:
+        CommandError: there is no such job, or it was refused.
+    """
     shell.note(f"draining {settings.job}: it finishes what it has read, then ends")
     RunningJob(settings, shell).change(("gcloud", "dataflow", "jobs", "drain"))
 
 
-def _cancel(settings: Settings, shell: Shell) -> None:
+def cancel(settings: CancelSettings, shell: Shell) -> None:
+    """End a job at once, if the user confirms it.
+
+    Raises:
+        SettingsError: there is nobody to ask.
+        CommandError: there is no such job, or it was refused.
+    """
     loss = f"Cancelling {settings.job} may lose requests that it has read and not finished; drain keeps them."
     if settings.yes or shell.dry_run:
         shell.note(loss)

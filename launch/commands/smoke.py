@@ -1,7 +1,7 @@
 """`./launch.sh smoke`: the whole way once, in a user's project, with the example's records.
 
-Topics, subscriptions and the job are made for it under a name of their own, and all of them go at the end,
-also where it fails or is interrupted.
+It creates topics, subscriptions and a job under a name of their own. All of them are deleted at the end, also
+when it fails or is interrupted.
 """
 
 from __future__ import annotations
@@ -18,22 +18,25 @@ from typing import Any
 from launch.cloud.gcloud import where
 from launch.cloud.shell import CommandError, Shell
 from launch.commands import job as commands
-from launch.rules import job as rules
-from launch.settings.setting import Settings, SettingsError
+from launch.rules.job import LAUNCH_RULES
+from launch.rules.rule import problems
+from launch.settings.common import Location
+from launch.settings.job import RunSettings
+from launch.settings.setting import SettingsError
 from pipeline.process.user_modules import module_command
 
 ROOT = Path(__file__).parents[2]
-# As a process of its own: the package does not depend on the driver.
+# In a process of its own: the launch does not import the driver.
 DRIVER = tuple(module_command("loadtest"))
-# Where it is set, the driver's Pub/Sub client turns from the cloud to the broker that it names.
+# If it is set, the driver's Pub/Sub client talks to the broker that it names, not to the cloud.
 EMULATOR = "PUBSUB_EMULATOR_HOST"
 RECORDS = 100
 RATE_PER_S = 10
-# Where the image holds the example's model.
+# Where the example's model is in the image.
 EXAMPLE_MODEL = "/models/model.pt2"
 # A launch and a drain each take 3 to 10 minutes.
 STATE_WAIT_S = 1800.0
-# The first worker has the image to pull after the job has begun to run.
+# The first worker pulls the image after the job has begun to run.
 READY_WAIT_S = 900
 
 _CHANNELS = {
@@ -47,31 +50,39 @@ _ENDED = {"JOB_STATE_DONE", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STAT
 
 
 def run(
-    settings: Settings,
+    settings: RunSettings,
     shell: Shell,
     *,
     driver: Sequence[str] = DRIVER,
     runs: Path = ROOT / "runs",
     poll_s: float = 10.0,
 ) -> None:
-    """Launches the job, sends the records, checks that each has a result, drains, and deletes what it made.
+    """Launch the job, send the records, check that each has a result, drain, and delete what was created.
 
-    The driver's figures are left in `runs`/NAME. Raises SettingsError before anything is made, CommandError
-    where something was refused, did not happen in time, or gave other than RECORDS results.
+    Args:
+        settings: of the launch.
+        shell: runs or prints the commands.
+        driver: the command line of the load driver.
+        runs: the folder whose subfolder NAME gets the driver's figures.
+        poll_s: seconds between two looks at the job's state.
+
+    Raises:
+        SettingsError: before anything is created.
+        CommandError: something was refused, did not happen in time, or gave other than RECORDS results.
     """
     if broker := os.environ.get(EMULATOR):
         raise SettingsError(f"{EMULATOR}: {broker} would get the records instead of the job: unset it")
     name = f"smoke-{secrets.token_hex(4)}"
     trial = _smallest(settings, name)
-    if problems := rules.problems(trial) + commands.job_problems(trial):
-        raise SettingsError("\n".join(problems))
-    # The driver publishes with these; better missed now than after the launch.
+    if found := problems(LAUNCH_RULES, trial) + commands.job_problems(trial):
+        raise SettingsError("\n".join(found))
+    # The driver publishes with these credentials: if they are missing, better to know before the launch.
     shell.run(["gcloud", "auth", "application-default", "print-access-token", "--format=none"])
     undo: list[list[str]] = []
     try:
         for channel in _CHANNELS.values():
-            _make_channel(settings, shell, f"{name}-{channel}", undo)
-        job = commands.launch(trial, shell) or "JOB_ID"
+            _create_channel(settings, shell, f"{name}-{channel}", undo)
+        job = commands.launch(trial, name, shell) or "JOB_ID"
         if shell.dry_run:
             shell.note("JOB_ID: the id that it prints")
         undo.append(_on_job("cancel", settings, job))
@@ -80,42 +91,43 @@ def run(
         shell.run(_on_job("drain", settings, job))
         _wait_for(_DRAINED, settings, shell, job, undo, poll_s)
     except BaseException:
-        # Ctrl-C among them: nothing may stay that costs money.
-        _take_back(shell, undo)
+        # Also on Ctrl-C: nothing that costs money may stay.
+        _undo_all(shell, undo)
         raise
-    if left := _take_back(shell, undo):
+    if left := _undo_all(shell, undo):
         raise CommandError(f"{RECORDS} of {RECORDS} results, but this stays: {'; '.join(left)}")
     if not shell.dry_run:
         shell.note(f"{RECORDS} of {RECORDS} results; what was made for it is deleted")
 
 
-def _smallest(settings: Settings, name: str) -> Settings:
+def _smallest(settings: RunSettings, name: str) -> RunSettings:
+    """Return the settings of the smallest job that they allow, under a name of its own."""
     if given := [f"--{flag}" for flag in _CHANNELS if flag in settings.job_flags]:
         raise SettingsError(f"{', '.join(given)}: smoke makes its own; leave it out")
     example = None if "model_pointer" in settings.job_flags else EXAMPLE_MODEL
     workers = max(1, settings.min_workers or 1, settings.num_workers or 1)
-    values = {
-        **settings.values,
-        "job_name": name,
-        "model_path": settings.model_path or example,
-        "max_workers": settings.max_workers or workers,
-    }
     channels = {
         flag: f"projects/{settings.project}/{flag.rpartition('_')[2]}s/{name}-{channel}"
         for flag, channel in _CHANNELS.items()
     }
-    return dataclasses.replace(settings, values=values, job_flags={**settings.job_flags, **channels})
+    return dataclasses.replace(
+        settings,
+        job_name=name,
+        model_path=settings.model_path or example,
+        max_workers=settings.max_workers or workers,
+        job_flags={**settings.job_flags, **channels},
+    )
 
 
-def _make_channel(settings: Settings, shell: Shell, name: str, undo: list[list[str]]) -> None:
-    """A topic and a subscription of the same name."""
+def _create_channel(settings: Location, shell: Shell, name: str, undo: list[list[str]]) -> None:
+    """Create a topic and a subscription of the same name; add to `undo` what deletes them."""
     project = f"--project={settings.project}"
     for kind, flags in (("topics", []), ("subscriptions", [f"--topic={name}"])):
         shell.run(["gcloud", "pubsub", kind, "create", name, project, *flags])
         undo.append(["gcloud", "pubsub", kind, "delete", name, project, "--quiet"])
 
 
-def _send(settings: Settings, shell: Shell, name: str, driver: Sequence[str], out: Path) -> None:
+def _send(settings: Location, shell: Shell, name: str, driver: Sequence[str], out: Path) -> None:
     shell.note(f"sending {RECORDS} records as soon as a worker answers; figures in {out}")
     argv = [
         *driver,
@@ -134,7 +146,7 @@ def _send(settings: Settings, shell: Shell, name: str, driver: Sequence[str], ou
     try:
         shell.run(argv)
     except CommandError as error:
-        # It also fails for being late itself, which is nothing to the job: the figures decide.
+        # The driver also fails if it was late itself, which says nothing of the job: the figures decide.
         if not summary.is_file():
             raise CommandError(f"sending the records failed: {error}") from None
     if shell.dry_run:
@@ -148,11 +160,14 @@ def _send(settings: Settings, shell: Shell, name: str, driver: Sequence[str], ou
 
 
 def _wait_for(
-    wanted: str, settings: Settings, shell: Shell, job: str, undo: list[list[str]], poll_s: float
+    wanted: str, settings: Location, shell: Shell, job: str, undo: list[list[str]], poll_s: float
 ) -> None:
-    """Returns once the job is in that state.
+    """Wait until the job is in that state.
 
-    The last step of `undo` cancels the job; it is dropped where that has ended.
+    The last step of `undo` cancels the job; it is dropped once the job has ended.
+
+    Raises:
+        CommandError: the job ended otherwise, or did not get there in STATE_WAIT_S.
     """
     shell.note(f"waiting until the job's state is {wanted}")
     argv = [*_on_job("describe", settings, job), "--format=json"]
@@ -171,12 +186,12 @@ def _wait_for(
         time.sleep(poll_s)
 
 
-def _on_job(verb: str, settings: Settings, job: str) -> list[str]:
+def _on_job(verb: str, settings: Location, job: str) -> list[str]:
     return ["gcloud", "dataflow", "jobs", verb, job, *where(settings)]
 
 
-def _take_back(shell: Shell, undo: list[list[str]]) -> list[str]:
-    """Runs what undoes each step, last step first, whatever fails on the way; returns what failed."""
+def _undo_all(shell: Shell, undo: list[list[str]]) -> list[str]:
+    """Undo each step, the last one first, whatever fails on the way; return what failed."""
     left = []
     for argv in reversed(undo):
         try:

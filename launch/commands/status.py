@@ -8,7 +8,7 @@ from typing import Any
 from launch.cloud.monitoring import Monitoring
 from launch.cloud.running_job import RunningJob
 from launch.cloud.shell import CommandError, Shell
-from launch.settings.setting import Settings
+from launch.settings.job import RunningJobSettings
 
 # Metrics of Cloud Monitoring: https://cloud.google.com/monitoring/api/metrics_gcp_d_h#gcp-dataflow
 WORKERS = "active_worker_instances"
@@ -19,10 +19,13 @@ LAG_S = "system_lag"
 METRICS = (WORKERS, MIN_WORKERS, MAX_WORKERS, BACKLOG_S, LAG_S)
 
 
-def show(settings: Settings, shell: Shell) -> None:
-    """Prints a job's state, workers, backlog and lag. Raises CommandError where the job cannot be read.
+def show(settings: RunningJobSettings, shell: Shell) -> None:
+    """Print a job's state, workers, backlog and lag.
 
     Metrics that cannot be read are no error: a note says why.
+
+    Raises:
+        CommandError: the job cannot be read.
     """
     running = RunningJob(settings, shell)
     described = running.read(("gcloud", "dataflow", "jobs", "describe"), ("--full",)) or {}
@@ -45,7 +48,7 @@ def show(settings: Settings, shell: Shell) -> None:
         print(f"{name:<12} {value}", file=shell.out)
 
 
-def _metrics(settings: Settings, shell: Shell, running: RunningJob) -> Mapping[str, float | None]:
+def _metrics(settings: RunningJobSettings, shell: Shell, running: RunningJob) -> Mapping[str, float | None]:
     values: dict[str, float | None] = {}
     try:
         monitoring = Monitoring(shell, settings.project)

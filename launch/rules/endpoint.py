@@ -6,13 +6,13 @@ https://cloud.google.com/vertex-ai/docs/predictions/autoscaling.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from launch.rules.rule import Rule
-from launch.settings import endpoint, machines
-from launch.settings.endpoint import DEPLOY, UPDATE
-from launch.settings.setting import Settings
+from launch.settings import machines
+from launch.settings.endpoint import SHARED, EndpointDeploySettings, EndpointUpdateSettings
+from launch.settings.endpoint_values import CPU, GPU_DUTY_CYCLE, REQUEST_COUNT
 
 DEFAULT_MACHINE = "n1-standard-4"
 # DedicatedResources.ScaleToZeroSpec of the API: 5 minutes to 8 hours.
@@ -20,29 +20,23 @@ SHORTEST_PERIOD_S = 300
 LONGEST_PERIOD_S = 28_800
 
 
-def problems(settings: Settings) -> list[str]:
-    """What is wrong with the settings of an endpoint command, one problem each, before anything runs."""
-    found = (rule.problem(settings) for rule in RULES if settings.command in rule.commands)
-    return [problem for problem in found if problem]
-
-
-def machine_of(settings: Settings) -> str:
-    """The machine type of a replica, given or by default."""
+def machine_of(settings: EndpointDeploySettings) -> str:
+    """Return the machine type of a replica, given or by default."""
     if settings.endpoint_machine_type:
         return settings.endpoint_machine_type
     return machines.default_machine(settings.endpoint_gpu) if settings.endpoint_gpu else DEFAULT_MACHINE
 
 
-def replicas_of(settings: Settings) -> tuple[int, int]:
-    """Fewest and most replicas of a deployment, given or by default."""
+def replicas_of(settings: EndpointDeploySettings) -> tuple[int, int]:
+    """Return the fewest and the most replicas of a deployment, given or by default."""
     fewest = settings.min_replicas
     if fewest is None:
         fewest = 0 if settings.scale_to_zero else 1
     return fewest, settings.max_replicas or max(1, fewest)
 
 
-def deploy_problems(settings: Settings, found: Mapping[str, Any]) -> list[str]:
-    """What is wrong with deploying to an endpoint that exists; `found`: what the API says of it."""
+def deploy_problems(settings: EndpointDeploySettings, found: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with deploying to an endpoint that exists; `found`: what the API says of it."""
     deployed = found.get("deployedModels", [])
     if settings.scale_to_zero and deployed:
         return [
@@ -62,8 +56,8 @@ def deploy_problems(settings: Settings, found: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def update_problems(settings: Settings, model: Mapping[str, Any]) -> list[str]:
-    """What is wrong with changing this deployed model; `model`: what the API says of it."""
+def update_problems(settings: EndpointUpdateSettings, model: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with changing a deployed model; `model`: what the API says of it."""
     resources = model.get("dedicatedResources")
     if resources is None:
         return [f"--deployed-model: {model['id']} has no machines of its own, so its replicas cannot be set"]
@@ -79,8 +73,8 @@ def update_problems(settings: Settings, model: Mapping[str, Any]) -> list[str]:
             "deploy it so"
         )
     has_gpu = bool(resources.get("machineSpec", {}).get("acceleratorCount"))
-    if endpoint.GPU_DUTY_CYCLE in (settings.scaling_metric or {}) and not has_gpu:
-        found.append(f"--scaling-metric: {endpoint.GPU_DUTY_CYCLE} needs GPUs, {model['id']} has none")
+    if GPU_DUTY_CYCLE in (settings.scaling_metric or {}) and not has_gpu:
+        found.append(f"--scaling-metric: {GPU_DUTY_CYCLE} needs GPUs, {model['id']} has none")
     return found
 
 
@@ -90,21 +84,21 @@ def _goes_to_zero(model: Mapping[str, Any]) -> bool:
     return "scaleToZeroSpec" in resources or (bool(resources) and not resources.get("minReplicaCount"))
 
 
-def _nothing_to_deploy(settings: Settings) -> str | None:
-    missing = [
-        name for name in ("model-uri", "serving-image") if getattr(settings, name.replace("-", "_")) is None
-    ]
+def _nothing_to_deploy(settings: EndpointDeploySettings) -> str | None:
+    needed = {"--model-uri": settings.model_uri, "--serving-image": settings.serving_image}
+    missing = [flag for flag, value in needed.items() if value is None]
     if settings.model or not missing:
         return None
-    return f"--{' and --'.join(missing)}: missing; or name a model that is in the registry already by --model"
+    return f"{' and '.join(missing)}: missing; or name a model that is in the registry already by --model"
 
 
-def _upload_beside_model(settings: Settings) -> str | None:
-    given = [
-        f"--{name}"
-        for name in ("model-uri", "serving-image", "serving-args")
-        if getattr(settings, name.replace("-", "_"))
-    ]
+def _upload_beside_model(settings: EndpointDeploySettings) -> str | None:
+    of_an_upload = {
+        "--model-uri": settings.model_uri,
+        "--serving-image": settings.serving_image,
+        "--serving-args": settings.serving_args,
+    }
+    given = [flag for flag, value in of_an_upload.items() if value]
     if not settings.model or not given:
         return None
     return (
@@ -113,7 +107,7 @@ def _upload_beside_model(settings: Settings) -> str | None:
     )
 
 
-def _min_above_max(settings: Settings) -> str | None:
+def _min_above_max(settings: EndpointDeploySettings | EndpointUpdateSettings) -> str | None:
     if settings.min_replicas is None or settings.max_replicas is None:
         return None
     if settings.min_replicas <= settings.max_replicas:
@@ -121,47 +115,51 @@ def _min_above_max(settings: Settings) -> str | None:
     return f"--min-replicas: {settings.min_replicas} is above --max-replicas, {settings.max_replicas}"
 
 
-def _zero_without_scale_to_zero(settings: Settings) -> str | None:
+def _zero_without_scale_to_zero(settings: EndpointDeploySettings) -> str | None:
     if settings.min_replicas != 0 or settings.scale_to_zero:
         return None
     return "--min-replicas: 0 needs --scale-to-zero; without, an endpoint keeps at least 1 replica"
 
 
-def _scale_to_zero_with_min(settings: Settings) -> str | None:
+def _scale_to_zero_with_min(settings: EndpointDeploySettings) -> str | None:
     if not settings.scale_to_zero or not settings.min_replicas:
         return None
     return f"--scale-to-zero: needs --min-replicas=0, not {settings.min_replicas}"
 
 
-def _scale_to_zero_when_shared(settings: Settings) -> str | None:
-    if not settings.scale_to_zero or settings.endpoint or settings.endpoint_kind != endpoint.SHARED:
+def _scale_to_zero_when_shared(settings: EndpointDeploySettings) -> str | None:
+    if not settings.scale_to_zero or settings.endpoint or settings.endpoint_kind != SHARED:
         return None
     return "--scale-to-zero: a shared endpoint never goes to zero; use --endpoint-kind=dedicated"
 
 
-def _period(name: str) -> Callable[[Settings], str | None]:
-    def problem(settings: Settings) -> str | None:
-        seconds = getattr(settings, name.replace("-", "_"))
-        if seconds is None:
-            return None
-        if not settings.scale_to_zero:
-            return f"--{name}: has no effect without --scale-to-zero"
-        if SHORTEST_PERIOD_S <= seconds <= LONGEST_PERIOD_S:
-            return None
-        allowed = f"{SHORTEST_PERIOD_S} to {LONGEST_PERIOD_S} s (5 minutes to 8 hours)"
-        return f"--{name}: {seconds} is outside {allowed}"
-
-    return problem
+def _scale_up_period(settings: EndpointDeploySettings) -> str | None:
+    return _period("--min-scaleup-s", settings.min_scaleup_s, settings.scale_to_zero)
 
 
-def _gpu_misfit(settings: Settings) -> str | None:
+def _scale_down_period(settings: EndpointDeploySettings) -> str | None:
+    return _period("--idle-scaledown-s", settings.idle_scaledown_s, settings.scale_to_zero)
+
+
+def _period(flag: str, seconds: int | None, scale_to_zero: bool) -> str | None:
+    if seconds is None:
+        return None
+    if not scale_to_zero:
+        return f"{flag}: has no effect without --scale-to-zero"
+    if SHORTEST_PERIOD_S <= seconds <= LONGEST_PERIOD_S:
+        return None
+    allowed = f"{SHORTEST_PERIOD_S} to {LONGEST_PERIOD_S} s (5 minutes to 8 hours)"
+    return f"{flag}: {seconds} is outside {allowed}"
+
+
+def _gpu_misfit(settings: EndpointDeploySettings) -> str | None:
     if not settings.endpoint_gpu or not settings.endpoint_machine_type:
         return None
     reason = machines.misfit(settings.endpoint_machine_type, settings.endpoint_gpu)
     return f"--endpoint-machine-type: {reason}" if reason else None
 
 
-def _gpu_left_out(settings: Settings) -> str | None:
+def _gpu_left_out(settings: EndpointDeploySettings) -> str | None:
     inside = machines.built_in_gpu(machine_of(settings))
     if inside is None or settings.endpoint_gpu:
         return None
@@ -171,46 +169,49 @@ def _gpu_left_out(settings: Settings) -> str | None:
     )
 
 
-def _machine_not_offered(settings: Settings) -> str | None:
+def _machine_not_offered(settings: EndpointDeploySettings) -> str | None:
     machine = machine_of(settings)
     if machines.has_shared_core(machine) or "custom-" in machine:
         return f"--endpoint-machine-type: endpoints do not run on {machine}: take {DEFAULT_MACHINE} or larger"
     return None
 
 
-def _duty_cycle_without_gpu(settings: Settings) -> str | None:
-    if settings.endpoint_gpu or endpoint.GPU_DUTY_CYCLE not in (settings.scaling_metric or {}):
+def _duty_cycle_without_gpu(settings: EndpointDeploySettings) -> str | None:
+    if settings.endpoint_gpu or GPU_DUTY_CYCLE not in (settings.scaling_metric or {}):
         return None
-    duty_cycle = endpoint.GPU_DUTY_CYCLE
-    return f"--scaling-metric: {duty_cycle} needs GPUs: add --endpoint-gpu, or aim at {endpoint.CPU}"
+    return f"--scaling-metric: {GPU_DUTY_CYCLE} needs GPUs: add --endpoint-gpu, or aim at {CPU}"
 
 
-def _target_above_100(settings: Settings) -> str | None:
+def _target_above_100(settings: EndpointDeploySettings | EndpointUpdateSettings) -> str | None:
     for name, target in (settings.scaling_metric or {}).items():
-        if name != endpoint.REQUEST_COUNT and target > 100:
+        if name != REQUEST_COUNT and target > 100:
             return f"--scaling-metric: {name}={target} is a percentage, 1 to 100"
     return None
 
 
-def _nothing_to_change(settings: Settings) -> str | None:
+def _nothing_to_change(settings: EndpointUpdateSettings) -> str | None:
     if settings.min_replicas is None and settings.max_replicas is None and settings.scaling_metric is None:
         return "nothing to change: give --min-replicas, --max-replicas or --scaling-metric"
     return None
 
 
-RULES = (
-    Rule("nothing to deploy", (DEPLOY,), _nothing_to_deploy),
-    Rule("upload beside a model", (DEPLOY,), _upload_beside_model),
-    Rule("min above max", (DEPLOY, UPDATE), _min_above_max),
-    Rule("zero without scale to zero", (DEPLOY,), _zero_without_scale_to_zero),
-    Rule("scale to zero from above zero", (DEPLOY,), _scale_to_zero_with_min),
-    Rule("scale to zero on a shared endpoint", (DEPLOY,), _scale_to_zero_when_shared),
-    Rule("scale-up period", (DEPLOY,), _period("min-scaleup-s")),
-    Rule("scale-down period", (DEPLOY,), _period("idle-scaledown-s")),
-    Rule("GPU and machine that do not fit", (DEPLOY,), _gpu_misfit),
-    Rule("GPU machine without its GPU", (DEPLOY,), _gpu_left_out),
-    Rule("machine that endpoints do not run on", (DEPLOY,), _machine_not_offered),
-    Rule("GPU metric without a GPU", (DEPLOY,), _duty_cycle_without_gpu),
-    Rule("target above 100 percent", (DEPLOY, UPDATE), _target_above_100),
-    Rule("nothing to change", (UPDATE,), _nothing_to_change),
+DEPLOY_RULES: tuple[Rule[EndpointDeploySettings], ...] = (
+    Rule("nothing to deploy", _nothing_to_deploy),
+    Rule("upload beside a model", _upload_beside_model),
+    Rule("min above max", _min_above_max),
+    Rule("zero without scale to zero", _zero_without_scale_to_zero),
+    Rule("scale to zero from above zero", _scale_to_zero_with_min),
+    Rule("scale to zero on a shared endpoint", _scale_to_zero_when_shared),
+    Rule("scale-up period", _scale_up_period),
+    Rule("scale-down period", _scale_down_period),
+    Rule("GPU and machine that do not fit", _gpu_misfit),
+    Rule("GPU machine without its GPU", _gpu_left_out),
+    Rule("machine that endpoints do not run on", _machine_not_offered),
+    Rule("GPU metric without a GPU", _duty_cycle_without_gpu),
+    Rule("target above 100 percent", _target_above_100),
+)
+UPDATE_RULES: tuple[Rule[EndpointUpdateSettings], ...] = (
+    Rule("min above max", _min_above_max),
+    Rule("target above 100 percent", _target_above_100),
+    Rule("nothing to change", _nothing_to_change),
 )

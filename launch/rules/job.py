@@ -8,30 +8,21 @@ https://cloud.google.com/dataflow/docs/guides/right-fitting, https://cloud.googl
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from launch.cloud import template as job
 from launch.rules.job_flags import JOB_FLAG_RULES
-from launch.rules.rule import LAUNCHES, Rule
+from launch.rules.rule import Rule
 from launch.settings import machines
-from launch.settings.setting import Settings
-from launch.settings.table import NO_SHARING
+from launch.settings.job import NO_SHARING, LaunchSettings, UpdateSettings
 from pipeline.options.job_options import ENDPOINT, LOCAL
 
 MOST_WORKERS = 1_000
-# Of a streaming job with Streaming Engine that is given no maximum.
+# Of a streaming job with Streaming Engine, if no maximum is given.
 DEFAULT_MOST_WORKERS = 100
 LOWEST_HINT = 0.1
 HIGHEST_HINT = 0.9
 
 
-def problems(settings: Settings) -> list[str]:
-    """What is wrong with the settings of a command, one problem each; to be asked before anything runs."""
-    found = (rule.problem(settings) for rule in RULES if settings.command in rule.commands)
-    return [problem for problem in found if problem]
-
-
-def _endpoint_with_gpu(settings: Settings) -> str | None:
+def _endpoint_with_gpu(settings: LaunchSettings) -> str | None:
     if settings.mode != ENDPOINT or not settings.gpu:
         return None
     return (
@@ -40,14 +31,14 @@ def _endpoint_with_gpu(settings: Settings) -> str | None:
     )
 
 
-def _gpu_misfit(settings: Settings) -> str | None:
+def _gpu_misfit(settings: LaunchSettings) -> str | None:
     if not settings.gpu or not settings.machine_type:
         return None
     reason = machines.misfit(settings.machine_type, settings.gpu)
     return f"--machine-type: {reason}" if reason else None
 
 
-def _gpu_left_out(settings: Settings) -> str | None:
+def _gpu_left_out(settings: LaunchSettings) -> str | None:
     inside = machines.built_in_gpu(settings.machine_type or "")
     if inside is None or settings.gpu:
         return None
@@ -62,7 +53,7 @@ def _gpu_left_out(settings: Settings) -> str | None:
     )
 
 
-def _machine_not_supported(settings: Settings) -> str | None:
+def _machine_not_supported(settings: LaunchSettings) -> str | None:
     machine = settings.machine_type or ""
     if machines.has_shared_core(machine):
         return f"--machine-type: Dataflow does not support shared cores, as in {machine}: take n1-standard-2"
@@ -71,7 +62,7 @@ def _machine_not_supported(settings: Settings) -> str | None:
     return None
 
 
-def _sharing_without_gpu(settings: Settings) -> str | None:
+def _sharing_without_gpu(settings: LaunchSettings) -> str | None:
     if settings.gpu or settings.gpu_sharing == NO_SHARING:
         return None
     return (
@@ -79,7 +70,7 @@ def _sharing_without_gpu(settings: Settings) -> str | None:
     )
 
 
-def _several_gpus(settings: Settings) -> str | None:
+def _several_gpus(settings: LaunchSettings) -> str | None:
     if settings.mode != LOCAL or not settings.gpu or settings.gpu.count == 1:
         return None
     found = settings.gpu
@@ -90,7 +81,7 @@ def _several_gpus(settings: Settings) -> str | None:
     )
 
 
-def _small_disk(settings: Settings) -> str | None:
+def _small_disk(settings: LaunchSettings) -> str | None:
     if not settings.gpu or settings.disk_gb is None or settings.disk_gb >= job.GPU_DISK_GB:
         return None
     return (
@@ -99,28 +90,35 @@ def _small_disk(settings: Settings) -> str | None:
     )
 
 
-def _min_above_max(settings: Settings) -> str | None:
+def _min_above_max(settings: LaunchSettings | UpdateSettings) -> str | None:
     fewest, most = settings.min_workers, settings.max_workers
-    if fewest is None or (most is None and settings.command == "update"):
+    if fewest is None or most is None or fewest <= most:
         return None
-    if most is None and fewest > DEFAULT_MOST_WORKERS:
-        return f"--min-workers: {fewest} is above {DEFAULT_MOST_WORKERS}, the default of --max-workers"
-    if most is not None and fewest > most:
-        return f"--min-workers: {fewest} is above --max-workers, {most}"
-    return None
+    return f"--min-workers: {fewest} is above --max-workers, {most}"
 
 
-def _too_many_workers(name: str) -> Callable[[Settings], str | None]:
-    def problem(settings: Settings) -> str | None:
-        workers = getattr(settings, name.replace("-", "_"))
-        if workers is None or workers <= MOST_WORKERS:
-            return None
-        return f"--{name}: a job has at most {MOST_WORKERS:,} workers, not {workers:,}: take larger machines"
-
-    return problem
+def _min_above_default_max(settings: LaunchSettings) -> str | None:
+    fewest = settings.min_workers
+    if fewest is None or settings.max_workers is not None or fewest <= DEFAULT_MOST_WORKERS:
+        return None
+    return f"--min-workers: {fewest} is above {DEFAULT_MOST_WORKERS}, the default of --max-workers"
 
 
-def _outside_the_range(settings: Settings) -> str | None:
+def _min_above_limit(settings: LaunchSettings | UpdateSettings) -> str | None:
+    return _above_limit("--min-workers", settings.min_workers)
+
+
+def _max_above_limit(settings: LaunchSettings | UpdateSettings) -> str | None:
+    return _above_limit("--max-workers", settings.max_workers)
+
+
+def _above_limit(flag: str, workers: int | None) -> str | None:
+    if workers is None or workers <= MOST_WORKERS:
+        return None
+    return f"{flag}: a job has at most {MOST_WORKERS:,} workers, not {workers:,}: take larger machines"
+
+
+def _outside_the_range(settings: LaunchSettings) -> str | None:
     if settings.num_workers is None:
         return None
     if settings.min_workers is not None and settings.num_workers < settings.min_workers:
@@ -135,7 +133,7 @@ def _outside_the_range(settings: Settings) -> str | None:
     return None
 
 
-def _hint(settings: Settings) -> str | None:
+def _hint(settings: LaunchSettings | UpdateSettings) -> str | None:
     hint = settings.utilization_hint
     if not isinstance(hint, float) or LOWEST_HINT <= hint <= HIGHEST_HINT:
         return None
@@ -145,14 +143,14 @@ def _hint(settings: Settings) -> str | None:
     )
 
 
-def _zone_elsewhere(settings: Settings) -> str | None:
+def _zone_elsewhere(settings: LaunchSettings) -> str | None:
     zone = settings.worker_zone
     if zone is None or zone.rpartition("-")[0] == settings.region:
         return None
     return f"--worker-zone: {zone} is not in --region, {settings.region}: take a zone of that region"
 
 
-def _subnetwork_elsewhere(settings: Settings) -> str | None:
+def _subnetwork_elsewhere(settings: LaunchSettings) -> str | None:
     parts = (settings.subnetwork or "").split("/")
     if "regions" not in parts[:-1] or parts[parts.index("regions") + 1] == settings.region:
         return None
@@ -161,7 +159,7 @@ def _subnetwork_elsewhere(settings: Settings) -> str | None:
     )
 
 
-def _subnetwork_without_region(settings: Settings) -> str | None:
+def _subnetwork_without_region(settings: LaunchSettings) -> str | None:
     if settings.subnetwork is None or "regions/" in settings.subnetwork:
         return None
     return (
@@ -170,29 +168,35 @@ def _subnetwork_without_region(settings: Settings) -> str | None:
     )
 
 
-def _nothing_to_change(settings: Settings) -> str | None:
+def _nothing_to_change(settings: UpdateSettings) -> str | None:
     if any(v is not None for v in (settings.min_workers, settings.max_workers, settings.utilization_hint)):
         return None
     return "nothing to change: give --min-workers, --max-workers or --utilization-hint"
 
 
-_UPDATE = ("update",)
-RULES = (
-    Rule("endpoint mode with a GPU", LAUNCHES, _endpoint_with_gpu),
-    Rule("GPU and machine that do not fit", LAUNCHES, _gpu_misfit),
-    Rule("GPU machine without its GPU", LAUNCHES, _gpu_left_out),
-    Rule("machine that Dataflow does not support", LAUNCHES, _machine_not_supported),
-    Rule("sharing without a GPU", LAUNCHES, _sharing_without_gpu),
-    Rule("several GPUs a worker", LAUNCHES, _several_gpus),
-    Rule("disk too small for a GPU image", LAUNCHES, _small_disk),
-    Rule("min above max", (*LAUNCHES, *_UPDATE), _min_above_max),
-    Rule("min above 1,000", (*LAUNCHES, *_UPDATE), _too_many_workers("min-workers")),
-    Rule("max above 1,000", (*LAUNCHES, *_UPDATE), _too_many_workers("max-workers")),
-    Rule("initial workers outside the range", LAUNCHES, _outside_the_range),
-    Rule("hint outside 0.1 to 0.9", (*LAUNCHES, *_UPDATE), _hint),
-    Rule("zone outside the region", LAUNCHES, _zone_elsewhere),
-    Rule("subnetwork outside the region", LAUNCHES, _subnetwork_elsewhere),
-    Rule("subnetwork without its region", LAUNCHES, _subnetwork_without_region),
-    Rule("nothing to change", _UPDATE, _nothing_to_change),
+LAUNCH_RULES: tuple[Rule[LaunchSettings], ...] = (
+    Rule("endpoint mode with a GPU", _endpoint_with_gpu),
+    Rule("GPU and machine that do not fit", _gpu_misfit),
+    Rule("GPU machine without its GPU", _gpu_left_out),
+    Rule("machine that Dataflow does not support", _machine_not_supported),
+    Rule("sharing without a GPU", _sharing_without_gpu),
+    Rule("several GPUs a worker", _several_gpus),
+    Rule("disk too small for a GPU image", _small_disk),
+    Rule("min above max", _min_above_max),
+    Rule("min above the default max", _min_above_default_max),
+    Rule("min above 1,000", _min_above_limit),
+    Rule("max above 1,000", _max_above_limit),
+    Rule("initial workers outside the range", _outside_the_range),
+    Rule("hint outside 0.1 to 0.9", _hint),
+    Rule("zone outside the region", _zone_elsewhere),
+    Rule("subnetwork outside the region", _subnetwork_elsewhere),
+    Rule("subnetwork without its region", _subnetwork_without_region),
     *JOB_FLAG_RULES,
+)
+UPDATE_RULES: tuple[Rule[UpdateSettings], ...] = (
+    Rule("min above max", _min_above_max),
+    Rule("min above 1,000", _min_above_limit),
+    Rule("max above 1,000", _max_above_limit),
+    Rule("hint outside 0.1 to 0.9", _hint),
+    Rule("nothing to change", _nothing_to_change),
 )

@@ -1,4 +1,4 @@
-"""Rules on what follows `--`: flags of the job, which must not undo what launching one needs.
+"""Rules on what follows `--`: the job's flags must not undo what its launch needs.
 
 Sources: https://cloud.google.com/dataflow/docs/streaming-engine, https://cloud.google.com/dataflow/docs/runner-v2,
 https://cloud.google.com/dataflow/docs/gpu/use-nvidia-mps, https://cloud.google.com/dataflow/docs/guides/right-fitting,
@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from launch.rules.rule import LAUNCHES, Rule
+from launch.rules.rule import Rule
 from launch.settings.command_line import LIST_OPTIONS
-from launch.settings.setting import Settings
-from launch.settings.table import MPS, SINGLE_PROCESS
+from launch.settings.job import MPS, SINGLE_PROCESS, LaunchSettings
 from pipeline.options.job_options import FLAGS, LOCAL, PER_CPU, SINGLE
 from pipeline.options.workers import ONE_PROCESS, PROCESS_PER_CPU
 
-# Flags that the launch sets itself, by the setting that they come from.
-_SETTING_OF: Mapping[str, str] = {
+# The settings from which the launch makes flags of the job, by the flag.
+_SETTINGS: Mapping[str, str] = {
     "inference_mode": "mode",
     "model_path": "model-path",
     "project": "project",
@@ -45,8 +44,8 @@ _SETTING_OF: Mapping[str, str] = {
     "transform_name_mapping": "transform-name-mappings",
 }
 _OWN_SERVICE_OPTIONS = ("min_num_workers", "max_num_workers", "worker_utilization_hint", "worker_accelerator")
-# Flags with a rule of their own.
-_SPOKEN_OF = ("enable_streaming_engine", "flexrs_goal", *LIST_OPTIONS)
+# Flags with rules of their own.
+_FLAGS_WITH_RULES = ("enable_streaming_engine", "flexrs_goal", *LIST_OPTIONS)
 _WITHOUT_RUNNER_V2 = (
     "disable_portable_runner",
     "enable_streaming_java_runner",
@@ -58,20 +57,20 @@ _WITHOUT_RUNNER_V2 = (
 _WITHOUT_STREAMING_ENGINE = ("disable_streaming_engine", "disable_windmill_service")
 
 
-def _listed(settings: Settings, name: str) -> list[str]:
+def _listed(settings: LaunchSettings, name: str) -> list[str]:
     return settings.job_flags.get(name, "").split(",")
 
 
-def _flag_of_a_setting(settings: Settings) -> str | None:
-    found = [name for name in settings.job_flags if name in _SETTING_OF]
+def _flag_of_a_setting(settings: LaunchSettings) -> str | None:
+    found = [name for name in settings.job_flags if name in _SETTINGS]
     if not found:
         return None
-    instead = ", ".join(f"--{_SETTING_OF[name]} instead of --{name}" for name in found)
+    instead = ", ".join(f"--{_SETTINGS[name]} instead of --{name}" for name in found)
     return f"after --: the launch sets this itself; give, before --, {instead}"
 
 
-def _unknown_flag(settings: Settings) -> str | None:
-    known = {flag.name for flag in FLAGS} | set(_SETTING_OF) | set(_SPOKEN_OF)
+def _unknown_flag(settings: LaunchSettings) -> str | None:
+    known = {flag.name for flag in FLAGS} | set(_SETTINGS) | set(_FLAGS_WITH_RULES)
     found = [f"--{name}" for name in settings.job_flags if name not in known]
     if not found:
         return None
@@ -81,16 +80,16 @@ def _unknown_flag(settings: Settings) -> str | None:
     )
 
 
-def _own_service_option(settings: Settings) -> str | None:
+def _own_service_option(settings: LaunchSettings) -> str | None:
     names = [option.partition("=")[0] for option in _listed(settings, "dataflow_service_options")]
     found = [name for name in names if name in _OWN_SERVICE_OPTIONS]
     if not found:
         return None
-    instead = ", ".join(f"--{_SETTING_OF[name]} instead of {name}" for name in found)
+    instead = ", ".join(f"--{_SETTINGS[name]} instead of {name}" for name in found)
     return f"--dataflow_service_options: the launch sets this itself; give, before --, {instead}"
 
 
-def _without_streaming_engine(settings: Settings) -> str | None:
+def _without_streaming_engine(settings: LaunchSettings) -> str | None:
     off = [name for name in _listed(settings, "experiments") if name in _WITHOUT_STREAMING_ENGINE]
     switch = settings.job_flags.get("enable_streaming_engine")
     if switch is not None and switch.lower() != "true":
@@ -103,28 +102,28 @@ def _without_streaming_engine(settings: Settings) -> str | None:
     )
 
 
-def _streaming_engine_again(settings: Settings) -> str | None:
+def _streaming_engine_again(settings: LaunchSettings) -> str | None:
     if settings.job_flags.get("enable_streaming_engine", "").lower() != "true":
         return None
     return "after --: --enable_streaming_engine: it is always on here, and no flag of the job: leave it out"
 
 
-def _without_runner_v2(settings: Settings) -> str | None:
+def _without_runner_v2(settings: LaunchSettings) -> str | None:
     off = [name for name in _listed(settings, "experiments") if name in _WITHOUT_RUNNER_V2]
     if not off:
         return None
     return f"--experiments: {', '.join(off)}: custom images and GPUs need Runner v2: leave it out"
 
 
-def _one_process(settings: Settings) -> str | None:
-    """The flag, if any, that gives a worker one process for all its vCPUs."""
+def _one_process(settings: LaunchSettings) -> str | None:
+    """Return the flag that gives a worker one process for all its vCPUs; None if none does."""
     if settings.gpu_sharing == SINGLE_PROCESS:
         return f"--gpu-sharing={SINGLE_PROCESS}"
     asked = settings.job_flags.get("worker_processes") == SINGLE
     return f"--worker_processes={SINGLE}" if asked else None
 
 
-def _mps_with_single_process(settings: Settings) -> str | None:
+def _mps_with_single_process(settings: LaunchSettings) -> str | None:
     listed = ONE_PROCESS if ONE_PROCESS in _listed(settings, "experiments") else None
     one = _one_process(settings) or listed
     if settings.gpu_sharing != MPS or not one:
@@ -135,35 +134,35 @@ def _mps_with_single_process(settings: Settings) -> str | None:
     )
 
 
-def _single_process_undone(settings: Settings) -> str | None:
+def _single_process_undone(settings: LaunchSettings) -> str | None:
     if settings.gpu_sharing != SINGLE_PROCESS or settings.job_flags.get("worker_processes") != PER_CPU:
         return None
     return "after --: --worker_processes=per_cpu contradicts --gpu-sharing=single-process: leave one out"
 
 
-def _many_by_experiment(settings: Settings) -> str | None:
+def _many_by_experiment(settings: LaunchSettings) -> str | None:
     one = _one_process(settings)
     if not one or PROCESS_PER_CPU not in _listed(settings, "experiments"):
         return None
     return f"--experiments: {PROCESS_PER_CPU} contradicts {one}: leave it out"
 
 
-def _one_by_experiment(settings: Settings) -> str | None:
+def _one_by_experiment(settings: LaunchSettings) -> str | None:
     if ONE_PROCESS not in _listed(settings, "experiments") or _one_process(settings):
         return None
-    # With MPS, more is wrong than how it is said.
+    # With MPS, the rule on that says what is wrong.
     if settings.gpu_sharing == MPS:
         return None
     return f"--experiments: {ONE_PROCESS}: use --worker_processes=single, after --, instead"
 
 
-def _gpu_that_is_not_there(settings: Settings) -> str | None:
+def _gpu_that_is_not_there(settings: LaunchSettings) -> str | None:
     if settings.mode != LOCAL or settings.gpu or settings.job_flags.get("device") != "gpu":
         return None
     return "after --: --device=gpu: needs --gpu, before --: without it the workers have none"
 
 
-def _gpu_unused(settings: Settings) -> str | None:
+def _gpu_unused(settings: LaunchSettings) -> str | None:
     if settings.mode != LOCAL or not settings.gpu or settings.job_flags.get("device") != "cpu":
         return None
     return (
@@ -172,7 +171,7 @@ def _gpu_unused(settings: Settings) -> str | None:
     )
 
 
-def _right_fitting_with_gpu(settings: Settings) -> str | None:
+def _right_fitting_with_gpu(settings: LaunchSettings) -> str | None:
     if not settings.gpu or "enable_streaming_rightfitting" not in _listed(settings, "experiments"):
         return None
     return (
@@ -181,8 +180,8 @@ def _right_fitting_with_gpu(settings: Settings) -> str | None:
     )
 
 
-def _prime(settings: Settings) -> str | None:
-    # Beam makes the service option of the experiment.
+def _prime(settings: LaunchSettings) -> str | None:
+    # Beam turns the experiment into the service option.
     found = [name for name in LIST_OPTIONS if "enable_prime" in _listed(settings, name)]
     if not found:
         return None
@@ -192,26 +191,26 @@ def _prime(settings: Settings) -> str | None:
     )
 
 
-def _flexrs(settings: Settings) -> str | None:
+def _flexrs(settings: LaunchSettings) -> str | None:
     if "flexrs_goal" not in settings.job_flags:
         return None
     return "after --: --flexrs_goal: FlexRS schedules batch jobs only, and this job streams: leave it out"
 
 
-JOB_FLAG_RULES = (
-    Rule("flag that a setting sets", LAUNCHES, _flag_of_a_setting),
-    Rule("flag that the template does not declare", LAUNCHES, _unknown_flag),
-    Rule("service option that a setting sets", LAUNCHES, _own_service_option),
-    Rule("range or update without Streaming Engine", LAUNCHES, _without_streaming_engine),
-    Rule("Streaming Engine asked for again", LAUNCHES, _streaming_engine_again),
-    Rule("Runner v2 switched off", LAUNCHES, _without_runner_v2),
-    Rule("MPS with a single process", LAUNCHES, _mps_with_single_process),
-    Rule("single process undone", LAUNCHES, _single_process_undone),
-    Rule("a process for each vCPU by experiment", LAUNCHES, _many_by_experiment),
-    Rule("one process by experiment", LAUNCHES, _one_by_experiment),
-    Rule("GPU asked of workers without", LAUNCHES, _gpu_that_is_not_there),
-    Rule("GPU that nothing uses", LAUNCHES, _gpu_unused),
-    Rule("right fitting with a GPU", LAUNCHES, _right_fitting_with_gpu),
-    Rule("Dataflow Prime", LAUNCHES, _prime),
-    Rule("FlexRS", LAUNCHES, _flexrs),
+JOB_FLAG_RULES: tuple[Rule[LaunchSettings], ...] = (
+    Rule("flag that a setting sets", _flag_of_a_setting),
+    Rule("flag that the template does not declare", _unknown_flag),
+    Rule("service option that a setting sets", _own_service_option),
+    Rule("range or update without Streaming Engine", _without_streaming_engine),
+    Rule("Streaming Engine asked for again", _streaming_engine_again),
+    Rule("Runner v2 switched off", _without_runner_v2),
+    Rule("MPS with a single process", _mps_with_single_process),
+    Rule("single process undone", _single_process_undone),
+    Rule("a process for each vCPU by experiment", _many_by_experiment),
+    Rule("one process by experiment", _one_by_experiment),
+    Rule("GPU asked of workers without", _gpu_that_is_not_there),
+    Rule("GPU that nothing uses", _gpu_unused),
+    Rule("right fitting with a GPU", _right_fitting_with_gpu),
+    Rule("Dataflow Prime", _prime),
+    Rule("FlexRS", _flexrs),
 )

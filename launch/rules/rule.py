@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from launch.settings.setting import Settings
-
-# The commands that launch a job.
-LAUNCHES = ("run", "replace", "smoke")
+S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
 
 
 @dataclass(frozen=True)
-class Rule:
-    """One rule: the commands it is for, and what it says of their settings; None where nothing is wrong."""
+class Rule(Generic[S_contra]):
+    """One rule on the settings of a class.
+
+    Attributes:
+        name: what is refused, in a few words.
+        problem: returns what is wrong, with its fix; None if nothing is.
+    """
 
     name: str
-    commands: tuple[str, ...]
-    problem: Callable[[Settings], str | None]
+    problem: Callable[[S_contra], str | None]
+
+
+def problems(rules: Iterable[Rule[S]], settings: S) -> list[str]:
+    """Return what is wrong with the settings, one problem for each rule that they break."""
+    found = (rule.problem(settings) for rule in rules)
+    return [problem for problem in found if problem]

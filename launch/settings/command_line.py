@@ -1,59 +1,71 @@
-"""From the words after a command to flags, the command's own word and the job's flags; values stay texts."""
+"""From the words after a command to flags, the command's own word and the job's flags; values stay text."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
-from launch.settings.setting import Command, Setting
+from launch.settings.setting import Setting
 
-# Options that are lists: given twice, they add up.
+ENV_FILE_FLAG = "--env-file"
+# Flags of the job that are lists: given twice, they add up.
 LIST_OPTIONS = ("experiments", "dataflow_service_options")
 
 
 @dataclass
 class CommandLine:
-    """A command line as texts: flags by name, the command's one word, the job's flags; and what is wrong."""
+    """A command line as text.
 
-    given: dict[str, str]
-    word: str | None
-    job_flags: dict[str, str]
-    problems: list[str]
+    Attributes:
+        given: values by flag, with its dashes.
+        word: the command's one word; None if it was not given.
+        job_flags: what follows `--`, by name without dashes.
+        problems: what is wrong with the line, one problem each.
+    """
+
+    given: dict[str, str] = field(default_factory=dict)
+    word: str | None = None
+    job_flags: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
 
 
-def read_command_line(command: Command, flags: Mapping[str, Setting], argv: Sequence[str]) -> CommandLine:
-    """Sorts the words of a command line; `flags`: the settings that the command has, by name."""
-    line = CommandLine({}, None, {}, [])
+def read_command_line(
+    command: str, declared: Sequence[Setting], argv: Sequence[str], *, takes_job_flags: bool
+) -> CommandLine:
+    """Sort the words of a command line; `declared`: the settings that the command has."""
+    flags = {setting.label: setting for setting in declared if not setting.word}
+    takes_word = any(setting.word for setting in declared)
+    line = CommandLine()
     words = list(argv)
     if "--" in words:
         cut = words.index("--")
         words, after = words[:cut], words[cut + 1 :]
-        if command.takes_job_flags:
+        if takes_job_flags:
             line.job_flags = _read_job_flags(after, line.problems)
         else:
-            line.problems.append(f"--: {command.name} takes no flags of the job")
+            line.problems.append(f"--: {command} takes no flags of the job")
     while words:
         text = words.pop(0)
-        name, equals, value = text.removeprefix("--").partition("=")
+        flag, equals, value = text.partition("=")
         if not text.startswith("--"):
-            if command.word is None or line.word is not None:
-                line.problems.append(f"{text}: not a flag; see ./launch.sh {command.name} --help")
+            if not takes_word or line.word is not None:
+                line.problems.append(f"{text}: not a flag; see ./launch.sh {command} --help")
             else:
                 line.word = text
-        elif name != "env-file" and name not in flags:
+        elif flag != ENV_FILE_FLAG and flag not in flags:
             line.problems.append(
-                f"--{name}: {command.name} has no such flag; see ./launch.sh {command.name} --help "
+                f"{flag}: {command} has no such flag; see ./launch.sh {command} --help "
                 "(flags of the job come after --)"
             )
         elif equals:
-            line.given[name] = value
-        elif name in flags and flags[name].switch:
-            line.given[name] = "true"
+            line.given[flag] = value
+        elif flag in flags and flags[flag].switch:
+            line.given[flag] = "true"
         elif words and not words[0].startswith("--"):
-            line.given[name] = words.pop(0)
+            line.given[flag] = words.pop(0)
         else:
-            line.problems.append(f"--{name}: needs a value, as in --{name}=VALUE")
+            line.problems.append(f"{flag}: needs a value, as in {flag}=VALUE")
     return line
 
 

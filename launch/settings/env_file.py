@@ -9,10 +9,14 @@ from pathlib import Path
 
 
 def read_env_file(path: Path, known: Collection[str]) -> tuple[dict[str, str], list[str]]:
-    """The values in a file, and what is wrong with it: a line each, with the line's number.
+    """Read a file: its values by variable, and what is wrong with it, each problem with its line's number.
 
     A value may stand in quotes of either kind; nothing in it is evaluated. A comment starts with # at the
     beginning of a line, or after a blank.
+
+    Args:
+        path: the file.
+        known: the variables that it may hold.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

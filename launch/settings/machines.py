@@ -1,4 +1,4 @@
-"""Which GPUs which machine types take: of Compute Engine, for Dataflow workers and endpoint replicas alike.
+"""Which machine types of Compute Engine take which GPUs, for Dataflow workers and endpoint replicas alike.
 
 Sources: https://cloud.google.com/compute/docs/gpus (GPU models, counts, most vCPUs of N1),
 https://cloud.google.com/compute/docs/accelerator-optimized-machines (G2, A2, A3) and
@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Machines that hold a GPU already: type → (GPU, count). Smallest first, for each GPU.
+# Machines with GPUs built in: type → (GPU, count). For each GPU, the smallest machine first.
 _BUILT_IN: Mapping[str, tuple[str, int]] = {
     "g2-standard-4": ("nvidia-l4", 1),
     "g2-standard-8": ("nvidia-l4", 1),
@@ -37,7 +37,7 @@ _BUILT_IN: Mapping[str, tuple[str, int]] = {
     "a3-edgegpu-8g": ("nvidia-h100-80gb", 8),
     "a3-megagpu-8g": ("nvidia-h100-mega-80gb", 8),
 }
-# GPUs that are attached to N1 machines: GPU → count → most vCPUs of the machine.
+# GPUs that can be attached to N1 machines: GPU → count → most vCPUs of the machine.
 _ON_N1: Mapping[str, Mapping[int, int]] = {
     "nvidia-tesla-t4": {1: 48, 2: 48, 4: 96},
     "nvidia-tesla-p4": {1: 24, 2: 48, 4: 96},
@@ -50,7 +50,12 @@ GPU_TYPES = (*dict.fromkeys(gpu for gpu, _ in _BUILT_IN.values()), *_ON_N1)
 
 @dataclass(frozen=True)
 class Gpu:
-    """The GPUs of one machine: Compute Engine's name of the type, and how many."""
+    """The GPUs of one machine.
+
+    Attributes:
+        type: Compute Engine's name.
+        count: how many.
+    """
 
     type: str
     count: int
@@ -60,7 +65,11 @@ class Gpu:
 
 
 def parse_gpu(text: str) -> Gpu:
-    """`TYPE:COUNT`, or `TYPE` for one. Raises ValueError for a type or a count that no machine offers."""
+    """Return the GPUs of `TYPE:COUNT`, or of `TYPE` for one.
+
+    Raises:
+        ValueError: no machine offers that type or that count.
+    """
     found = re.fullmatch(r"([a-z0-9\-]+)(?::([0-9]{1,3}))?", text)
     if not found:
         raise ValueError(f"{text!r} is not TYPE:COUNT, as in nvidia-l4:1")
@@ -75,21 +84,21 @@ def parse_gpu(text: str) -> Gpu:
 
 
 def counts(gpu_type: str) -> list[int]:
-    """How many of them a machine can have."""
+    """Return how many GPUs of a type a machine can have, in rising order."""
     if gpu_type in _ON_N1:
         return list(_ON_N1[gpu_type])
     return sorted({count for kind, count in _BUILT_IN.values() if kind == gpu_type})
 
 
 def default_machine(gpu: Gpu) -> str:
-    """The smallest machine type that takes these GPUs."""
+    """Return the smallest machine type that takes these GPUs."""
     if gpu.type in _ON_N1:
         return _DEFAULT_N1
     return next(machine for machine, inside in _BUILT_IN.items() if inside == (gpu.type, gpu.count))
 
 
 def misfit(machine: str, gpu: Gpu) -> str | None:
-    """Why these GPUs do not go with a machine type, and which does; None where they do."""
+    """Return why these GPUs do not go with a machine type, and which does; None if they do."""
     family = machine.split("-")[0]
     if gpu.type in _ON_N1:
         return _misfit_on_n1(machine, gpu)
@@ -106,16 +115,18 @@ def misfit(machine: str, gpu: Gpu) -> str | None:
 
 
 def built_in_gpu(machine: str) -> Gpu | None:
-    """The GPUs that a machine type always has, asked for or not."""
+    """Return the GPUs that a machine type always has, asked for or not; None if it has none."""
     inside = _BUILT_IN.get(machine)
     return None if inside is None else Gpu(*inside)
 
 
 def has_shared_core(machine: str) -> bool:
+    """Return whether machines of this type share a core with others."""
     return machine in ("f1-micro", "g1-small", "e2-micro", "e2-small", "e2-medium")
 
 
 def is_arm(machine: str) -> bool:
+    """Return whether machines of this type have Arm CPUs."""
     return machine.split("-")[0] in ("t2a", "c4a", "n4a", "a4x")
 
 

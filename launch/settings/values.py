@@ -1,15 +1,19 @@
-"""From the text of a setting to its value. Each function raises ValueError that says what is wrong."""
+"""From the text of a setting to its value. Parsers shared with the job are in pipeline.options.values.
+
+Each function raises ValueError that says what is wrong.
+"""
 
 from __future__ import annotations
 
 import re
 
 from pipeline.options.values import PROJECT_ID, integer
-from pipeline.options.values import region as region
+
+NO_HINT = "none"
 
 # LaunchFlexTemplateParameter.jobName of the Dataflow API
 _JOB_NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,1022}[a-z0-9])?")
-# As the service makes them: 2025-11-23_20_30_00-1234567890123456789
+# As the service makes it: 2025-11-23_20_30_00-1234567890123456789
 _JOB_ID = re.compile(r"\d{4}-\d\d-\d\d_\d\d_\d\d_\d\d-\d+")
 # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,122}")
@@ -19,31 +23,35 @@ _GS_PATH = re.compile(r"gs://[a-z0-9][a-z0-9._\-]{1,220}[a-z0-9](?:/[^\s#?*\[\]]
 
 
 def text(value: str) -> str:
+    """Return a text without blanks."""
     if re.search(r"\s", value):
         raise ValueError(f"{value!r} holds a blank")
     return value
 
 
 def project(value: str) -> str:
+    """Return the id of a project."""
     if not re.fullmatch(PROJECT_ID, value):
         raise ValueError(f"{value!r} is not a project id: 6 to 30 small letters, digits and dashes")
     return value
 
 
 def zone(value: str) -> str:
+    """Return the name of a zone."""
     if not re.fullmatch(r"[a-z]+-[a-z]+[0-9]+-[a-z]", value):
         raise ValueError(f"{value!r} is not a zone such as us-central1-a")
     return value
 
 
 def gs_path(value: str) -> str:
-    """Without a slash at its end."""
+    """Return a Cloud Storage path, without a slash at its end."""
     if not _GS_PATH.fullmatch(value):
         raise ValueError(f"{value!r} is not a Cloud Storage path such as gs://my-bucket/folder")
     return value.rstrip("/")
 
 
 def image(value: str) -> str:
+    """Return the full name of an image, without its tag."""
     if not _IMAGE.fullmatch(value):
         raise ValueError(
             f"{value!r} is not the name of an image without its tag: "
@@ -53,6 +61,7 @@ def image(value: str) -> str:
 
 
 def tag(value: str) -> str:
+    """Return the tag of an image; latest is refused."""
     if not _TAG.fullmatch(value):
         raise ValueError(f"{value!r} is not a tag: letters, digits, dots, dashes, at most 123")
     if value == "latest":
@@ -64,6 +73,7 @@ def tag(value: str) -> str:
 
 
 def job_name(value: str) -> str:
+    """Return the name of a job."""
     if not _JOB_NAME.fullmatch(value):
         raise ValueError(
             f"{value!r} is not the name of a job: small letters, digits and dashes, beginning with a letter"
@@ -72,21 +82,22 @@ def job_name(value: str) -> str:
 
 
 def is_job_id(value: str) -> bool:
+    """Return whether the text is the id that Dataflow gave a job."""
     return bool(_JOB_ID.fullmatch(value))
 
 
 def job(value: str) -> str:
-    """The name or the id of a job."""
+    """Return the name or the id of a job."""
     return value if is_job_id(value) else job_name(value)
 
 
-# From 1; what is too much for its purpose is a matter of the rules.
+# From 1. The rules refuse what is too much for its purpose.
 count = integer(1, 100_000_000)
 
 
-def hint(value: str) -> float | str:
-    """A number, or the word none."""
-    if value == "none":
+def utilization_hint(value: str) -> float | str:
+    """Return a number, or NO_HINT."""
+    if value == NO_HINT:
         return value
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
         raise ValueError(f"{value!r} is neither a number such as 0.6 nor none")
@@ -94,25 +105,21 @@ def hint(value: str) -> float | str:
 
 
 def machine_type(value: str) -> str:
+    """Return the name of a machine type."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)+", value):
         raise ValueError(f"{value!r} is not a machine type such as n1-standard-4")
     return value
 
 
 def email(value: str) -> str:
+    """Return the email of a service account."""
     if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", value):
         raise ValueError(f"{value!r} is not an email such as NAME@PROJECT.iam.gserviceaccount.com")
     return value
 
 
-def boolean(value: str) -> bool:
-    if value not in ("true", "false"):
-        raise ValueError(f"{value!r} is neither true nor false")
-    return value == "true"
-
-
 def mappings(value: str) -> dict[str, str]:
-    """old=new,old=new."""
+    """Return the new names by the old ones of old=new,old=new."""
     found = dict(part.partition("=")[::2] for part in value.split(","))
     if not all(old and new for old, new in found.items()):
         raise ValueError(f"{value!r} is not old=new,old=new")

@@ -1,4 +1,4 @@
-"""Where an endpoint's calls go, from its name and its location or from a URL."""
+"""The address that an endpoint's calls go to, from its name and its location or from a URL."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class Address:
-    """Where the calls of a job go.
+    """The address of the calls of a job.
 
     Attributes:
-        url: what is POSTed to.
+        url: calls are POSTed to it.
         needs_token: whether calls carry a Google access token.
     """
 
@@ -31,7 +31,7 @@ class Address:
 
 
 def parse_endpoint(text: str) -> str:
-    """Returns `text` if it is an endpoint's id or full name.
+    """Return `text` if it is an endpoint's id or full name.
 
     Raises:
         ValueError: it is neither.
@@ -44,7 +44,7 @@ def parse_endpoint(text: str) -> str:
 
 
 def parse_url(text: str) -> str:
-    """Returns `text` if it is the http or https URL of a server.
+    """Return `text` if it is the http or https URL of a server.
 
     Raises:
         ValueError: it is not.
@@ -67,7 +67,7 @@ def address(
     project: str | None,
     protocol: str,
 ) -> Address:
-    """The address that the flags name.
+    """Return the address that the flags name.
 
     Args:
         endpoint: id or full name. Its calls go to Vertex AI's paths and carry a token.

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal, TypeVar, overload
 
 from pipeline.options import values
 from pipeline.options.address import PREDICT, RAW, parse_endpoint, parse_url
 from pipeline.request.input_spec import InputSpec
+
+T = TypeVar("T")
 
 LOCAL = "local"
 ENDPOINT = "endpoint"
@@ -30,7 +32,7 @@ class Flag:
         name: without dashes.
         parse: from the text to the option's value; raises ValueError that says what is wrong.
         help: one sentence or two, for --help and for the message of a missing flag.
-        default: text, parsed like any other; None where the option is None unless the flag is given.
+        default: text, parsed like any other; None if the option is None unless the flag is given.
         required: whether the job does not start without it.
     """
 
@@ -41,10 +43,25 @@ class Flag:
     required: bool
 
 
+@overload
+def flag(parse: Callable[[str], T], help: str, *, required: Literal[True]) -> T: ...
+
+
+@overload
+def flag(parse: Callable[[str], T], help: str, *, default: str) -> T: ...
+
+
+@overload
+def flag(parse: Callable[[str], T], help: str) -> T | None: ...
+
+
 def flag(
     parse: Callable[[str], Any], help: str, *, default: str | None = None, required: bool = False
 ) -> Any:
-    """Declare a field of `JobOptions` as a flag; the arguments are those of `Flag`."""
+    """Declare a field of `JobOptions` as a flag; the arguments are those of `Flag`.
+
+    mypy checks that the parser returns what the field holds, and that an optional flag may be None.
+    """
     return field(metadata={_METADATA: (parse, help, default, required)})
 
 

@@ -15,7 +15,7 @@ _TABLE = re.compile(rf"{PROJECT_ID}:[A-Za-z0-9_]{{1,1024}}\.[A-Za-z0-9_\-]{{1,10
 
 
 def resource(kind: str) -> Callable[[str], str]:
-    """The full name of a Pub/Sub `topic` or `subscription`."""
+    """Return a parser of the full name of a Pub/Sub `topic` or `subscription`."""
     pattern = re.compile(rf"projects/{PROJECT_ID}/{kind}s/{_RESOURCE_ID}")
 
     def parse(text: str) -> str:
@@ -27,6 +27,8 @@ def resource(kind: str) -> Callable[[str], str]:
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a parser of one of the choices."""
+
     def parse(text: str) -> str:
         if text not in choices:
             raise ValueError(f"{text!r} is not one of: {', '.join(choices)}")
@@ -36,7 +38,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
-    """A whole number, both ends included."""
+    """Return a parser of a whole number, both ends included."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
@@ -47,56 +49,64 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 
 
 def seconds(text: str) -> float:
+    """Return a number of seconds above 0."""
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text) or float(text) <= 0:
         raise ValueError(f"{text!r} is not a number of seconds above 0")
     return float(text)
 
 
 def milliseconds(text: str) -> float:
+    """Return a number of milliseconds from 0."""
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
         raise ValueError(f"{text!r} is not a number of milliseconds")
     return float(text)
 
 
 def boolean(text: str) -> bool:
+    """Return whether the text is true; it is true or false."""
     if text not in ("true", "false"):
         raise ValueError(f"{text!r} is neither true nor false")
     return text == "true"
 
 
 def region(text: str) -> str:
+    """Return the name of a region."""
     if not re.fullmatch(r"[a-z]+(-[a-z]+)*[0-9]*", text):
         raise ValueError(f"{text!r} is not a region such as us-central1")
     return text
 
 
 def table(text: str) -> str:
-    """The full name of a BigQuery table, as Beam writes it."""
+    """Return the full name of a BigQuery table, as Beam writes it."""
     if not _TABLE.fullmatch(text):
         raise ValueError(f"{text!r} is not the full name of a table: PROJECT:DATASET.TABLE")
     return text
 
 
 def path(text: str) -> str:
-    # Whether the file is there, only the machine that loads it can tell.
+    """Return the path of a file; it is not empty."""
+    # Only the machine that loads the file can tell whether it is there.
     if not text:
         raise ValueError("the path of a file is missing")
     return text
 
 
 def class_name(text: str) -> str:
+    """Return the name of a class, module:Class."""
     if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
         raise ValueError(f"{text!r} is not module:Class, as in my_package.models:Classifier")
     return text
 
 
 def function_name(text: str) -> str:
+    """Return the name of a function, module:function."""
     if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
         raise ValueError(f"{text!r} is not module:function, as in my_package.hooks:decode")
     return text
 
 
 def json_object(text: str) -> dict[str, Any]:
+    """Return a JSON object."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:

@@ -7,20 +7,21 @@ import os
 from pipeline.options.job_options import SINGLE, JobOptions
 
 # Experiments of Dataflow: one Python process for all vCPUs of a worker, or one for each. Beam adds the second
-# by itself wherever the first is missing.
+# unless the first is given.
 ONE_PROCESS = "no_use_multiple_sdk_containers"
 PROCESS_PER_CPU = "use_multiple_sdk_containers"
 
 
 def torch_threads(options: JobOptions, on_dataflow: bool) -> int:
-    """Threads of one call of the model on the CPU: --torch_threads, else this process's share of the cores.
+    """Return the threads of one call of the model on the CPU.
 
-    To be asked in the process that runs the model: where a job is launched, the cores are others.
+    They are --torch_threads, else this process's share of the cores. Call it in the process that runs the
+    model: the machine that launches a job has other cores.
 
-    On Dataflow the share is the cores divided by the processes: one, where each vCPU has a process. Elsewhere
-    there is one process, and it leaves a core to reading, decoding and Beam: with a thread of the model on
-    every core, each forward pass waits for the one that lost its core (2 cores, busy: p99 of a small model
-    125 ms instead of 5).
+    On Dataflow the share is the cores divided by the processes: one, if each vCPU has a process. Elsewhere
+    there is one process, and it leaves a core to reading, decoding and Beam. With a thread of the model on
+    every core, each forward pass would wait for the thread that lost its core (2 cores, busy: p99 of a small
+    model 125 ms instead of 5).
     """
     if options.torch_threads is not None:
         return options.torch_threads
@@ -30,7 +31,7 @@ def torch_threads(options: JobOptions, on_dataflow: bool) -> int:
 
 
 def cores() -> int:
-    """Cores that this process may run on: fewer than the machine has, where a cpuset says so.
+    """Return the cores that this process may run on: fewer than the machine has, if a cpuset says so.
 
     A container's CPU quota is not seen: give --torch_threads there.
     """

@@ -15,10 +15,10 @@ import pytest
 from apache_beam.metrics.metricbase import Metric
 
 from launch.cloud import template as job
+from launch.commands.table import COMMANDS, RUN, SETTINGS, command_named, parse
 from launch.rules import endpoint as endpoint_rules
-from launch.rules import job as rules
+from launch.rules.rule import problems
 from launch.settings import machines
-from launch.settings.table import COMMANDS, SETTINGS, parse
 from loadtest import options as loadtest
 from pipeline import metrics
 from pipeline.options.job_options import FLAGS
@@ -36,7 +36,7 @@ OTHERS = {"--experiments", "--build-arg", "--workers", "--help"}
 
 
 def commands(page: str) -> list[list[str]]:
-    """The commands of a page's blocks, as words, with continued lines joined."""
+    """Return the commands of a page's blocks, as words, with continued lines joined."""
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", PAGES[page], re.DOTALL | re.MULTILINE)
     lines = "".join(text for language, text in blocks if not language).replace("\\\n", " ").splitlines()
     return [shlex.split(line) for line in lines if line]
@@ -54,9 +54,9 @@ def page_and_command(value: Any) -> str:
 def test_launch_takes_it(page: str, words: list[str]) -> None:
     names = {command.name for command in COMMANDS}
     name = next(" ".join(words[1:end]) for end in (3, 2) if " ".join(words[1:end]) in names)
-    settings = parse(name, words[1 + len(name.split()) :], ENV, ROOT / "no-launch.env")
-    problems = endpoint_rules.problems if name.startswith("endpoint") else rules.problems
-    assert problems(settings) == []
+    command = command_named(name)
+    settings = parse(command, words[1 + len(name.split()) :], ENV, ROOT / "no-launch.env")
+    assert problems(command.rules, settings) == []
     if name in ("run", "replace"):
         flags = {flag.name: flag for flag in FLAGS}
         for flag, text in settings.job_flags.items():
@@ -101,7 +101,7 @@ def test_the_load_driver_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_flags_in_the_text_exist(page: str) -> None:
-    launch = {f"--{setting.name}" for setting in SETTINGS}
+    launch = {setting.label for setting in SETTINGS}
     job = {f"--{flag.name}" for flag in FLAGS}
     text = re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.DOTALL | re.MULTILINE)
     codes = re.findall(r"`([^`]+)`", text)
@@ -142,7 +142,7 @@ def test_what_the_job_does_with_a_gpu() -> None:
         assert declared[name]["defaultValue"] == default
         options = [option["value"] for option in declared[name].get("enumOptions", [])]
         assert re.findall(r"`(\w+)`", values) == options
-    launched = parse("run", ["--gpu=nvidia-l4"], ENV, ROOT / "no-launch.env")
+    launched = parse(RUN, ["--gpu=nvidia-l4"], ENV, ROOT / "no-launch.env")
     assert f"`--device={job.parameters(launched)['device']}` to the job" in PAGES["gpu"]
 
 
@@ -225,7 +225,7 @@ def test_limits() -> None:
     low, high = endpoint_rules.SHORTEST_PERIOD_S, endpoint_rules.LONGEST_PERIOD_S
     assert f"Both {low} to {high:,} s" in page
     metrics = re.findall(r"^\| `([a-z-]+)` \| the model|^\| `(request[a-z-]+)` \|", page, re.MULTILINE)
-    (setting,) = {s.help for s in SETTINGS if s.name == "scaling-metric"}
+    (setting,) = {s.help for s in SETTINGS if s.name == "scaling_metric"}
     assert len(metrics) == 3
     assert all((one or other) in setting for one, other in metrics)
 

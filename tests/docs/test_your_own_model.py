@@ -20,8 +20,9 @@ import pytest
 import torch
 
 from launch.cloud import template as job
-from launch.rules import job as rules
-from launch.settings.table import parse
+from launch.commands.table import RUN, parse
+from launch.rules.job import LAUNCH_RULES
+from launch.rules.rule import problems
 from pipeline.model.compute import Compute
 from pipeline.model.model import Model, load
 from pipeline.options.job_options import FLAGS
@@ -183,8 +184,8 @@ def read(path: Path) -> list[dict[str, Any]]:
 def test_the_image_and_its_launch() -> None:
     (dockerfile,) = [text for name, text in BLOCKS.items() if name == "Dockerfile.mine"]
     build, push, template, launch = COMMANDS[2:]
-    settings = parse("run", launch[2:], ENV, ROOT / "no-launch.env")
-    assert rules.problems(settings) == []
+    settings = parse(RUN, launch[2:], ENV, ROOT / "no-launch.env")
+    assert problems(LAUNCH_RULES, settings) == []
     flags = {flag.name: flag for flag in FLAGS}
     for name, text in settings.job_flags.items():
         flags[name].parse(text)

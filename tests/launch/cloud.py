@@ -34,13 +34,20 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Request:
-    """One call: its path without the query, the query's values by name, its JSON body ({} without one)."""
+    """One call.
+
+    Attributes:
+        path: without the query.
+        query: values by name.
+        body: from JSON; {} if there is none.
+        token: the Authorization header.
+    """
 
     method: str
     path: str
     query: Mapping[str, list[str]]
     body: Any
-    token: str | None  # the Authorization header
+    token: str | None
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ class Cloud:
         self._server.server_close()
 
     def environment(self, folder: Path) -> dict[str, str]:
-        """What makes gcloud call this server; `folder` gets its settings, caches and a token."""
+        """Return what makes gcloud call this server; `folder` gets its settings, caches and a token."""
         token = folder / "token"
         token.write_text("not-a-token\n")
         settings = folder / "gcloud"
@@ -136,20 +143,20 @@ class Cloud:
         }
 
     def answer(self, method: str, path: str, body: Any, status: int = 200) -> None:
-        """From now on, `method` on paths that match the whole regular expression `path` is answered so.
+        """From now on, answer `method` on paths that match the whole regular expression `path`.
 
-        `body`: what is sent as JSON, or a function that makes it of the Request.
+        `body`: what is sent as JSON, or a function that makes it from the Request.
         """
         make = body if callable(body) else lambda request: body
         with self._lock:
             self._answers.append(Answer(method, re.compile(path), status, make))
 
     def refuse(self, method: str, path: str, status: int, message: str) -> None:
-        """The same with an error as Google's APIs send it."""
+        """From now on, answer with an error as Google's APIs send it."""
         self.answer(method, path, _error(status, message), status)
 
     def sent(self, method: str, path: str) -> list[Request]:
-        """The calls so far whose whole path matches the regular expression."""
+        """Return the calls so far whose whole path matches the regular expression."""
         with self._lock:
             return [r for r in self.requests if r.method == method and re.fullmatch(path, r.path)]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
-from launch.settings.setting import Settings
-from launch.settings.table import parse
+from launch.commands.command import Command, S
+from launch.commands.table import parse
 
 ENVIRON = {
     "LAUNCH_PROJECT": "shop-project",
@@ -19,11 +19,15 @@ ENVIRON = {
 }
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Callable[..., Settings]:
-    """`settings("run", "--gpu=nvidia-l4")`: the settings of a command, with those that it requires."""
+class Make(Protocol):
+    """`make(RUN, "--gpu=nvidia-l4")`: the settings of a command, with those that it requires."""
 
-    def make(command: str, *argv: str) -> Settings:
+    def __call__(self, command: Command[S], *argv: str) -> S: ...
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Make:
+    def make(command: Command[S], *argv: str) -> S:
         return parse(command, argv, ENVIRON, tmp_path / "launch.env")
 
     return make

@@ -1,4 +1,4 @@
-"""Asking before a cancel, and what the launch's own modules import."""
+"""What runs for each command, asking before a cancel, and what the launch's modules import."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from launch.__main__ import main
+from launch.commands.table import COMMANDS, command_named
 from tests.launch.conftest import ENVIRON
 
 JOB_ID = "2026-01-02_03_04_05-678"
@@ -44,6 +45,23 @@ def test_cancel_asks_first(
     printed = capsys.readouterr()
     assert "may lose requests" in printed.out + printed.err
     assert ("not cancelled" in printed.out) is not cancelled
+
+
+def test_each_command_runs_something_of_its_own() -> None:
+    """None falls back on another's: once, a command without an entry undeployed."""
+    assert len({command.run for command in COMMANDS}) == len(COMMANDS)
+    assert len({command.name for command in COMMANDS}) == len(COMMANDS)
+
+
+@pytest.mark.parametrize("name", ["endpoint redeploy", "endpoint", "show", ""])
+def test_an_unknown_command_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KeyError, match=f"'{name}'"):
+        command_named(name)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main([*name.split(), "--endpoint=1", "--yes"], ENVIRON, tmp_path / "none") == 2
+    assert "not one of build, run, " in capsys.readouterr().err
 
 
 def test_it_starts_without_beam_and_torch() -> None:

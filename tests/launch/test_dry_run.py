@@ -179,7 +179,7 @@ def test_status_reads_the_job_and_its_metrics(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_the_lines_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """bash runs them, with programs that print how they were called."""
+    """Run by bash, with programs that print how they were called."""
     echo = tmp_path / "gcloud"
     echo.write_text(
         f"#!{sys.executable}\nimport shlex, sys\n"

@@ -16,9 +16,8 @@ import pytest
 
 from launch.cloud.rest import OVERRIDE
 from launch.cloud.shell import CommandError, Shell
-from launch.commands import endpoint as endpoint_commands
+from launch.commands.table import command_named, parse
 from launch.settings.setting import SettingsError
-from launch.settings.table import parse
 
 WHERE = "--project=shop-project --region=us-central1"
 LOCATION = "projects/shop-project/locations/us-central1"
@@ -70,12 +69,13 @@ def changed(model: str, resources: dict[str, Any]) -> tuple[str, dict[str, Any]]
 
 
 def run(command: str, flags: str, *, dry_run: bool, out: io.StringIO) -> None:
-    settings = parse(command, [*WHERE.split(), *shlex.split(flags)], {}, Path("no-launch.env"))
-    endpoint_commands.run(settings, Shell(dry_run=dry_run, out=out))
+    named = command_named(command)
+    settings = parse(named, [*WHERE.split(), *shlex.split(flags)], {}, Path("no-launch.env"))
+    named.execute(settings, Shell(dry_run=dry_run, out=out))
 
 
 def call(line: str) -> str | tuple[str, Any]:
-    """A line of a dry run: the command, or of curl the method and URL, and the body."""
+    """Return a line of a dry run: the command, or of curl the method and URL, and the body."""
     words = shlex.split(line)
     if words[0] != "curl":
         return line
@@ -270,7 +270,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def gcloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stand-in for gcloud: `describe` prints the file `endpoint`, all else is noted in `run`."""
+    """Put a stand-in for gcloud on PATH; `describe` prints the file `endpoint`, `run` notes all else."""
     program = tmp_path / "gcloud"
     program.write_text(
         f'#!/bin/sh\ncase "$*" in *describe*) cat "{tmp_path}/endpoint";; '
@@ -284,7 +284,7 @@ def gcloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def holds(gcloud: Path, traffic: dict[str, int]) -> None:
-    """Deployed models by their share of the traffic; each is of a model of its own, model-ID."""
+    """Have models deployed, by their share of the traffic; each is of a model of its own, model-ID."""
     models = [
         {
             "id": name,
@@ -298,7 +298,7 @@ def holds(gcloud: Path, traffic: dict[str, int]) -> None:
 
 
 def undeploy(gcloud: Path, flags: str) -> list[str]:
-    """What was run, without what all commands share."""
+    """Return what was run, without what all commands share."""
     run("endpoint undeploy", f"--endpoint=1 {flags}", dry_run=False, out=io.StringIO())
     return [line.replace(f" {WHERE}", "") for line in (gcloud / "run").read_text().splitlines()]
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from launch.rules import endpoint as endpoint_rules
-from launch.settings.setting import Settings, SettingsError
-from launch.settings.table import parse
+from launch.commands.command import Command, S
+from launch.commands.table import ENDPOINT_DEPLOY, ENDPOINT_UPDATE, command_named, parse
+from launch.rules.endpoint import DEPLOY_RULES, UPDATE_RULES, deploy_problems, update_problems
+from launch.rules.rule import problems
+from launch.settings.setting import SettingsError
 
 WHERE = ("--project=shop-project", "--region=us-central1")
 UPLOAD = (
@@ -17,12 +19,12 @@ UPLOAD = (
 )
 
 
-def settings(command: str, flags: str) -> Settings:
+def settings(command: Command[S], flags: str) -> S:
     return parse(command, [*WHERE, *flags.split()], {}, Path("no-launch.env"))
 
 
 def deploy(flags: str) -> list[str]:
-    return endpoint_rules.problems(settings("endpoint deploy", f"{UPLOAD} {flags}"))
+    return problems(DEPLOY_RULES, settings(ENDPOINT_DEPLOY, f"{UPLOAD} {flags}"))
 
 
 @pytest.mark.parametrize(
@@ -93,14 +95,14 @@ def test_deploy(refused: str, said: str, taken: str) -> None:
 
 
 def test_deploy_needs_a_model_from_one_side_and_only_one() -> None:
-    def problems(flags: str) -> list[str]:
-        return endpoint_rules.problems(settings("endpoint deploy", flags))
+    def found(flags: str) -> list[str]:
+        return problems(DEPLOY_RULES, settings(ENDPOINT_DEPLOY, flags))
 
-    assert problems(UPLOAD) == []
-    assert problems("--model=my-model@2") == []
-    (missing,) = problems("--model-uri=gs://shop-models/m")
+    assert found(UPLOAD) == []
+    assert found("--model=my-model@2") == []
+    (missing,) = found("--model-uri=gs://shop-models/m")
     assert missing.startswith("--serving-image: missing; or name a model")
-    (both,) = problems(f"{UPLOAD} --model=7")
+    (both,) = found(f"{UPLOAD} --model=7")
     assert "--model-uri, --serving-image would be ignored" in both
 
 
@@ -121,7 +123,7 @@ def test_all_problems_at_once() -> None:
     ],
 )
 def test_update(flags: str, said: str | None) -> None:
-    found = endpoint_rules.problems(settings("endpoint update", f"--endpoint=1 {flags}"))
+    found = problems(UPDATE_RULES, settings(ENDPOINT_UPDATE, f"--endpoint=1 {flags}"))
     assert len(found) == (said is not None)
     assert said is None or said in found[0]
 
@@ -148,10 +150,10 @@ STAYS = {"dedicatedResources": {"minReplicaCount": 1, "maxReplicaCount": 4}}
     ],
 )
 def test_deploy_to_an_endpoint_that_exists(flags: str, found: dict[str, Any], said: str | None) -> None:
-    chosen = settings("endpoint deploy", f"{UPLOAD} --endpoint=1 {flags}")
-    problems = endpoint_rules.deploy_problems(chosen, found)
-    assert len(problems) == (said is not None)
-    assert said is None or said in problems[0]
+    chosen = settings(ENDPOINT_DEPLOY, f"{UPLOAD} --endpoint=1 {flags}")
+    wrong = deploy_problems(chosen, found)
+    assert len(wrong) == (said is not None)
+    assert said is None or said in wrong[0]
 
 
 @pytest.mark.parametrize(
@@ -174,10 +176,10 @@ def test_deploy_to_an_endpoint_that_exists(flags: str, found: dict[str, Any], sa
     ],
 )
 def test_update_of_what_is_deployed(flags: str, model: dict[str, Any], said: str | None) -> None:
-    chosen = settings("endpoint update", f"--endpoint=1 {flags}")
-    problems = endpoint_rules.update_problems(chosen, {"id": "5", **model})
-    assert len(problems) == (said is not None)
-    assert said is None or said in problems[0]
+    chosen = settings(ENDPOINT_UPDATE, f"--endpoint=1 {flags}")
+    wrong = update_problems(chosen, {"id": "5", **model})
+    assert len(wrong) == (said is not None)
+    assert said is None or said in wrong[0]
 
 
 @pytest.mark.parametrize(
@@ -199,10 +201,10 @@ def test_update_of_what_is_deployed(flags: str, model: dict[str, Any], said: str
 )
 def test_values(command: str, flags: str, said: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        settings(command, flags)
+        settings(command_named(command), flags)
     assert said in str(caught.value)
 
 
 def test_an_image_by_digest() -> None:
     image = f"us-docker.pkg.dev/p/r/n@sha256:{'0a' * 32}"
-    assert settings("endpoint deploy", f"--serving-image={image}").serving_image == image
+    assert settings(ENDPOINT_DEPLOY, f"--serving-image={image}").serving_image == image

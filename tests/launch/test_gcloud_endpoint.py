@@ -15,8 +15,8 @@ from launch.__main__ import main
 from launch.cloud import rest
 from launch.cloud.shell import CommandError, Shell
 from launch.commands import endpoint as endpoint_commands
+from launch.commands.table import command_named, parse
 from launch.settings.setting import SettingsError
-from launch.settings.table import parse
 from tests.launch.cloud import PROJECT, REGION, Cloud
 
 pytestmark = pytest.mark.skipif(not shutil.which("gcloud"), reason="needs the Google Cloud CLI (gcloud)")
@@ -40,10 +40,11 @@ WHERE = (f"--project={PROJECT}", f"--region={REGION}")
 
 
 def run(command: str, *flags: str, dry_run: bool = False) -> list[str]:
-    """The lines that were printed."""
+    """Return the lines that were printed."""
     out = io.StringIO()
-    settings = parse(command, [*WHERE, *flags], {}, Path("no-launch.env"))
-    endpoint_commands.run(settings, Shell(dry_run=dry_run, out=out))
+    named = command_named(command)
+    settings = parse(named, [*WHERE, *flags], {}, Path("no-launch.env"))
+    named.execute(settings, Shell(dry_run=dry_run, out=out))
     return out.getvalue().splitlines()
 
 

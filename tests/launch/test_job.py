@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from launch.cloud import gcloud
 from launch.cloud import template as job
-from launch.settings.setting import Settings, SettingsError
-
-Make = Callable[..., Settings]
+from launch.commands.command import Command
+from launch.commands.table import RUN, SMOKE
+from launch.settings.job import RunSettings
+from launch.settings.setting import SettingsError
+from tests.launch.conftest import Make
 
 
 @pytest.mark.parametrize(
@@ -30,9 +30,9 @@ Make = Callable[..., Settings]
     ],
 )
 def test_service_options(settings: Make, argv: list[str], options: list[str]) -> None:
-    made = settings("run", *argv)
-    assert job.service_options(made) == options
-    assert job.parameters(made).get("dataflow_service_options", "") == ",".join(options)
+    launched = settings(RUN, *argv)
+    assert job.service_options(launched) == options
+    assert job.parameters(launched).get("dataflow_service_options", "") == ",".join(options)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_service_options(settings: Make, argv: list[str], options: list[str]) ->
     ],
 )
 def test_experiments(settings: Make, argv: list[str], experiments: list[str]) -> None:
-    made = settings("run", *argv)
-    assert job.experiments(made) == experiments
-    flag = [flag for flag in job.gcloud_flags(made) if flag.startswith("--additional-experiments")]
+    launched = settings(RUN, *argv)
+    assert job.experiments(launched) == experiments
+    flag = [flag for flag in job.gcloud_flags(launched) if flag.startswith("--additional-experiments")]
     assert flag == ([f"--additional-experiments={','.join(experiments)}"] if experiments else [])
 
 
@@ -70,18 +70,18 @@ IMAGE = "us-docker.pkg.dev/shop-project/inference/worker:1"
 )
 def test_parameters(settings: Make, argv: list[str], parameters: dict[str, str]) -> None:
     expected = {**parameters, "sdk_container_image": f"{IMAGE}-cpu"}
-    assert job.parameters(settings("run", *argv)) == expected
+    assert job.parameters(settings(RUN, *argv)) == expected
 
 
 def test_a_gpu_brings_its_image_disk_and_machine(settings: Make) -> None:
-    made = settings("run", "--gpu=nvidia-l4:1")
-    assert job.parameters(made)["sdk_container_image"] == f"{IMAGE}-gpu"
-    assert job.parameters(made)["disk_size_gb"] == "50"
-    assert "--worker-machine-type=g2-standard-4" in job.gcloud_flags(made)
+    launched = settings(RUN, "--gpu=nvidia-l4:1")
+    assert job.parameters(launched)["sdk_container_image"] == f"{IMAGE}-gpu"
+    assert job.parameters(launched)["disk_size_gb"] == "50"
+    assert "--worker-machine-type=g2-standard-4" in job.gcloud_flags(launched)
     assert "--template-file-gcs-location=gs://shop-bucket/templates/worker-1-gpu.json" in job.gcloud_flags(
-        made
+        launched
     )
-    larger = settings("run", "--gpu=nvidia-l4:1", "--disk-gb=200", "--machine-type=g2-standard-8")
+    larger = settings(RUN, "--gpu=nvidia-l4:1", "--disk-gb=200", "--machine-type=g2-standard-8")
     assert job.parameters(larger)["disk_size_gb"] == "200"
     assert "--worker-machine-type=g2-standard-8" in job.gcloud_flags(larger)
 
@@ -102,13 +102,13 @@ def test_a_gpu_brings_its_image_disk_and_machine(settings: Make) -> None:
     ],
 )
 def test_what_the_model_computes_on(settings: Make, argv: list[str], parameters: dict[str, str]) -> None:
-    found = job.parameters(settings("run", *argv))
+    found = job.parameters(settings(RUN, *argv))
     assert {name: found[name] for name in ("device", "worker_processes") if name in found} == parameters
 
 
 def test_gcloud_flags(settings: Make) -> None:
-    made = settings(
-        "run",
+    launched = settings(
+        RUN,
         "--min-workers=2",
         "--max-workers=9",
         "--num-workers=3",
@@ -120,7 +120,7 @@ def test_gcloud_flags(settings: Make) -> None:
         "--public-ips=false",
         "--template=gs://elsewhere/spec.json",
     )
-    assert job.gcloud_flags(made) == [
+    assert job.gcloud_flags(launched) == [
         "--project=shop-project",
         "--region=us-central1",
         "--template-file-gcs-location=gs://elsewhere/spec.json",
@@ -140,8 +140,8 @@ def test_gcloud_flags(settings: Make) -> None:
     ]
 
 
-@pytest.mark.parametrize("command", ["run", "smoke"])
-def test_streaming_engine_is_always_on(settings: Make, command: str) -> None:
+@pytest.mark.parametrize("command", [RUN, SMOKE], ids=lambda command: command.name)
+def test_streaming_engine_is_always_on(settings: Make, command: Command[RunSettings]) -> None:
     assert "--enable-streaming-engine" in job.gcloud_flags(settings(command))
 
 

@@ -13,7 +13,7 @@ import pytest
 from apache_beam.portability.api import beam_runner_api_pb2
 
 from launch.cloud.template import gcloud_flags, parameters
-from launch.settings.table import parse
+from launch.commands.table import RUN, parse
 from pipeline.job.main import main
 from tests.pipeline.job.test_command_line import ENDPOINT, line
 from tests.pipeline.staging import Staged, offline_flags, written
@@ -62,8 +62,8 @@ NOT_FOR_BEAM = {
 
 
 def as_launched(*argv: str, job_flags: tuple[str, ...] = JOB) -> list[str]:
-    """The command line that the template launcher starts the job with, but for project and places."""
-    settings = parse("run", [*LAUNCH, *argv, "--", *job_flags], {}, Path("no-launch.env"))
+    """Return the command line that the template launcher starts the job with, but for project and places."""
+    settings = parse(RUN, [*LAUNCH, *argv, "--", *job_flags], {}, Path("no-launch.env"))
     flags = [f"--{name}={value}" for name, value in parameters(settings).items()]
     for text in gcloud_flags(settings):
         name, _, value = text.removeprefix("--").partition("=")
@@ -79,7 +79,7 @@ def as_launched(*argv: str, job_flags: tuple[str, ...] = JOB) -> list[str]:
 
 
 def built(folder: Path, argv: Sequence[str]) -> Staged:
-    """What the job's own main hands to the service."""
+    """Return what the job's own main hands to the service."""
     assert main([*argv, *offline_flags(folder)]) == 0
     return written(folder)
 
@@ -90,7 +90,7 @@ def kinds(job: Staged) -> list[str]:
 
 
 def options_of(job: Staged) -> dict[str, Any]:
-    """The options as the workers get them."""
+    """Return the options as the workers get them."""
     return job.job["environment"]["sdkPipelineOptions"]["options"]
 
 

@@ -1,5 +1,7 @@
 """Which GPU goes with which machine."""
 
+from __future__ import annotations
+
 import pytest
 
 from launch.settings import machines

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from launch.rules import job as rules
-from launch.settings.setting import Settings
+from launch.commands.table import RUN, command_named
+from launch.rules.job import LAUNCH_RULES, UPDATE_RULES
+from launch.rules.rule import Rule, problems
+from tests.launch.conftest import Make
 
-Make = Callable[..., Settings]
-
+# smoke checks them itself, on the settings of the job that it launches.
+RULES: dict[str, tuple[Rule[Any], ...]] = {
+    **dict.fromkeys(("run", "replace", "smoke"), LAUNCH_RULES),
+    "update": UPDATE_RULES,
+}
 # The rule, a command line that breaks it, part of what it says, and one that is close and fine.
 CASES = [
     (
@@ -92,7 +97,12 @@ CASES = [
         "3 is above --max-workers, 2",
         "run --min-workers=2 --max-workers=2",
     ),
-    ("min above max", "run --min-workers=101", "the default of --max-workers", "run --min-workers=100"),
+    (
+        "min above the default max",
+        "run --min-workers=101",
+        "the default of --max-workers",
+        "run --min-workers=100",
+    ),
     (
         "min above max",
         "update job --min-workers=3 --max-workers=2",
@@ -110,6 +120,12 @@ CASES = [
         "run --max-workers=1001",
         "--max-workers: a job has at most 1,000 workers, not 1,001",
         "run --max-workers=1000",
+    ),
+    (
+        "max above 1,000",
+        "update job --max-workers=1001",
+        "--max-workers: a job has at most 1,000 workers, not 1,001",
+        "update job --max-workers=1000",
     ),
     (
         "initial workers outside the range",
@@ -288,21 +304,25 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "broken", "reason", "fine"), CASES, ids=[f"{c[0]}: {c[1]}" for c in CASES])
 def test_a_rule_both_ways(settings: Make, name: str, broken: str, reason: str, fine: str) -> None:
-    made = settings(*broken.split())
-    assert [rule.name for rule in rules.RULES if _breaks(rule, made)] == [name]
-    (problem,) = rules.problems(made)
+    command, *argv = broken.split()
+    given = settings(command_named(command), *argv)
+    rules = RULES[command]
+    assert [rule.name for rule in rules if rule.problem(given) is not None] == [name]
+    (problem,) = problems(rules, given)
     assert reason in problem
-    assert rules.problems(settings(*fine.split())) == []
+    command, *argv = fine.split()
+    assert problems(RULES[command], settings(command_named(command), *argv)) == []
 
 
 def test_each_rule_is_tested() -> None:
-    assert {rule.name for rule in rules.RULES} == {name for name, *_ in CASES}
+    assert {rule.name for rules in RULES.values() for rule in rules} == {name for name, *_ in CASES}
 
 
 def test_several_problems(settings: Make) -> None:
-    made = settings("run", "--min-workers=3", "--max-workers=2", "--utilization-hint=1", "--gpu-sharing=mps")
-    assert len(rules.problems(made)) == 3
+    given = settings(RUN, "--min-workers=3", "--max-workers=2", "--utilization-hint=1", "--gpu-sharing=mps")
+    assert len(problems(LAUNCH_RULES, given)) == 3
 
 
-def _breaks(rule: rules.Rule, made: Settings) -> bool:
-    return made.command in rule.commands and rule.problem(made) is not None
+@pytest.mark.parametrize("command", ["run", "replace", "update"])
+def test_a_command_has_these_rules(command: str) -> None:
+    assert command_named(command).rules is RULES[command]

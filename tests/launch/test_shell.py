@@ -18,7 +18,7 @@ def python(program: str) -> list[str]:
 
 @pytest.fixture
 def gcloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file `stderr` and a file `code`: what a stand-in for gcloud says, and how it ends."""
+    """Put a stand-in for gcloud on PATH: its files `stderr` and `code` are what it says, and how it ends."""
     program = tmp_path / "gcloud"
     program.write_text(f'#!/bin/sh\ncat "{tmp_path}/stderr" >&2\nexit "$(cat "{tmp_path}/code")"\n')
     program.chmod(0o755)
@@ -94,7 +94,7 @@ def test_a_dry_run_prints_what_a_shell_reads_back_and_runs_nothing(tmp_path: Pat
         ("", "it ended with exit code 3 and said nothing"),
     ],
 )
-def test_a_refusal_is_one_line_with_its_mend(gcloud: Path, stderr: str, expected: str) -> None:
+def test_a_refusal_is_one_line_with_its_fix(gcloud: Path, stderr: str, expected: str) -> None:
     (gcloud / "stderr").write_text(stderr)
     (gcloud / "code").write_text("3")
     with pytest.raises(CommandError) as caught:

@@ -16,8 +16,8 @@ import pytest
 
 from launch.cloud.shell import CommandError, Shell
 from launch.commands import smoke
+from launch.commands.table import SMOKE, parse
 from launch.settings.setting import SettingsError
-from launch.settings.table import parse
 from loadtest.options import RunOptions
 from tests.launch import cloud as loopback
 
@@ -81,7 +81,7 @@ class Cloud:
         (self.folder / "refused").write_text(words)
 
     def complain(self, words: str) -> None:
-        """Has the driver fail, after it has written its figures."""
+        """Have the driver fail, after it has written its figures."""
         (self.folder / "complaint").write_text(words)
 
     def states(self, states: str) -> None:
@@ -95,7 +95,7 @@ class Cloud:
         return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
 
     def steps(self) -> list[str]:
-        """Each call in short; a name without what is different each time."""
+        """Return each call in short; a name without what is different each time."""
         short = []
         for call in self.calls():
             kind, verb, name = [*call[1:], "", ""][:3]
@@ -108,7 +108,7 @@ class Cloud:
 
     def run(self, *flags: str) -> str:
         out = io.StringIO()
-        settings = parse("smoke", [*FLAGS, *flags], {}, Path("no-launch.env"))
+        settings = parse(SMOKE, [*FLAGS, *flags], {}, Path("no-launch.env"))
         shell = Shell(dry_run=settings.dry_run, out=out)
         driver = (sys.executable, str(self.folder / "driver.py"))
         smoke.run(settings, shell, driver=driver, runs=self.folder / "runs", poll_s=0.0)
@@ -305,14 +305,14 @@ def test_settings_are_checked_before_anything_is_made(
 @pytest.mark.skipif(not shutil.which("gcloud"), reason="needs the Google Cloud CLI (gcloud)")
 def test_the_real_gcloud_makes_and_deletes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = f"projects/{loopback.PROJECT}"
-    settings = parse("smoke", [*FLAGS, f"--project={loopback.PROJECT}"], {}, Path("no-launch.env"))
+    settings = parse(SMOKE, [*FLAGS, f"--project={loopback.PROJECT}"], {}, Path("no-launch.env"))
     shell = Shell(dry_run=False)
     undo: list[list[str]] = []
     with loopback.Cloud() as server:
         for name, value in server.environment(tmp_path).items():
             monkeypatch.setenv(name, value)
-        smoke._make_channel(settings, shell, "smoke-1-results", undo)
-        assert smoke._take_back(shell, undo) == []
+        smoke._create_channel(settings, shell, "smoke-1-results", undo)
+        assert smoke._undo_all(shell, undo) == []
     assert [(request.method, request.path) for request in server.requests] == [
         ("PUT", f"/v1/{project}/topics/smoke-1-results"),
         ("PUT", f"/v1/{project}/subscriptions/smoke-1-results"),

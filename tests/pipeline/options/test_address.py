@@ -1,3 +1,7 @@
+"""Which address an endpoint's calls go to."""
+
+from __future__ import annotations
+
 import pytest
 
 from pipeline.options.address import Address, address, parse_endpoint, parse_url

@@ -1,0 +1,174 @@
+"""The settings of the commands on the image and on jobs, a class for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from launch.settings import values
+from launch.settings.common import Confirmation, Location, Settings
+from launch.settings.machines import Gpu, parse_gpu
+from launch.settings.setting import setting, word
+from pipeline.options.job_options import ENDPOINT, LOCAL
+from pipeline.options.values import boolean, integer, one_of
+
+CPU = "cpu"
+GPU = "gpu"
+DOCKER = "docker"
+CLOUD_BUILD = "cloud-build"
+MPS = "mps"
+SINGLE_PROCESS = "single-process"
+NO_SHARING = "none"
+
+_MIN_WORKERS = "Fewest workers, 1 to 1,000."
+_MAX_WORKERS = "Most workers, 1 to 1,000."
+_UTILIZATION_HINT = "CPU utilisation that autoscaling aims at, 0.1 to 0.9, or none for the service's own."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSettings(Location):
+    """Where the image and the template are, for the commands that write and for those that launch them."""
+
+    bucket: str = setting(
+        values.gs_path,
+        "gs://BUCKET, or a folder in one: for staged and temporary files and for the template.",
+        required=True,
+    )
+    image: str = setting(
+        values.image,
+        "Full name of the image, without tag: REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME.",
+        required=True,
+    )
+    tag: str = setting(
+        values.tag,
+        "Version of the image; -cpu or -gpu is appended. Take a new one for each build: a running job "
+        "pulls its image again whenever a worker starts.",
+        required=True,
+    )
+    template: str | None = setting(
+        values.gs_path,
+        "gs:// path of the template's spec. Default: templates/NAME-TAG-cpu.json or -gpu.json in --bucket.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Build(ImageSettings):
+    variant: str = word(one_of(CPU, GPU), "cpu or gpu: which image.")
+    builder: str = setting(
+        one_of(DOCKER, CLOUD_BUILD),
+        "Who builds the image: docker on this machine, or cloud-build.",
+        default=CLOUD_BUILD,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSettings(Settings, _Build):
+    """Of `build`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchSettings(ImageSettings):
+    """What `run`, `replace` and `smoke` share.
+
+    Attributes:
+        job_flags: flags of the job itself, by name without dashes: what follows `--`.
+    """
+
+    mode: str = setting(
+        one_of(LOCAL, ENDPOINT),
+        "local: the model runs in the worker; endpoint: an endpoint makes the predictions.",
+        default=LOCAL,
+    )
+    model_path: str | None = setting(
+        values.text,
+        "The model file, as the workers see it: its path inside the image, or gs://BUCKET/OBJECT.",
+    )
+    gpu: Gpu | None = setting(parse_gpu, "GPUs of each worker, as TYPE:COUNT: nvidia-l4:1.")
+    gpu_sharing: str = setting(
+        one_of(NO_SHARING, MPS, SINGLE_PROCESS),
+        "How the processes of a worker share its GPU. none: each takes its turn; mps: at once, by NVIDIA "
+        "MPS; single-process: there is one process (--worker_processes=single), with one copy of the model.",
+        default=NO_SHARING,
+    )
+    min_workers: int | None = setting(values.count, _MIN_WORKERS)
+    max_workers: int | None = setting(values.count, _MAX_WORKERS)
+    num_workers: int | None = setting(values.count, "Workers to begin with.")
+    utilization_hint: float | str | None = setting(values.utilization_hint, _UTILIZATION_HINT)
+    machine_type: str | None = setting(
+        values.machine_type,
+        "Machine type of the workers. Default: the smallest that takes --gpu; without, the service's own.",
+    )
+    disk_gb: int | None = setting(
+        values.count,
+        "Boot disk of a worker in GB. Default: 50 with --gpu; without, the service's own.",
+    )
+    harness_threads: int | None = setting(
+        integer(1, 1_000),
+        "Threads of each process: bundles it works on at once. Default: the service's own.",
+    )
+    worker_zone: str | None = setting(
+        values.zone,
+        "Zone of the workers, such as us-central1-a: not every zone of a region has every GPU.",
+    )
+    service_account: str | None = setting(values.email, "Account that the workers run as, by its email.")
+    network: str | None = setting(values.text, "Compute Engine network of the workers.")
+    subnetwork: str | None = setting(
+        values.text,
+        "Subnetwork of the workers: regions/REGION/subnetworks/NAME, or its whole URL.",
+    )
+    public_ips: bool = setting(
+        boolean,
+        "true or false: whether workers have public IP addresses. Without, the subnetwork needs Private "
+        "Google Access.",
+        default="true",
+    )
+    job_flags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run(ImageSettings):
+    job_name: str = setting(values.job_name, "Name of the job.", default="streaming-inference")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings(Settings, LaunchSettings, _Run):
+    """Of `run` and `smoke`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Replace(LaunchSettings):
+    job: str = word(values.job_name, "The running job's name.")
+    transform_name_mappings: dict[str, str] | None = setting(
+        values.mappings,
+        "Steps that were renamed since the running job: old=new,old=new.",
+        flag_only=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplaceSettings(Settings, _Replace):
+    """Of `replace`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningJobSettings(Settings):
+    """Of `status` and `drain`, and shared by all commands on a job that runs."""
+
+    job: str = word(values.job, "The job's name or id.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelSettings(RunningJobSettings, Confirmation):
+    """Of `cancel`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Update(Location):
+    min_workers: int | None = setting(values.count, _MIN_WORKERS, flag_only=True)
+    max_workers: int | None = setting(values.count, _MAX_WORKERS, flag_only=True)
+    utilization_hint: float | str | None = setting(values.utilization_hint, _UTILIZATION_HINT, flag_only=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateSettings(RunningJobSettings, _Update):
+    """Of `update`."""
