@@ -23,7 +23,7 @@ from benchmarks.harness.handlers import state_dict
 from benchmarks.harness.machine import versions
 from benchmarks.harness.models import Workload, example, mlp
 from benchmarks.local_engine.report import progress
-from benchmarks.worker_processes.turn import Arrangement, Turn, arrangements, take_turn
+from benchmarks.worker_processes.measures import Arrangement, Turn, arrangements, take_turn
 from pipeline.options.workers import cores
 
 MODELS = {"autoencoder": example, "mlp": mlp}

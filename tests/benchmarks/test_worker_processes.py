@@ -13,7 +13,7 @@ from rich.console import Console
 from benchmarks.harness import results
 from benchmarks.worker_processes import __main__ as worker_processes
 from benchmarks.worker_processes.__main__ import MODELS, Row, main, parse, show
-from benchmarks.worker_processes.turn import Arrangement, Memory, Turn, arrangements, memory_of, take_turn
+from benchmarks.worker_processes.measures import Arrangement, Memory, Turn, arrangements, memory_of, take_turn
 
 PER_CPU = Arrangement("per_cpu", 4, 12)
 SINGLE = Arrangement("single", 1, 48)
