@@ -1,5 +1,7 @@
 """The jobs that ours is compared with must do the same work, or the comparison is none."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import apache_beam as beam
@@ -39,7 +41,7 @@ def test_stock_gives_the_predictions_of_ours_and_carries_the_record_along(tmp_pa
 def test_the_hybrid_runs_source_to_sink_in_one_stage(tmp_path: Path) -> None:
     pipeline = beam.Pipeline(runner=StreamingRunner(), options=PipelineOptions(["--streaming"]))
     names = ("projects/my-project/subscriptions/requests", "projects/my-project/topics/results")
-    hybrid_job.build(pipeline, stock_job.Flags(*names, tmp_path / "state_dict.pt"))
+    hybrid_job.build(pipeline, stock_job.Options(*names, tmp_path / "state_dict.pt"))
     _, second = fused_stages(pipeline)
     assert {"Decode", "Encode", "Write/Publish"} <= set(second)
 

@@ -1,4 +1,4 @@
-"""Both arrangements answer requests and get the same load; memory and medians are added up as told."""
+"""Both arrangements answer requests and get the same load; memory and medians are added up as documented."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from rich.console import Console
 
 from benchmarks.harness import results
 from benchmarks.worker_processes import __main__ as worker_processes
-from benchmarks.worker_processes.__main__ import MODELS, Row, main, parse, show
-from benchmarks.worker_processes.measures import Arrangement, Memory, Turn, arrangements, memory_of, take_turn
+from benchmarks.worker_processes.__main__ import MODELS, main, parse
+from benchmarks.worker_processes.measures import Memory, Turn, memory_of, take_turn
+from benchmarks.worker_processes.report import Row, show
+from benchmarks.worker_processes.sides import Arrangement, arrangements
 
 PER_CPU = Arrangement("per_cpu", 4, 12)
 SINGLE = Arrangement("single", 1, 48)
