@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness import cli, results
+from tests.benchmarks.conftest import UsageError
 
 
 @pytest.fixture
@@ -27,16 +28,13 @@ def test_the_help_names_the_command_and_the_defaults(parser: argparse.ArgumentPa
 
 
 def test_numbers_are_whole_if_their_default_is(
-    parser: argparse.ArgumentParser, capsys: pytest.CaptureFixture[str]
+    parser: argparse.ArgumentParser, usage_error: UsageError
 ) -> None:
     cli.add_number(parser, "--seconds", 8.0, "of each turn")
     cli.add_number(parser, "--rounds", 3, "of turns")
     assert vars(parser.parse_args([])) == {"seconds": 8.0, "rounds": 3}
     assert vars(parser.parse_args(["--seconds=0.5", "--rounds=7"])) == {"seconds": 0.5, "rounds": 7}
-    with pytest.raises(SystemExit) as ended:
-        parser.parse_args(["--rounds=0.5"])
-    assert ended.value.code == 2
-    assert "--rounds" in capsys.readouterr().err
+    assert "--rounds" in usage_error(parser.parse_args, "--rounds=0.5")
 
 
 def test_names_come_in_their_own_order_and_once(parser: argparse.ArgumentParser) -> None:
@@ -47,25 +45,19 @@ def test_names_come_in_their_own_order_and_once(parser: argparse.ArgumentParser)
 
 @pytest.mark.parametrize("text", ["", "cpu,", "memory", "cpu,memory"])
 def test_unknown_names_are_refused(
-    parser: argparse.ArgumentParser, capsys: pytest.CaptureFixture[str], text: str
+    parser: argparse.ArgumentParser, usage_error: UsageError, text: str
 ) -> None:
     cli.add_names(parser, "--tables", ("cpu", "loads"))
-    with pytest.raises(SystemExit) as ended:
-        parser.parse_args([f"--tables={text}"])
-    assert ended.value.code == 2
-    assert f"{text!r}: the tables are cpu, loads" in capsys.readouterr().err
+    assert f"{text!r}: the tables are cpu, loads" in usage_error(parser.parse_args, f"--tables={text}")
 
 
 def test_the_folder_of_results_must_exist(
-    parser: argparse.ArgumentParser, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    parser: argparse.ArgumentParser, usage_error: UsageError, tmp_path: Path
 ) -> None:
     cli.add_out(parser, "gets the results")
     assert parser.parse_args([]).out == results.FOLDER
     assert parser.parse_args([f"--out={tmp_path}"]).out == tmp_path
-    with pytest.raises(SystemExit) as ended:
-        parser.parse_args([f"--out={tmp_path / 'none'}"])
-    assert ended.value.code == 2
-    assert "is not a folder that exists" in capsys.readouterr().err
+    assert "is not a folder that exists" in usage_error(parser.parse_args, f"--out={tmp_path / 'none'}")
 
 
 @pytest.mark.parametrize("number", [0, -1, float("nan"), float("inf")])

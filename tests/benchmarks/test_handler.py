@@ -53,6 +53,7 @@ from benchmarks.harness.models import example, linear, mlp
 from pipeline.job.steps import Encode
 from pipeline.process import registry
 from pipeline.request.messages import DeadLetter
+from tests.benchmarks.conftest import UsageError
 
 CPU = Machine("cpu", torch_threads=1)
 COUNTED_FOR_EACH_RESULT = {"results", "batch_size", "total_ms", "queue_ms", "inference_ms", "batch_wait_ms"}
@@ -319,6 +320,13 @@ def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> N
     assert devices == ["cpu", "gpu", "gpu"]
 
 
+def test_results_of_a_gpu_stand_beside_those_of_the_cpu() -> None:
+    assert [Machine(device, 1).results_name("handler") for device in ("cpu", "gpu")] == [
+        "handler",
+        "handler-gpu",
+    ]
+
+
 @pytest.mark.parametrize(
     "flag",
     [
@@ -335,13 +343,10 @@ def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_wrong_flags_end_with_exit_code_2(
-    flag: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    flag: str, usage_error: UsageError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SystemExit) as ended:
-        parse([flag])
-    assert ended.value.code == 2
-    assert flag.split("=")[0] in capsys.readouterr().err
+    assert flag.split("=")[0] in usage_error(parse, flag)
 
 
 def test_a_short_run(

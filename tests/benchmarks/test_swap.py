@@ -16,6 +16,7 @@ from benchmarks.swap.measures import WARMUP_S, Counts, Delivery, Measured, Swap,
 from benchmarks.swap.models import RECORDS, is_right, make_versions, point
 from benchmarks.swap.report import figures, show
 from loadtest.display import Progress
+from tests.benchmarks.conftest import UsageError
 
 COUNTS = Counts(sent=6, lost=0, dead_lettered=0)
 
@@ -115,8 +116,5 @@ def test_reads_what_the_driver_wrote(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flag", ["--rate=0", "--swaps=0", "--every=1"])
-def test_wrong_flags(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        parse([flag])
-    assert ended.value.code == 2
-    assert "--every at least 2" in capsys.readouterr().err
+def test_wrong_flags(flag: str, usage_error: UsageError) -> None:
+    assert "--every at least 2" in usage_error(parse, flag)
