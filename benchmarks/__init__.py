@@ -1,0 +1,1 @@
+"""Experiments that hold this project against stock Beam and against its own goals, a folder each."""

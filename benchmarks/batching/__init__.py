@@ -1,0 +1,1 @@
+"""Many bundle threads with small bundles."""

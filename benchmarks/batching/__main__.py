@@ -5,8 +5,9 @@ beside the best that plain forward passes reach there. Each thread has its own c
 with metrics that are counted, and sends the next bundle as soon as the last is back. Nothing is decoded.
 """
 
+from __future__ import annotations
+
 import argparse
-import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,11 +19,10 @@ import torch
 from benchmarks.batching import report
 from benchmarks.batching.measures import drive, plain_rates
 from benchmarks.batching.report import CPU_GOALS, GPU_GOALS, Goals
-from benchmarks.harness import results
+from benchmarks.harness import cli, results
 from benchmarks.harness.machine import Machine, add_flags, machine
 from benchmarks.harness.models import Workload, encoder, mlp
 from benchmarks.harness.request_sides import check, request_sides
-from benchmarks.local_engine.report import progress
 from pipeline.process import registry
 
 WARM_UP_S = 2.0
@@ -31,7 +31,13 @@ PLAIN_S = 2.0  # for each batch size
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured on a device. `plain_sizes` are the batches of plain forward passes."""
+    """What is measured on a device.
+
+    Attributes:
+        bundles: Requests of a bundle.
+        threads: Bundle threads.
+        plain_sizes: The batches of plain forward passes.
+    """
 
     workload: Workload
     bundles: tuple[int, ...]
@@ -47,8 +53,8 @@ PLANS = {
 
 
 @dataclass(frozen=True)
-class Flags:
-    """The command line; without bundles or threads, those of the device's plan."""
+class Options:
+    """The command line. Without bundles or threads, those of the device's plan hold."""
 
     out: Path
     seconds: float
@@ -58,24 +64,14 @@ class Flags:
     machine: Machine
 
 
-def parse(arguments: Sequence[str] | None) -> Flags:
-    """Flags from a command line; exits with code 2 for wrong ones."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.batching", description=__doc__.splitlines()[0], allow_abbrev=False
+def parse(arguments: Sequence[str] | None) -> Options:
+    """Return the options of a command line. Exit with code 2 for wrong flags."""
+    parser = cli.new_parser("batching", __doc__)
+    cli.add_out(
+        parser, "gets batching.json and batching.txt, on a GPU batching-gpu (default: benchmarks/results)"
     )
-    parser.add_argument(
-        "--out",
-        metavar="FOLDER",
-        type=results.folder,
-        default=results.FOLDER,
-        help="gets batching.json and batching.txt, on a GPU batching-gpu (default: benchmarks/results)",
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=10.0, help="of each side in a round (default: %(default)g)"
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="in which the sides take turns (default: %(default)s)"
-    )
+    cli.add_number(parser, "--seconds", 10.0, "of each side in a round")
+    cli.add_number(parser, "--rounds", 3, "in which the sides take turns")
     parser.add_argument(
         "--bundle", metavar="N,N", type=_counts, help="requests of a bundle (default: 1, on a GPU 1,4)"
     )
@@ -85,50 +81,52 @@ def parse(arguments: Sequence[str] | None) -> Flags:
     add_flags(parser)
     values = vars(parser.parse_args(arguments))
     chosen = machine(parser, values.pop("device"), values.pop("torch_threads"))
-    flags = Flags(**values, machine=chosen)
-    if not 0 < flags.seconds < math.inf or flags.rounds < 1:
+    options = Options(**values, machine=chosen)
+    if not cli.is_positive(options.seconds) or options.rounds < 1:
         parser.error("--seconds must be above 0 and --rounds at least 1")
-    return flags
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0 when all was measured, whether or not the goals are met."""
-    flags = parse(arguments)
-    plan = PLANS[flags.machine.device]
-    measured = measure(plan, flags, WARM_UP_S, PLAIN_S)
+    """Measure, and return 0 whether or not the goals are met."""
+    options = parse(arguments)
+    plan = PLANS[options.machine.device]
+    measured = measure(plan, options, WARM_UP_S, PLAIN_S)
     results.publish(
-        flags.out,
-        "batching" if flags.machine.device == "cpu" else "batching-gpu",
-        lambda console: report.show(console, measured, plan.goals, flags.machine),
-        {"rounds": flags.rounds, **report.figures(measured, plan.goals, flags.machine)},
+        options.out,
+        options.machine.results_name("batching"),
+        lambda console: report.show(console, measured, plan.goals, options.machine),
+        {"rounds": options.rounds, **report.figures(measured, plan.goals, options.machine)},
     )
     return 0
 
 
-def measure(plan: Plan, flags: Flags, warm_up_s: float, plain_s: float) -> report.Measured:
-    """All of the plan, but with the flags' bundles and threads where they are given."""
-    workload, on = plan.workload, flags.machine
+def measure(plan: Plan, options: Options, warm_up_s: float, plain_s: float) -> report.Measured:
+    """Measure all of the plan, but with the bundles and threads that are asked for, if any."""
+    workload, on = plan.workload, options.machine
     torch.set_num_threads(on.torch_threads)
     runs, plain = [], {}
     try:
         with tempfile.TemporaryDirectory(prefix="batching-") as folder:
             sides = request_sides(workload, on, Path(folder))
-            for bundle in flags.bundle or plan.bundles:
+            for bundle in options.bundle or plan.bundles:
                 check(sides, workload.inputs(bundle))
-                for threads in flags.threads or plan.threads:
-                    for number in range(flags.rounds):
+                for threads in options.threads or plan.threads:
+                    for number in range(options.rounds):
                         for side in sides:
-                            progress(
+                            cli.progress(
                                 f"bundles of {bundle}, threads: {threads}, round {number + 1}: {side.title}, "
-                                f"{flags.seconds:g} s"
+                                f"{options.seconds:g} s"
                             )
-                            runs.append(drive(side, workload, on, threads, bundle, flags.seconds, warm_up_s))
+                            runs.append(
+                                drive(side, workload, on, threads, bundle, options.seconds, warm_up_s)
+                            )
     finally:
         registry.close_all()
     if plan.plain_sizes:
-        progress(f"plain forward passes, {plain_s:g} s for each batch size")
+        cli.progress(f"plain forward passes, {plain_s:g} s for each batch size")
         plain = plain_rates(workload, on, plan.plain_sizes, plain_s)
-    return report.Measured(workload.title, flags.seconds, runs, plain)
+    return report.Measured(workload.title, options.seconds, runs, plain)
 
 
 def _counts(text: str) -> tuple[int, ...]:

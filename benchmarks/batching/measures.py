@@ -1,5 +1,7 @@
 """What `benchmarks.batching` measures: bundle threads that send bundle after bundle, and plain passes."""
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Sequence
@@ -20,7 +22,16 @@ _TOGETHER_WITHIN_S = 60.0
 
 @dataclass(frozen=True)
 class Run:
-    """A round of one side. Latencies are of whole bundles; `mean_batch` is requests a forward pass."""
+    """A round of one side.
+
+    Attributes:
+        title: The side's.
+        threads: Bundle threads.
+        bundle: Requests of a bundle.
+        requests_per_s: Of all threads together.
+        p50_ms: Of whole bundles, as p99_ms.
+        mean_batch: Requests a forward pass.
+    """
 
     title: str
     threads: int
@@ -33,7 +44,13 @@ class Run:
 
 @dataclass(frozen=True)
 class _Work:
-    """What one thread got through: the time of each bundle, and of all together; forward passes."""
+    """What one thread got through.
+
+    Attributes:
+        latencies_s: Of each bundle.
+        elapsed_s: Of all bundles together.
+        batches: Forward passes. One that other threads share counts in part.
+    """
 
     latencies_s: list[float]
     elapsed_s: float
@@ -49,9 +66,9 @@ def drive(
     seconds: float,
     warm_up_s: float,
 ) -> Run:
-    """Each thread with DoFns of its own sends the next bundle as soon as the last is back.
+    """Have each thread, with DoFns of its own, send the next bundle as soon as the last is back.
 
-    Bundles that begin in the warm-up are not counted; those that begin in the `seconds` after it are.
+    Bundles that begin in the warm-up are not counted. Those that begin in the `seconds` after it are.
     """
     inputs = workload.inputs(threads * bundle)
     copies = [side.expanded.set_up() for _ in range(threads)]
@@ -59,7 +76,7 @@ def drive(
 
     def work(number: int) -> _Work:
         own = inputs[number * bundle : (number + 1) * bundle]
-        # Else a thread's calls would take every core, whatever was set on the thread that set it.
+        # It holds for the thread that sets it. Without it, this thread's calls would take every core.
         torch.set_num_threads(machine.torch_threads)
         with counted_metrics():
             together.wait(_TOGETHER_WITHIN_S)
@@ -81,16 +98,17 @@ def drive(
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The least of the ordered values that so large a share of them does not exceed."""
+    """Return the least of the ordered values that is not exceeded by such a share of them."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def plain_rates(
     workload: Workload, machine: Machine, sizes: Sequence[int], seconds: float
 ) -> dict[int, float]:
-    """Requests a second in forward passes with nothing around them, by batch size.
+    """Return requests a second in forward passes with nothing around them, by batch size.
 
-    The inputs are on the device already, the outputs stay there. What does not fit into memory is left out.
+    The inputs are on the device already, and the outputs stay there. A size that does not fit into memory
+    ends the list.
     """
     module = workload.make().to(machine.torch_device)
     if workload.precision == "fp16":
@@ -105,13 +123,13 @@ def plain_rates(
 
 
 def _send(side: RequestSide, steps: InferenceSteps, inputs: Sequence[Inputs], seconds: float) -> _Work:
-    """Bundle after bundle until so many seconds are over and the last is back; one at the least."""
-    make = side.ready(inputs)
+    """Send bundle after bundle until `seconds` are over and the last is back; one at the least."""
+    new_bundle = side.ready(inputs)
     latencies: list[float] = []
     batches = elapsed = 0.0
     begun = time.perf_counter()
     while not latencies or elapsed < seconds:
-        bundle = make()
+        bundle = new_bundle()
         sent = time.perf_counter()
         answers = steps.infer(bundle)
         for answer in answers:

@@ -1,5 +1,7 @@
 """What `benchmarks.batching` shows: its table, and how ours stands to stock and to the goals."""
 
+from __future__ import annotations
+
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,16 +11,21 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.batching.measures import Run
-from benchmarks.harness import results
-from benchmarks.harness.machine import Machine, versions
+from benchmarks.harness import results, verdict
+from benchmarks.harness.machine import Machine, versions_line
 from benchmarks.harness.request_sides import OURS, STOCK
 from benchmarks.harness.verdict import Verdict
 
 
 @dataclass(frozen=True)
 class Goals:
-    """By bundle threads, as shares: `rate` of stock's, at least; `p99` of stock's, at most; `plain`, the rate
-    of the best of plain forward passes, at least."""
+    """Shares that ours is to reach, by bundle threads.
+
+    Attributes:
+        rate: Of stock's rate, at least.
+        p99: Of stock's p99, at most.
+        plain: Of the rate of the best plain forward passes, at least.
+    """
 
     rate: Mapping[int, float]
     p99: Mapping[int, float] = field(default_factory=dict)
@@ -31,7 +38,14 @@ GPU_GOALS = Goals(rate={48: 5.0}, plain={48: 0.8})
 
 @dataclass(frozen=True)
 class Measured:
-    """All that a run has measured; `plain` is requests a second by batch size, empty where not asked for."""
+    """All that a run has measured.
+
+    Attributes:
+        model: The model's title.
+        seconds: Of each side in a round.
+        runs: The rounds of all sides.
+        plain: Requests a second by batch size; empty where the plan has no plain forward passes.
+    """
 
     model: str
     seconds: float
@@ -41,7 +55,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Row:
-    """A side's rounds with so many threads and so large bundles: medians, and the spread of the rate."""
+    """A side's rounds with one number of threads and one size of bundles: medians, the spread of the rate."""
 
     title: str
     threads: int
@@ -55,7 +69,7 @@ class Row:
 
 
 def rows(runs: Sequence[Run]) -> list[Row]:
-    """By bundle, threads and side."""
+    """Return a row for each bundle, number of threads and side, in this order."""
 
     def key(run: Run) -> tuple[int, int, bool]:
         return run.bundle, run.threads, run.title == OURS
@@ -64,7 +78,7 @@ def rows(runs: Sequence[Run]) -> list[Row]:
 
 
 def verdicts(measured: Measured, goals: Goals) -> list[Verdict]:
-    """Every goal whose threads were measured."""
+    """Return a verdict for each goal whose threads were measured."""
     found = []
     by_side = {(row.title, row.threads, row.bundle): row for row in rows(measured.runs)}
     for (title, threads, bundle), ours in by_side.items():
@@ -86,35 +100,27 @@ def verdicts(measured: Measured, goals: Goals) -> list[Verdict]:
 
 
 def show(console: Console, measured: Measured, goals: Goals, machine: Machine) -> None:
-    """Prints the table of what was measured, and the verdicts."""
-    console.print(
+    """Print the table of what was measured, and the verdicts."""
+    results.print_line(
+        console,
         f"Bundle threads that send bundle after bundle, {measured.seconds:g} s a round: {measured.model}",
-        highlight=False,
-        soft_wrap=True,
     )
     console.print(_runs(measured))
     if measured.plain:
         each = ", ".join(f"{size}: {rate:,.0f}" for size, rate in measured.plain.items())
-        console.print(
-            f"Plain forward passes, requests/s by batch size: {each}\n",
-            highlight=False,
-            soft_wrap=True,
-        )
-    for verdict in verdicts(measured, goals):
-        console.print(str(verdict), highlight=False, soft_wrap=True)
-    used = ", ".join(f"{name} {number}" for name, number in versions().items())
-    console.print(f"\n{machine}\n{used}", highlight=False, soft_wrap=True)
+        results.print_line(console, f"Plain forward passes, requests/s by batch size: {each}\n")
+    for reached in verdicts(measured, goals):
+        results.print_line(console, str(reached))
+    results.print_line(console, f"\n{machine}\n{versions_line()}")
 
 
 def figures(measured: Measured, goals: Goals, machine: Machine) -> dict[str, object]:
-    """Everything that was measured, for JSON."""
+    """Return everything that was measured, for JSON."""
     return {
-        "machine": str(machine),
-        **asdict(machine),
-        "versions": versions(),
+        **machine.figures(),
         **asdict(measured),
         "rows": rows(measured.runs),
-        "verdicts": [{**asdict(verdict), "met": verdict.met} for verdict in verdicts(measured, goals)],
+        "verdicts": verdict.figures(verdicts(measured, goals)),
     }
 
 

@@ -1,0 +1,1 @@
+"""One hop through the embedded broker, and through Google's emulator."""

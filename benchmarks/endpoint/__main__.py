@@ -2,13 +2,13 @@
 
 Three tables: the client's processor time for a batch; the throughput of bundle threads before a server that
 takes 50 ms a call; what one refused call costs. The server is a process of its own
-(`benchmarks.endpoint.server`), the same for all; the client is this process, where the sides take turns
-through their handlers' `run_inference`. How each side's calls travel, `benchmarks.endpoint.sides` says.
+(`benchmarks.endpoint.server`), the same for all. The client is this process, where the sides take turns
+through their handlers' `run_inference`. `benchmarks.endpoint.sides` says how each side's calls travel.
 """
 
-import argparse
+from __future__ import annotations
+
 import logging
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from benchmarks.endpoint import report
 from benchmarks.endpoint.measures import CALL, CPU_ROWS, cost_of_a_refusal, processor_time, throughput
 from benchmarks.endpoint.process import EndpointProcess, endpoint_server
 from benchmarks.endpoint.sides import OURS, OURS_JSON, STOCK, Sides
-from benchmarks.harness import results
-from benchmarks.local_engine.report import progress
+from benchmarks.harness import cli, results
 
 TABLES = ("cpu", "throughput", "refusal")
-REFUSALS = {"stock": 3, "ours": 10}  # stock waits 2.5 to 5 s each time
+STOCK_REFUSALS = 3  # stock waits 2.5 to 5 s each time
+OUR_REFUSALS = 10
 
 
 @dataclass(frozen=True)
-class Flags:
+class Options:
     """The command line."""
 
     out: Path
@@ -36,77 +36,54 @@ class Flags:
     tables: tuple[str, ...]
 
 
-def parse(arguments: Sequence[str] | None) -> Flags:
-    """Flags from a command line; exits with code 2 for wrong ones."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.endpoint", description=__doc__.splitlines()[0], allow_abbrev=False
-    )
-    parser.add_argument(
-        "--out",
-        metavar="FOLDER",
-        type=results.folder,
-        default=results.FOLDER,
-        help="gets endpoint.json and endpoint.txt (default: benchmarks/results)",
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=10.0, help="of each throughput (default: %(default)g)"
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=7, help="of processor time, sides taking turns (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--batches", type=int, default=20, help="of each side in a round (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--tables", metavar="X,X", type=_tables, default=TABLES, help=f"of {', '.join(TABLES)} (default: all)"
-    )
-    flags = Flags(**vars(parser.parse_args(arguments)))
-    if not 0 < flags.seconds < math.inf or flags.rounds < 1 or flags.batches < 1:
+def parse(arguments: Sequence[str] | None) -> Options:
+    """Return the options of a command line. Exit with code 2 for wrong flags."""
+    parser = cli.new_parser("endpoint", __doc__)
+    cli.add_out(parser, "gets endpoint.json and endpoint.txt (default: benchmarks/results)")
+    cli.add_number(parser, "--seconds", 10.0, "of each throughput")
+    cli.add_number(parser, "--rounds", 7, "of processor time, sides taking turns")
+    cli.add_number(parser, "--batches", 20, "of each side in a round")
+    cli.add_names(parser, "--tables", TABLES)
+    options = Options(**vars(parser.parse_args(arguments)))
+    if not cli.is_positive(options.seconds) or options.rounds < 1 or options.batches < 1:
         parser.error("--seconds must be above 0, --rounds and --batches at least 1")
-    return flags
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0 when all was measured, whether or not the goals are met."""
-    flags = parse(arguments)
+    """Measure, and return 0 whether or not the goals are met."""
+    options = parse(arguments)
     # Both sides log the calls that are refused on purpose, which would look like trouble of this command.
     logging.getLogger().setLevel(logging.CRITICAL)
     with endpoint_server() as server, Sides(server) as sides:
-        measured = measure(server, sides, flags)
+        measured = measure(server, sides, options)
     figures: dict[str, object] = {
-        "flags": {"seconds": flags.seconds, "rounds": flags.rounds, "batches": flags.batches},
+        "flags": {"seconds": options.seconds, "rounds": options.rounds, "batches": options.batches},
         **report.figures(measured),
     }
-    results.publish(flags.out, "endpoint", lambda console: report.show(console, measured), figures)
+    results.publish(options.out, "endpoint", lambda console: report.show(console, measured), figures)
     return 0
 
 
-def measure(server: EndpointProcess, sides: Sides, flags: Flags) -> report.Measured:
-    """All tables that the flags name."""
+def measure(server: EndpointProcess, sides: Sides, options: Options) -> report.Measured:
+    """Measure all tables that are asked for."""
     cpu, rates, refusals = [], [], []
-    if "cpu" in flags.tables:
-        progress(f"processor time: {flags.rounds} rounds")
+    if "cpu" in options.tables:
+        cli.progress(f"processor time: {options.rounds} rounds")
         # As many instances a call as there are in the batch: one call on both sides.
         all_sides = [sides.open(title, CPU_ROWS) for title in (*STOCK, *OURS)]
-        cpu = processor_time(all_sides, server, flags.rounds, flags.batches)
-    if "throughput" in flags.tables:
+        cpu = processor_time(all_sides, server, options.rounds, options.batches)
+    if "throughput" in options.tables:
         for threads in report.THROUGHPUT_GOALS:
             for title in (*STOCK, OURS_JSON):
-                progress(f"throughput: {title}, threads: {threads}, {flags.seconds:g} s")
-                rates.append(throughput(sides.open(title, CALL), server, threads, flags.seconds))
-    if "refusal" in flags.tables:
+                cli.progress(f"throughput: {title}, threads: {threads}, {options.seconds:g} s")
+                rates.append(throughput(sides.open(title, CALL), server, threads, options.seconds))
+    if "refusal" in options.tables:
         for title in (*STOCK, *OURS):
-            times = REFUSALS["stock" if title in STOCK else "ours"]
-            progress(f"a refused call: {title}, times: {times}")
+            times = STOCK_REFUSALS if title in STOCK else OUR_REFUSALS
+            cli.progress(f"a refused call: {title}, times: {times}")
             refusals.append(cost_of_a_refusal(sides.open(title, CALL), server, times))
     return report.Measured(cpu, rates, refusals)
-
-
-def _tables(text: str) -> tuple[str, ...]:
-    tables = tuple(table for table in TABLES if table in text.split(","))
-    if not tables or not set(text.split(",")) <= set(TABLES):
-        raise argparse.ArgumentTypeError(f"{text!r}: the tables are {', '.join(TABLES)}")
-    return tables
 
 
 if __name__ == "__main__":

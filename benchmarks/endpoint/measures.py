@@ -1,5 +1,7 @@
 """What `benchmarks.endpoint` measures: processor time, throughput, and what a refused call costs."""
 
+from __future__ import annotations
+
 import statistics
 import time
 from collections.abc import Sequence
@@ -9,17 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.endpoint.process import EndpointProcess
-from benchmarks.endpoint.server import Counts, Settings
+from benchmarks.endpoint.server import Counts, ServerConfig
 from benchmarks.endpoint.sides import Side
 from benchmarks.harness.processes import cpu_seconds
 
 CPU_ROWS, CPU_WIDTH = 64, 256  # of a batch, instances × float32 in and out
 BUNDLE = 100  # instances
 CALL = 10  # instances, at most, on both sides
-# Narrow, so that it is the waiting that is compared and not once more the conversion: as the example's model.
-WIDTH = 30
-CALL_S = 0.05  # that the server takes
-AT_ONCE = 32  # calls that it serves together
+WIDTH = 30  # as the example's model: narrow, so that waiting is compared, and not conversion once more
+CALL_S = 0.05  # that a call takes the server
+CONCURRENCY = 32  # calls that the server serves at once
 DECIMALS = 6
 
 
@@ -32,12 +33,18 @@ class Cpu:
 
     @property
     def median_ms(self) -> float:
+        """The median of the rounds."""
         return statistics.median(self.batch_ms)
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """What so many bundle threads got through; the counts are the server's."""
+    """What a number of bundle threads got through.
+
+    Attributes:
+        client_cores: Processor time over time, as server_cores.
+        counts: The server's.
+    """
 
     title: str
     threads: int
@@ -49,9 +56,11 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a first call that is answered 429 adds to a batch of one call, in milliseconds, time by time.
+    """What a first call that is answered 429 adds to a batch of one call.
 
-    `failed` is the error that it ended in, where the call was not made again.
+    Attributes:
+        added_ms: Milliseconds, each time.
+        failed: The error of the batch, where the call was not retried.
     """
 
     title: str
@@ -60,17 +69,18 @@ class Refusal:
 
     @property
     def median_ms(self) -> float | None:
+        """The median; None where the call was not retried."""
         return statistics.median(self.added_ms) if self.added_ms else None
 
 
 def some_rows(count: int, width: int) -> np.ndarray:
-    """Numbers as clients write them, with six decimals: float64 [count, width]."""
+    """Return numbers as clients write them, with six decimals: float64 [count, width]."""
     return np.round(np.random.default_rng(1).standard_normal((count, width)), DECIMALS)
 
 
 def processor_time(sides: Sequence[Side], server: EndpointProcess, rounds: int, batches: int) -> list[Cpu]:
-    """Takes turns: in each round, every side has `batches` batches, one after the other."""
-    server.set(Settings(width=CPU_WIDTH))
+    """Have the sides take turns: in each round, every side has `batches` batches, one after the other."""
+    server.configure(ServerConfig(width=CPU_WIDTH))
     rows = some_rows(CPU_ROWS, CPU_WIDTH)
     inputs = {side.title: side.elements(rows) for side in sides}
     for side in sides:
@@ -88,9 +98,9 @@ def processor_time(sides: Sequence[Side], server: EndpointProcess, rounds: int, 
 
 
 def throughput(side: Side, server: EndpointProcess, threads: int, seconds: float) -> Throughput:
-    """Bundle after bundle in each thread, until so many seconds are over and the last bundle has ended."""
-    settings = Settings(CALL_S, AT_ONCE, width=WIDTH)
-    server.set(settings)
+    """Send bundle after bundle in each thread, until the seconds are over and the last bundle has ended."""
+    config = ServerConfig(CALL_S, CONCURRENCY, width=WIDTH)
+    server.configure(config)
     rows = some_rows(BUNDLE, WIDTH)
     bundle = side.elements(rows)
 
@@ -103,8 +113,8 @@ def throughput(side: Side, server: EndpointProcess, threads: int, seconds: float
 
     copies = [side.for_thread() for _ in range(threads)]
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda own: own.check(rows), copies))  # at once, so that all connections are there
-        server.set(settings)
+        list(pool.map(lambda own: own.check(rows), copies))  # at once, so that all connections are open
+        server.configure(config)
         begun, client_cpu, server_cpu = time.monotonic(), time.process_time(), cpu_seconds(server.pid)
         rates = list(pool.map(work, copies))
         elapsed = time.monotonic() - begun
@@ -114,16 +124,25 @@ def throughput(side: Side, server: EndpointProcess, threads: int, seconds: float
 
 
 def cost_of_a_refusal(side: Side, server: EndpointProcess, times: int) -> Refusal:
-    """A batch of one call whose first attempt is refused, less the same batch without, `times` over."""
+    """Return the time of a batch of one call that is first refused, less that of the same batch undisturbed.
+
+    Args:
+        side: Its calls hold at least CALL instances.
+        server: Gets a new config for each batch.
+        times: How often both are measured.
+
+    Raises:
+        RuntimeError: The server had no call to refuse.
+    """
     rows = some_rows(CALL, WIDTH)
-    server.set(Settings(CALL_S, AT_ONCE, width=WIDTH))
+    server.configure(ServerConfig(CALL_S, CONCURRENCY, width=WIDTH))
     side.check(rows)
     batch = side.elements(rows)
     added_ms = []
     for _ in range(times):
         seconds = []
-        for refuse in (0, 1):
-            server.set(Settings(CALL_S, AT_ONCE, refuse, WIDTH))
+        for refusals in (0, 1):
+            server.configure(ServerConfig(CALL_S, CONCURRENCY, refusals, WIDTH))
             begun = time.monotonic()
             try:
                 side.infer(batch)

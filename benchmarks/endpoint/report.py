@@ -1,20 +1,19 @@
 """What `benchmarks.endpoint` shows: three tables, and how ours stands to stock and to the goals."""
 
+from __future__ import annotations
+
 import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.endpoint.measures import (
-    AT_ONCE,
     BUNDLE,
     CALL,
     CALL_S,
+    CONCURRENCY,
     CPU_ROWS,
     CPU_WIDTH,
     Cpu,
@@ -22,6 +21,8 @@ from benchmarks.endpoint.measures import (
     Throughput,
 )
 from benchmarks.endpoint.sides import OURS_JSON, OURS_RAW, STOCK, STOCK_SHARED
+from benchmarks.harness import results, verdict
+from benchmarks.harness.machine import versions, versions_line
 from benchmarks.harness.verdict import Verdict
 
 CPU_GOALS = {OURS_JSON: 1 / 3, OURS_RAW: 1 / 10}  # of stock's time, at most
@@ -33,7 +34,7 @@ _PACKAGES = ("apache-beam", "google-cloud-aiplatform", "grpcio", "protobuf", "ai
 
 @dataclass(frozen=True)
 class Measured:
-    """All that a run has measured; empty where it was not asked for."""
+    """All that a run has measured. A table that was not asked for is empty."""
 
     cpu: Sequence[Cpu] = ()
     throughput: Sequence[Throughput] = ()
@@ -41,8 +42,11 @@ class Measured:
 
 
 def verdicts(measured: Measured) -> list[Verdict]:
-    """Every goal for which both sides were measured. Processor time and throughput stand beside each way of
-    stock's; the goals of processor time were set with the first in mind, its gRPC to a shared endpoint."""
+    """Return a verdict for each goal for which both sides were measured.
+
+    Processor time and throughput stand beside each way of stock's. The goals of processor time were set
+    with the first way in mind, its gRPC to a shared endpoint.
+    """
     found = []
     cpu = {row.title: row.median_ms for row in measured.cpu}
     for ours, goal in CPU_GOALS.items():
@@ -65,37 +69,33 @@ def verdicts(measured: Measured) -> list[Verdict]:
 
 
 def show(console: Console, measured: Measured) -> None:
-    """Prints the tables of what was measured, and the verdicts."""
+    """Print the tables of what was measured, and the verdicts."""
     if measured.cpu:
         console.print(_cpu(measured.cpu))
     if measured.throughput:
         console.print(_throughput(measured.throughput))
     if measured.refusal:
         console.print(_refusal(measured.refusal))
-    for verdict in verdicts(measured):
-        console.print(str(verdict), highlight=False, soft_wrap=True)
-    console.print(f"\n{_machine()}", highlight=False, soft_wrap=True)
+    for reached in verdicts(measured):
+        results.print_line(console, str(reached))
+    results.print_line(console, f"\n{os.cpu_count()} cores; {versions_line(_PACKAGES)}")
 
 
 def figures(measured: Measured) -> dict[str, object]:
-    """Everything that was measured, for JSON."""
+    """Return everything that was measured, for JSON."""
     return {
-        "versions": versions(),
+        "versions": versions(_PACKAGES),
         "cpus": os.cpu_count(),
         **asdict(measured),
-        "verdicts": [{**asdict(verdict), "met": verdict.met} for verdict in verdicts(measured)],
+        "verdicts": verdict.figures(verdicts(measured)),
     }
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that the figures depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
-
-
 def _cpu(rows: Sequence[Cpu]) -> Table:
-    table = _table(f"Processor time of the client: {CPU_ROWS} × {CPU_WIDTH} float32 there and back")
-    for heading in ("median\nms", "lowest", "highest", "rounds", "of stock's\ngRPC"):
-        table.add_column(heading, justify="right")
+    table = results.table(
+        ("median\nms", "lowest", "highest", "rounds", "of stock's\ngRPC"),
+        f"Processor time of the client: {CPU_ROWS} × {CPU_WIDTH} float32 there and back",
+    )
     base = next((row.median_ms for row in rows if row.title == STOCK_SHARED), None)
     for row in rows:
         table.add_row(
@@ -110,17 +110,11 @@ def _cpu(rows: Sequence[Cpu]) -> Table:
 
 
 def _throughput(rows: Sequence[Throughput]) -> Table:
-    table = _table(
-        f"Throughput: {CALL_S * 1e3:g} ms a call, {AT_ONCE} at once; bundles of {BUNDLE}, calls of {CALL}"
+    table = results.table(
+        ("threads", "instances/s", "calls in flight\nat the peak", "cores\nclient", "cores\nserver"),
+        f"Throughput: {CALL_S * 1e3:g} ms a call, {CONCURRENCY} at once; "
+        f"bundles of {BUNDLE}, calls of {CALL}",
     )
-    for heading in (
-        "threads",
-        "instances/s",
-        "calls in flight\nat the peak",
-        "cores\nclient",
-        "cores\nserver",
-    ):
-        table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
             row.title,
@@ -134,9 +128,7 @@ def _throughput(rows: Sequence[Throughput]) -> Table:
 
 
 def _refusal(rows: Sequence[Refusal]) -> Table:
-    table = _table("What one answer 429 adds to a call")
-    for heading in ("median\nms", "lowest", "highest", "times"):
-        table.add_column(heading, justify="right")
+    table = results.table(("median\nms", "lowest", "highest", "times"), "What one answer 429 adds to a call")
     for row in rows:
         if row.failed is not None:
             table.add_row(row.title, "not retried:\nthe batch fails", "–", "–", "–")
@@ -151,15 +143,5 @@ def _refusal(rows: Sequence[Refusal]) -> Table:
     return table
 
 
-def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("")
-    return table
-
-
 def _threads(count: int) -> str:
     return "1 thread" if count == 1 else f"{count} threads"
-
-
-def _machine() -> str:
-    return f"{os.cpu_count()} cores; " + ", ".join(f"{name} {number}" for name, number in versions().items())

@@ -4,9 +4,11 @@ It answers, without a proxy in between, every way by which the job and Vertex AI
 `:predict` and `:rawPredict` over HTTP, PredictionService.Predict over gRPC (without TLS), and the endpoint's
 description, which stock's handler asks for. Its model is the identity, so that a mixed-up row shows.
 
-All share one capacity: a call takes a fixed time, so many are served at once, the others queue. PUT /settings
-sets it and begins new counts, GET /counts tells them.
+All share one capacity: a call takes a fixed time, a fixed number is served at once, the others queue.
+PUT /config sets the capacity and begins new counts. GET /counts returns the counts.
 """
+
+from __future__ import annotations
 
 import asyncio
 import signal
@@ -22,7 +24,7 @@ from google.protobuf.message import Message
 
 PROJECT, LOCATION = "benchmark", "us-central1"
 SHARED, DEDICATED = "1", "2"  # ids of the two kinds of public endpoints
-SAYS = "endpoint listening on"
+LISTENING = "endpoint listening on"  # what the server prints, before its addresses
 
 _ENDPOINT = f"/v1/projects/{PROJECT}/locations/{LOCATION}/endpoints/{{id:[0-9]+}}"
 _PREDICT_METHOD = "/google.cloud.aiplatform.v1.PredictionService/Predict"
@@ -35,30 +37,36 @@ _Call = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerConfig:
     """How the server serves.
 
     Attributes:
-        seconds: that a call takes.
-        at_once: calls served together.
-        refuse: the next so many calls are answered 429, without delay.
+        call_s: Seconds that a call takes.
+        concurrency: Calls served at once.
+        refusals: Of the next calls, so many are answered 429, without delay.
         width: float32 of one instance, for raw bodies.
     """
 
-    seconds: float = 0.0
-    at_once: int = 32
-    refuse: int = 0
+    call_s: float = 0.0
+    concurrency: int = 32
+    refusals: int = 0
     width: int = 256
 
 
 @dataclass
 class Counts:
-    """Calls since the settings were set; peaks are of calls at one moment."""
+    """Calls since the config was set. Peaks are of calls at one moment.
+
+    Attributes:
+        instances: Of the calls served.
+        in_flight_peak: Of calls served or queued.
+        serving_peak: Of calls served.
+    """
 
     served: int = 0
     refused: int = 0
     instances: int = 0
-    in_flight_peak: int = 0  # served and queued
+    in_flight_peak: int = 0
     serving_peak: int = 0
 
 
@@ -67,21 +75,21 @@ class FullError(Exception):
 
 
 class Capacity:
-    """How many calls are served at once, and how long each takes."""
+    """Serves as many calls at once as its config says, each for as long as that says."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
         self.counts = Counts()
-        self._left_to_refuse = settings.refuse
-        self._places = asyncio.Semaphore(settings.at_once)
+        self._left_to_refuse = config.refusals
+        self._places = asyncio.Semaphore(config.concurrency)
         self._in_flight = 0
         self._serving = 0
 
     async def serve(self, instances: int) -> None:
-        """Returns when a call of so many instances has been served.
+        """Return once a call of so many instances has been served.
 
         Raises:
-            FullError: it is one of those to refuse.
+            FullError: The call is one of those to refuse.
         """
         counts = self.counts
         if self._left_to_refuse:
@@ -95,7 +103,7 @@ class Capacity:
                 self._serving += 1
                 counts.serving_peak = max(counts.serving_peak, self._serving)
                 try:
-                    await asyncio.sleep(self.settings.seconds)
+                    await asyncio.sleep(self.config.call_s)
                 finally:
                     self._serving -= 1
         finally:
@@ -108,22 +116,24 @@ class EndpointServer:
     """The routes of both protocols over one capacity."""
 
     def __init__(self) -> None:
-        self._capacity = Capacity(Settings())
+        self._capacity = Capacity(ServerConfig())
 
     def http_routes(self) -> web.Application:
+        """Return the HTTP protocols, and the routes for the config and the counts."""
         app = web.Application(client_max_size=_MOST_BYTES)
         app.add_routes(
             [
                 web.get(_ENDPOINT, self._describe),
                 web.post(f"{_ENDPOINT}:predict", self._predict),
                 web.post(f"{_ENDPOINT}:rawPredict", self._raw_predict),
-                web.put("/settings", self._set),
-                web.get("/counts", self._tell),
+                web.put("/config", self._put_config),
+                web.get("/counts", self._get_counts),
             ]
         )
         return app
 
     def grpc_methods(self) -> grpc.GenericRpcHandler:
+        """Return the gRPC protocol."""
         method = grpc.unary_unary_rpc_method_handler(
             self._predict_grpc,
             request_deserializer=PredictRequest.pb().FromString,
@@ -156,7 +166,7 @@ class EndpointServer:
 
     async def _raw_predict(self, request: web.Request) -> web.Response:
         body = await request.read()
-        width = self._capacity.settings.width
+        width = self._capacity.config.width
         rows = len(body) // (4 * width)
         try:
             await self._capacity.serve(rows)
@@ -175,11 +185,11 @@ class EndpointServer:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         return PredictResponse.pb()(predictions=request.instances, deployed_model_id=_DEPLOYED_MODEL_ID)
 
-    async def _set(self, request: web.Request) -> web.Response:
-        self._capacity = Capacity(Settings(**orjson.loads(await request.read())))
+    async def _put_config(self, request: web.Request) -> web.Response:
+        self._capacity = Capacity(ServerConfig(**orjson.loads(await request.read())))
         return web.Response()
 
-    async def _tell(self, request: web.Request) -> web.Response:
+    async def _get_counts(self, request: web.Request) -> web.Response:
         return web.json_response(asdict(self._capacity.counts))
 
 
@@ -189,9 +199,9 @@ def _refusal(error: FullError) -> web.Response:
 
 
 async def serve() -> None:
-    """Serves on free ports of 127.0.0.1, says which, and ends at SIGTERM or SIGINT."""
+    """Serve on free ports of 127.0.0.1, print them, and end at SIGTERM or SIGINT."""
     server = EndpointServer()
-    # Answers as large as 64 × 256 numbers are several megabytes away from any limit but gRPC's own (4 MB).
+    # gRPC's own limit is 4 MB.
     calls = grpc.aio.server(options=[("grpc.max_receive_message_length", _MOST_BYTES)])
     calls.add_generic_rpc_handlers((server.grpc_methods(),))
     grpc_port = calls.add_insecure_port("127.0.0.1:0")
@@ -204,7 +214,7 @@ async def serve() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     http_port = runner.addresses[0][1]
-    print(f"{SAYS} 127.0.0.1:{http_port} 127.0.0.1:{grpc_port}", flush=True)
+    print(f"{LISTENING} 127.0.0.1:{http_port} 127.0.0.1:{grpc_port}", flush=True)
     await stop.wait()
     await calls.stop(None)
     await runner.cleanup()

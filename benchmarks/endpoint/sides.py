@@ -1,12 +1,15 @@
 """The two sides of `benchmarks.endpoint`: stock Beam's handler and this project's, before the same server.
 
-Stock's calls travel in two ways, and both are measured. To a shared endpoint it speaks gRPC, the SDK's
-default; its REST transport takes about twice the processor time (115 ms against 60 ms for 64 × 256 numbers).
-To a dedicated endpoint it posts JSON over HTTP, the cheapest that stock can do. Ours posts the same way.
+Stock's calls travel in two ways, and both are measured. To a shared endpoint stock speaks gRPC, the SDK's
+default; the SDK's REST transport takes about twice the processor time (115 ms against 60 ms for 64 × 256
+numbers). To a dedicated endpoint stock posts JSON over HTTP, the cheapest way that it has. Ours posts the
+same way.
 
-Handlers and SDK run unmodified, without TLS on either side: the SDK's gRPC client gets a channel that is made
-here, and the session that posts to a dedicated endpoint writes http for the https that the SDK insists on.
+Handlers and SDK run unmodified, without TLS on either side: the SDK's gRPC client gets a channel without TLS,
+and the session that posts to a dedicated endpoint sends by http what the SDK addresses to https.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -23,9 +26,12 @@ from google.auth.transport.requests import AuthorizedSession
 from google.cloud import aiplatform
 from google.cloud.aiplatform_v1 import PredictionServiceClient
 from google.cloud.aiplatform_v1.services.prediction_service.transports import PredictionServiceGrpcTransport
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
 
 from benchmarks.endpoint.process import EndpointProcess
 from benchmarks.endpoint.server import DEDICATED, LOCATION, PROJECT, SHARED
+from benchmarks.harness.handlers import WrongAnswerError
 from pipeline.inference.endpoint.client import EndpointConfig
 from pipeline.inference.endpoint.handler import EndpointModelHandler
 from pipeline.inference.endpoint.retrying import RetryPolicy
@@ -41,11 +47,7 @@ STOCK = (STOCK_SHARED, STOCK_DEDICATED)
 OURS = (OURS_JSON, OURS_RAW)
 
 _MAX_CONCURRENCY = 32  # the default of --endpoint_max_concurrency
-_PATIENCE = RetryPolicy(timeout_s=30.0, deadline_s=120.0, scale_up_wait_s=600.0)  # the job's defaults
-
-
-class WrongAnswerError(Exception):
-    """An answer that is not the instance's own."""
+_RETRY_POLICY = RetryPolicy(timeout_s=30.0, deadline_s=120.0, scale_up_wait_s=600.0)  # the job's defaults
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,11 @@ class Side:
     """A handler with its model, as one bundle thread has them.
 
     Attributes:
-        title: one of STOCK or OURS.
-        elements: what the handler takes for rows, float64 [n, width].
-        answer: the prediction in one of its results.
+        title: One of STOCK or OURS.
+        handler: The thread's own.
+        model: The process's.
+        elements: Takes rows, float64 [n, width], and returns what the handler takes for them.
+        answer: Takes one of the handler's results, and returns its prediction.
     """
 
     title: str
@@ -65,30 +69,33 @@ class Side:
     answer: Callable[[Any], Any]
 
     def infer(self, batch: Sequence[Any]) -> list[Any]:
-        """The handler's results, all of them there."""
+        """Return the handler's results, once all are there."""
         return list(self.handler.run_inference(batch, self.model))
 
     def batches(self, bundle: Sequence[Any]) -> list[Sequence[Any]]:
-        """A bundle as Beam's BatchElements would cut it for this handler.
+        """Return a bundle as Beam's BatchElements would cut it for this handler.
 
         Raises:
-            ValueError: its batches have no fixed size, and Beam would guess one by measuring.
+            ValueError: The handler's batches have no fixed size, and Beam would guess one by measuring.
         """
-        kwargs = self.handler.batch_elements_kwargs()
-        size = kwargs["max_batch_size"]
-        if kwargs != {"min_batch_size": size, "max_batch_size": size}:
-            raise ValueError(f"{self.title}: batches are not of a fixed size: {kwargs}")
+        sizes = self.handler.batch_elements_kwargs()
+        size = sizes["max_batch_size"]
+        if sizes != {"min_batch_size": size, "max_batch_size": size}:
+            raise ValueError(f"{self.title}: batches are not of a fixed size: {sizes}")
         return [bundle[first : first + size] for first in range(0, len(bundle), size)]
 
-    def for_thread(self) -> "Side":
-        """With an unpickled copy of the handler, as each bundle thread has in Beam; the model is shared."""
+    def for_thread(self) -> Side:
+        """Return a side with an unpickled copy of the handler, as each bundle thread has one in Beam.
+
+        The model is shared.
+        """
         return replace(self, handler=pickler.loads(pickler.dumps(self.handler)))
 
     def check(self, rows: np.ndarray) -> None:
-        """Asks for rows, float64 [n, width], once.
+        """Send rows, float64 [n, width], once.
 
         Raises:
-            WrongAnswerError: the answers are not these rows.
+            WrongAnswerError: The answers are not these rows.
         """
         answers = [
             self.answer(result) for batch in self.batches(self.elements(rows)) for result in self.infer(batch)
@@ -98,13 +105,13 @@ class Side:
 
 
 class Sides:
-    """Makes sides before one server, and closes their connections at its end."""
+    """Opens sides before one server, and closes their connections at the end."""
 
     def __init__(self, server: EndpointProcess) -> None:
         self._server = server
         self._closing = ExitStack()
 
-    def __enter__(self) -> "Sides":
+    def __enter__(self) -> Sides:
         self._closing.callback(registry.close_all)
         return self
 
@@ -112,7 +119,7 @@ class Sides:
         self._closing.close()
 
     def open(self, title: str, instances: int) -> Side:
-        """One of STOCK or OURS, with at most so many instances a call."""
+        """Return one of STOCK or OURS, with at most so many instances a call."""
         return self._ours(title, instances) if title in OURS else self._stock(title, instances)
 
     def _ours(self, title: str, instances: int) -> Side:
@@ -120,12 +127,12 @@ class Sides:
         name = f"projects/{PROJECT}/locations/{LOCATION}/endpoints/{SHARED}"
         address = Address(f"http://{self._server.http}/v1/{name}:{method}", needs_token=False)
         handler = EndpointModelHandler(
-            EndpointConfig(address, protocol, instances, _MAX_CONCURRENCY, _PATIENCE)
+            EndpointConfig(address, protocol, instances, _MAX_CONCURRENCY, _RETRY_POLICY)
         )
         return Side(title, handler, handler.load_model(), _requests, _prediction)
 
     def _stock(self, title: str, instances: int) -> Side:
-        # Where the handler, now and in load_model, asks what the endpoint is.
+        # The handler asks there what the endpoint is, now and in load_model.
         aiplatform.init(
             api_endpoint=f"http://{self._server.http}",
             api_transport="rest",
@@ -138,20 +145,33 @@ class Sides:
         model = handler.load_model()
         if title == STOCK_SHARED:
             channel = self._closing.enter_context(grpc.insecure_channel(self._server.grpc))
-            # The SDK makes its client at the first call, over TLS; it keeps one that it finds.
+            # The SDK opens its client at the first call, over TLS, unless it finds one here.
             model._prediction_client_value = PredictionServiceClient(
                 transport=PredictionServiceGrpcTransport(channel=channel)
             )
         else:
-            model.authorized_session = self._closing.enter_context(_PlainSession(AnonymousCredentials()))
+            session = self._closing.enter_context(AuthorizedSession(AnonymousCredentials()))
+            session.mount("https://", _PlainAdapter())
+            model.authorized_session = session
         return Side(title, handler, model, np.ndarray.tolist, _inference)
 
 
-class _PlainSession(AuthorizedSession):
-    """The session that the SDK makes itself, without TLS."""
+class _PlainAdapter(HTTPAdapter):
+    """Sends without TLS what is addressed to https."""
 
-    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        return super().request(method, url.replace("https://", "http://", 1), *args, **kwargs)
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,
+        timeout: float | tuple[float | None, float | None] | None = None,
+        verify: bool | str = True,
+        cert: str | tuple[str, str] | None = None,
+        proxies: dict[str, str] | None = None,
+    ) -> Response:
+        """Send a request by http, whatever its URL says."""
+        assert request.url is not None  # for mypy: it is prepared
+        request.url = request.url.replace("https://", "http://", 1)
+        return super().send(request, stream, timeout, verify, cert, proxies)
 
 
 def _requests(rows: np.ndarray) -> list[Request]:

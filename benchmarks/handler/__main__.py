@@ -4,7 +4,8 @@ The sides take turns, each through Beam's own BatchElements and RunInference as 
 with metrics that are counted. Both load the same model: a state_dict and its class, which stock takes too.
 """
 
-import argparse
+from __future__ import annotations
+
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,10 +16,9 @@ import torch
 
 from benchmarks.handler import report
 from benchmarks.handler.measures import cost_of_metrics, loads, one_at_a_time, processor_time
-from benchmarks.harness import results
+from benchmarks.harness import cli, results
 from benchmarks.harness.machine import Machine, add_flags, machine
 from benchmarks.harness.models import example, linear, mlp
-from benchmarks.local_engine.report import progress
 from pipeline.process import registry
 
 TABLES = ("cpu", "metrics", "single", "loads")
@@ -26,7 +26,7 @@ WIDE = 1024  # features
 
 
 @dataclass(frozen=True)
-class Flags:
+class Options:
     """The command line."""
 
     out: Path
@@ -37,88 +37,64 @@ class Flags:
     machine: Machine
 
 
-def parse(arguments: Sequence[str] | None) -> Flags:
-    """Flags from a command line; exits with code 2 for wrong ones."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.handler", description=__doc__.splitlines()[0], allow_abbrev=False
+def parse(arguments: Sequence[str] | None) -> Options:
+    """Return the options of a command line. Exit with code 2 for wrong flags."""
+    parser = cli.new_parser("handler", __doc__)
+    cli.add_out(
+        parser, "gets handler.json and handler.txt, on a GPU handler-gpu (default: benchmarks/results)"
     )
-    parser.add_argument(
-        "--out",
-        metavar="FOLDER",
-        type=results.folder,
-        default=results.FOLDER,
-        help="gets handler.json and handler.txt, on a GPU handler-gpu (default: benchmarks/results)",
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=7, help="in which the sides take turns (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--bundles", type=int, default=20, help="of each side in a round (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--requests",
-        type=int,
-        default=500,
-        help="of each side in a round, where they come one at a time (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--tables", metavar="X,X", type=_tables, default=TABLES, help=f"of {', '.join(TABLES)} (default: all)"
-    )
+    cli.add_number(parser, "--rounds", 7, "in which the sides take turns")
+    cli.add_number(parser, "--bundles", 20, "of each side in a round")
+    cli.add_number(parser, "--requests", 500, "of each side in a round, where they come one at a time")
+    cli.add_names(parser, "--tables", TABLES)
     add_flags(parser)
     values = vars(parser.parse_args(arguments))
     chosen = machine(parser, values.pop("device"), values.pop("torch_threads"))
-    flags = Flags(**values, machine=chosen)
-    if min(flags.rounds, flags.bundles, flags.requests) < 1:
+    options = Options(**values, machine=chosen)
+    if min(options.rounds, options.bundles, options.requests) < 1:
         parser.error("--rounds, --bundles and --requests must be at least 1")
-    return flags
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0 when all was measured, whether or not the goals are met."""
-    flags = parse(arguments)
-    torch.set_num_threads(flags.machine.torch_threads)
+    """Measure, and return 0 whether or not the goals are met."""
+    options = parse(arguments)
+    torch.set_num_threads(options.machine.torch_threads)
     try:
         with tempfile.TemporaryDirectory(prefix="handler-") as folder:
-            measured = measure(flags, Path(folder))
+            measured = measure(options, Path(folder))
     finally:
         registry.close_all()
     results.publish(
-        flags.out,
-        "handler" if flags.machine.device == "cpu" else "handler-gpu",
-        lambda console: report.show(console, measured, flags.machine),
+        options.out,
+        options.machine.results_name("handler"),
+        lambda console: report.show(console, measured, options.machine),
         {
-            "flags": {"rounds": flags.rounds, "bundles": flags.bundles, "requests": flags.requests},
-            **report.figures(measured, flags.machine),
+            "flags": {"rounds": options.rounds, "bundles": options.bundles, "requests": options.requests},
+            **report.figures(measured, options.machine),
         },
     )
     return 0
 
 
-def measure(flags: Flags, folder: Path) -> report.Measured:
-    """All tables that the flags name. `folder` is for models."""
-    on = flags.machine
+def measure(options: Options, folder: Path) -> report.Measured:
+    """Measure all tables that are asked for. `folder` is for models."""
+    on, rounds, bundles = options.machine, options.rounds, options.bundles
     measured = report.Measured()
-    if "cpu" in flags.tables:
-        progress(f"processor time: {flags.rounds} rounds")
-        narrow = processor_time(example(), on, folder, flags.rounds, flags.bundles)
-        wide = processor_time(linear(WIDE), on, folder, flags.rounds, flags.bundles, float32=True)
+    if "cpu" in options.tables:
+        cli.progress(f"processor time: {rounds} rounds")
+        narrow = processor_time(example(), on, folder, rounds, bundles)
+        wide = processor_time(linear(WIDE), on, folder, rounds, bundles, float32=True)
         measured = replace(measured, cpu=[*narrow, *wide])
-    if "metrics" in flags.tables:
-        progress(f"cost of metrics: {flags.rounds} rounds")
-        measured = replace(measured, metrics=cost_of_metrics(on, folder, flags.rounds, flags.bundles))
-    if "single" in flags.tables:
-        progress(f"one request at a time: {flags.rounds} rounds")
-        measured = replace(measured, single=one_at_a_time(mlp(), on, folder, flags.rounds, flags.requests))
-    if "loads" in flags.tables:
+    if "metrics" in options.tables:
+        cli.progress(f"cost of metrics: {rounds} rounds")
+        measured = replace(measured, metrics=cost_of_metrics(on, folder, rounds, bundles))
+    if "single" in options.tables:
+        cli.progress(f"one request at a time: {rounds} rounds")
+        measured = replace(measured, single=one_at_a_time(mlp(), on, folder, rounds, options.requests))
+    if "loads" in options.tables:
         measured = replace(measured, loads=loads(on, folder))
     return measured
-
-
-def _tables(text: str) -> tuple[str, ...]:
-    tables = tuple(table for table in TABLES if table in text.split(","))
-    if not tables or not set(text.split(",")) <= set(TABLES):
-        raise argparse.ArgumentTypeError(f"{text!r}: the tables are {', '.join(TABLES)}")
-    return tables
 
 
 if __name__ == "__main__":

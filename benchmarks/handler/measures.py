@@ -1,32 +1,38 @@
 """What `benchmarks.handler` measures: processor time, one request at a time, and loads of the model."""
 
+from __future__ import annotations
+
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from benchmarks.handler import sides as handler_sides
-from benchmarks.handler.sides import BUNDLE, OURS
+from benchmarks.handler.sides import BUNDLE, OURS, silent
 from benchmarks.harness import request_sides
 from benchmarks.harness.beam_thread import counted_metrics
 from benchmarks.harness.machine import Machine
 from benchmarks.harness.models import CountedLinear, Workload, counted_linear, example
 from benchmarks.harness.request_sides import RequestSide
-from pipeline import metrics
 from pipeline.request.input_spec import InputSpec
 
 MODEL_ALONE = f"the model alone, batches of {BUNDLE}"
-SILENT = "ours, no metrics"
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Microseconds a message or request, round by round. `features` are the request's."""
+    """What a message or request costs, round by round.
+
+    Attributes:
+        features: Of a request.
+        model: The model's title.
+        title: The side's.
+        rounds_us: Microseconds a message or request in each round.
+    """
 
     features: int
     model: str
@@ -35,13 +41,21 @@ class Cost:
 
     @property
     def median_us(self) -> float:
+        """The median of the rounds."""
         return statistics.median(self.rounds_us)
 
 
 def take_turns(
     turns: Mapping[str, Callable[[], object]], rounds: int, times: int, clock: Callable[[], float]
 ) -> dict[str, tuple[float, ...]]:
-    """Seconds that one call takes, round by round: in each, every turn is called `times` times in a row."""
+    """Have the sides take turns, and return the seconds that one call takes, round by round.
+
+    Args:
+        turns: The calls by title. In each round they follow one another.
+        rounds: How many.
+        times: How often a turn makes its call in a row.
+        clock: Returns seconds: of time, or of processor time.
+    """
     seconds: dict[str, list[float]] = {title: [] for title in turns}
     for _ in range(rounds):
         for title, call in turns.items():
@@ -56,33 +70,37 @@ def take_turns(
 def processor_time(
     workload: Workload, machine: Machine, folder: Path, rounds: int, bundles: int, *, float32: bool = False
 ) -> list[Cost]:
-    """Of the whole process, for a message through decode, RunInference and encode, on one bundle thread.
+    """Return the processor time of a message through decode, RunInference and encode, on one bundle thread.
+
+    It is that of the whole process.
 
     Args:
-        folder: for the weights.
-        rounds: in which the sides take turns, with `bundles` each.
-        float32: once more ours, with binary bodies.
+        workload: The model and its inputs.
+        machine: What both sides compute on.
+        folder: For the weights.
+        rounds: In which the sides take turns.
+        bundles: Of each side in a round.
+        float32: Whether ours has a second side, with binary bodies.
+
+    Raises:
+        WrongAnswerError: The sides do not answer alike.
     """
-    made = handler_sides.sides(workload, machine, folder, float32=float32)
-    turns: dict[str, Callable[[], object]] = {side.title: side.bundle for side in made}
+    all_sides = handler_sides.sides(workload, machine, folder, float32=float32)
+    turns: dict[str, Callable[[], object]] = {side.title: side.bundle for side in all_sides}
     with counted_metrics():
-        handler_sides.check(made)
+        handler_sides.check(all_sides)
         turns[MODEL_ALONE] = _model_alone(workload, machine)
         seconds = take_turns(turns, rounds, bundles, time.process_time)
     return _costs(workload, seconds, BUNDLE)
 
 
 def cost_of_metrics(machine: Machine, folder: Path, rounds: int, bundles: int) -> list[Cost]:
-    """Processor time of ours, with the job's metrics and without, on the example's messages."""
-    (side,) = (side for side in handler_sides.sides(example(), machine, folder) if side.title == OURS)
-
-    def silent() -> None:
-        with no_metrics():
-            side.bundle()
-
+    """Return the processor time of ours on the example's messages, with the job's metrics and without."""
+    (ours,) = (side for side in handler_sides.sides(example(), machine, folder) if side.title == OURS)
+    both = [ours, silent(ours)]
     with counted_metrics():
-        handler_sides.check([side])
-        turns = {OURS: side.bundle, SILENT: silent}
+        handler_sides.check(both)
+        turns = {side.title: side.bundle for side in both}
         seconds = take_turns(turns, rounds, bundles, time.process_time)
     return _costs(example(), seconds, BUNDLE)
 
@@ -90,7 +108,7 @@ def cost_of_metrics(machine: Machine, folder: Path, rounds: int, bundles: int) -
 def one_at_a_time(
     workload: Workload, machine: Machine, folder: Path, rounds: int, requests: int
 ) -> list[Cost]:
-    """Time that one bundle thread waits for a bundle of one request, without decode and encode."""
+    """Return how long one bundle thread waits for a bundle of one request, without decode and encode."""
     sides = request_sides.request_sides(workload, machine, folder)
     inputs = workload.inputs(1)
     request_sides.check(sides, inputs)
@@ -101,7 +119,7 @@ def one_at_a_time(
 
 
 def loads(machine: Machine, folder: Path) -> dict[str, int]:
-    """How often each side has loaded its model once a worker was idle for a minute and is busy again.
+    """Return how often each side loads its model when a worker is idle for a minute and then busy again.
 
     After the minute the worker tears down the bundle thread's DoFns; for the next bundle it sets up new ones.
     """
@@ -120,21 +138,8 @@ def loads(machine: Machine, folder: Path) -> dict[str, int]:
     return counts
 
 
-@contextmanager
-def no_metrics() -> Iterator[None]:
-    """The job's metrics cost nothing meanwhile, and count nothing."""
-    kept = {name: getattr(metrics, name) for name in ("count_result", "count_models")}
-    for name in kept:
-        setattr(metrics, name, lambda *_: None)
-    try:
-        yield
-    finally:
-        for name, function in kept.items():
-            setattr(metrics, name, function)
-
-
 def _model_alone(workload: Workload, machine: Machine) -> Callable[[], object]:
-    """One forward pass of a bundle that is a tensor already, and its output on the host."""
+    """Return a forward pass of a bundle that is a tensor already, with its output on the host."""
     device = machine.torch_device
     module = workload.make().to(device)
     batch = torch.from_numpy(InputSpec.parse(workload.input_shape).stack(workload.inputs(BUNDLE))).to(device)

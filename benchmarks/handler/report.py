@@ -1,5 +1,7 @@
 """What `benchmarks.handler` shows: its tables, and how ours stands to stock and to the goals."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
@@ -7,10 +9,10 @@ from itertools import groupby
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.handler.measures import MODEL_ALONE, SILENT, Cost
-from benchmarks.handler.sides import BUNDLE, OURS, OURS_FLOAT32, STOCK, TUNED
-from benchmarks.harness import results
-from benchmarks.harness.machine import Machine, versions
+from benchmarks.handler.measures import MODEL_ALONE, Cost
+from benchmarks.handler.sides import BUNDLE, OURS, OURS_FLOAT32, SILENT, STOCK, TUNED
+from benchmarks.harness import results, verdict
+from benchmarks.harness.machine import Machine, versions_line
 from benchmarks.harness.verdict import Verdict
 
 GOALS = {OURS: 1 / 3, OURS_FLOAT32: 1 / 10}  # of stock's processor time, at most
@@ -22,7 +24,7 @@ _SPREAD = ("median\nµs", "lowest", "highest")
 
 @dataclass(frozen=True)
 class Measured:
-    """All that a run has measured; empty where it was not asked for."""
+    """All that a run has measured. A table that was not asked for is empty."""
 
     cpu: Sequence[Cost] = ()
     metrics: Sequence[Cost] = ()
@@ -31,7 +33,10 @@ class Measured:
 
 
 def verdicts(measured: Measured) -> list[Verdict]:
-    """Processor time stands beside both ways to use stock: as it comes, and tuned to the bundle."""
+    """Return how ours stands to the goals.
+
+    Processor time stands beside both ways to use stock: as it comes, and tuned to the bundle.
+    """
     found = []
     for features, costs in _by_features(measured.cpu):
         medians = {cost.title: cost.median_us for cost in costs}
@@ -57,10 +62,10 @@ def verdicts(measured: Measured) -> list[Verdict]:
 
 
 def show(console: Console, measured: Measured, machine: Machine) -> None:
-    """Prints the tables of what was measured, and the verdicts."""
+    """Print the tables of what was measured, and the verdicts."""
 
     def show_table(title: str, table: Table) -> None:
-        console.print(title, highlight=False, soft_wrap=True)
+        results.print_line(console, title)
         console.print(table)
 
     if measured.cpu:
@@ -81,20 +86,17 @@ def show(console: Console, measured: Measured, machine: Machine) -> None:
         )
     if measured.loads:
         show_table("Loads of the model by a worker that was idle for a minute", _loads(measured.loads))
-    for verdict in verdicts(measured):
-        console.print(str(verdict), highlight=False, soft_wrap=True)
-    used = ", ".join(f"{name} {number}" for name, number in versions().items())
-    console.print(f"\n{machine}\n{used}", highlight=False, soft_wrap=True)
+    for reached in verdicts(measured):
+        results.print_line(console, str(reached))
+    results.print_line(console, f"\n{machine}\n{versions_line()}")
 
 
 def figures(measured: Measured, machine: Machine) -> dict[str, object]:
-    """Everything that was measured, for JSON."""
+    """Return everything that was measured, for JSON."""
     return {
-        "machine": str(machine),
-        **asdict(machine),
-        "versions": versions(),
+        **machine.figures(),
         **asdict(measured),
-        "verdicts": [{**asdict(verdict), "met": verdict.met} for verdict in verdicts(measured)],
+        "verdicts": verdict.figures(verdicts(measured)),
     }
 
 

@@ -1,7 +1,10 @@
 """The sides of `benchmarks.handler`: the decode, RunInference and encode of each, and its bundle."""
 
+from __future__ import annotations
+
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,21 +21,32 @@ from benchmarks.harness.machine import Machine
 from benchmarks.harness.models import Workload
 from examples.breast_cancer import autoencoder
 from pipeline.job.steps import Decode, Encode
+from pipeline.request import wire_format
 from pipeline.request.input_spec import InputSpec
-from pipeline.request.wire_format import FLOAT32_TYPE
+from pipeline.request.messages import DeadLetter, Result
+from pipeline.request.wire_format import FLOAT32_TYPE, WireMessage
 
 BUNDLE = 100  # messages
 STOCK = "stock"
 TUNED = f"stock, batches of {BUNDLE}"
 OURS = "ours"
 OURS_FLOAT32 = "ours, float32 body"
+SILENT = "ours, no metrics"
 
 _RECORDS = Path(autoencoder.__file__).with_name("records.jsonl")
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side with a bundle thread's DoFns, set up."""
+    """One side with a bundle thread's DoFns, set up.
+
+    Attributes:
+        title: STOCK, TUNED, OURS, OURS_FLOAT32 or SILENT.
+        steps: RunInference.
+        decode: What stands before it, for each message.
+        encode: What stands after it, for each answer.
+        messages: Of a bundle.
+    """
 
     title: str
     steps: InferenceSteps
@@ -41,35 +55,37 @@ class Side:
     messages: Sequence[PubsubMessage]
 
     def bundle(self) -> list[Any]:
-        """All messages as one bundle, each straight down as far as it gets, as Beam moves them."""
+        """Send all messages as one bundle, each as far as it gets before the next, as Beam moves them."""
         requests = (request for message in self.messages for request in self.decode(message))
         return [output for answer in self.steps.run(requests) for output in self.encode(answer)]
 
 
 def sides(workload: Workload, machine: Machine, folder: Path, *, float32: bool = False) -> list[Side]:
-    """Stock with Beam's default batches, stock with the bundle as one batch, and ours.
+    """Return stock with Beam's default batches, stock with the bundle as one batch, and ours.
 
     Args:
-        folder: for the weights.
-        float32: once more ours, with binary bodies.
+        workload: The model and its inputs.
+        machine: What both sides compute on.
+        folder: For the weights.
+        float32: Whether ours has a second side, with binary bodies.
     """
     weights = state_dict(workload, folder)
-    messages = json_messages(workload)
-    made = [
+    requests = json_messages(workload)
+    all_sides = [
         Side(
             title,
             Expanded.of(KeyedModelHandler(stock_handler(workload, weights, machine, batch_size))).set_up(),
             lambda message: (stock_job.decode(message),),
             lambda answer: (stock_job.encode(answer),),
-            messages,
+            requests,
         )
         for title, batch_size in ((STOCK, None), (TUNED, BUNDLE))
     ]
     spec = InputSpec.parse(workload.input_shape)
     expanded = Expanded.of(our_handler(workload, weights, machine))
-    made.append(Side(OURS, expanded.set_up(), Decode(spec).process, Encode().process, messages))
+    all_sides.append(Side(OURS, expanded.set_up(), Decode(spec).process, Encode().process, requests))
     if float32:
-        made.append(
+        all_sides.append(
             Side(
                 OURS_FLOAT32,
                 expanded.set_up(),
@@ -78,11 +94,29 @@ def sides(workload: Workload, machine: Machine, folder: Path, *, float32: bool =
                 float32_messages(workload),
             )
         )
-    return made
+    return all_sides
+
+
+def silent(ours: Side) -> Side:
+    """Return our side without the metrics that the job counts for each result."""
+    return replace(ours, title=SILENT, encode=encode_silently)
+
+
+def encode_silently(
+    answer: Result | DeadLetter, clock: Callable[[], float] = time.time
+) -> tuple[PubsubMessage]:
+    """Return what the job's Encode returns for a result, and count nothing.
+
+    Raises:
+        WrongAnswerError: The answer is a dead letter.
+    """
+    if isinstance(answer, DeadLetter):
+        raise WrongAnswerError(f"{SILENT}: {answer.error_message}")
+    return (_pubsub(wire_format.encode(answer, clock())),)
 
 
 def json_messages(workload: Workload) -> list[PubsubMessage]:
-    """A bundle of JSON requests: the example's records, or numbers with six decimals."""
+    """Return a bundle of JSON requests: the example's records, or numbers with six decimals."""
     if workload.exported is not None:
         lines = _RECORDS.read_bytes().splitlines()
     else:
@@ -94,7 +128,7 @@ def json_messages(workload: Workload) -> list[PubsubMessage]:
 
 
 def float32_messages(workload: Workload) -> list[PubsubMessage]:
-    """The numbers of `json_messages` in binary requests."""
+    """Return the numbers of `json_messages` as binary requests."""
     return [
         _message(number, row.astype("<f4").tobytes(), {"content-type": FLOAT32_TYPE})
         for number, row in enumerate(_rows(workload))
@@ -102,10 +136,10 @@ def float32_messages(workload: Workload) -> list[PubsubMessage]:
 
 
 def check(sides: Sequence[Side]) -> None:
-    """One bundle on each side.
+    """Send one bundle through each side.
 
     Raises:
-        WrongAnswerError: a side refuses a request, or its predictions are not the first side's.
+        WrongAnswerError: A side refuses a request, or its predictions are not the first side's.
     """
     expected: np.ndarray | None = None
     for side in sides:
@@ -129,3 +163,7 @@ def _rows(workload: Workload) -> np.ndarray:
 def _message(number: int, body: bytes, attributes: dict[str, str]) -> PubsubMessage:
     now = datetime.now(UTC)
     return PubsubMessage(body, {"request_id": str(number), **attributes}, str(number), now)
+
+
+def _pubsub(message: WireMessage) -> PubsubMessage:
+    return PubsubMessage(message.data, message.attributes)

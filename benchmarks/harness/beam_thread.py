@@ -1,5 +1,7 @@
 """Beam's RunInference as one bundle thread of a worker runs it, without a runner around it."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +18,19 @@ from apache_beam.utils.counters import CounterFactory
 
 @dataclass(frozen=True)
 class Expanded:
-    """What RunInference with a handler expands to: the DoFns of BatchElements and of inference, pickled."""
+    """What RunInference with a handler expands to.
+
+    Attributes:
+        batching: The DoFn of BatchElements, pickled.
+        inference: The DoFn of the inference, pickled.
+    """
 
     batching: bytes
     inference: bytes
 
     @classmethod
-    def of(cls, handler: ModelHandler) -> "Expanded":
+    def of(cls, handler: ModelHandler) -> Expanded:
+        """Expand RunInference with a handler, in a pipeline that never runs."""
         pipeline = beam.Pipeline()
         _ = pipeline | beam.Create([None]) | "Infer" >> RunInference(handler)
         found = _DoFns()
@@ -30,30 +38,32 @@ class Expanded:
         batching, inference = found.dofns
         return cls(pickler.dumps(batching), pickler.dumps(inference))
 
-    def set_up(self) -> "InferenceSteps":
-        """A bundle thread's own copies; loads the model where the process has not yet got it."""
+    def set_up(self) -> InferenceSteps:
+        """Return a bundle thread's own copies, set up. The first ones of a process load the model."""
         steps = InferenceSteps(pickler.loads(self.batching), pickler.loads(self.inference))
         steps.set_up()
         return steps
 
 
 class InferenceSteps:
-    """A bundle thread's DoFns of RunInference. `counted_metrics` is where its bundles run."""
+    """A bundle thread's DoFns of RunInference. Its bundles run inside `counted_metrics`."""
 
     def __init__(self, batching: beam.DoFn, inference: beam.DoFn) -> None:
         self._batching = batching
         self._inference = inference
 
     def set_up(self) -> None:
+        """Set up the DoFns, as a worker does for a new bundle thread."""
         self._batching.setup()
         self._inference.setup()
 
     def tear_down(self) -> None:
+        """Tear down the DoFns, as a worker does once the thread was idle for a minute."""
         self._batching.teardown()
         self._inference.teardown()
 
     def run(self, elements: Iterable[Any]) -> Iterator[Any]:
-        """One bundle through BatchElements and the inference; answers as they come."""
+        """Send one bundle through BatchElements and the inference; yield answers as they come."""
         self._batching.start_bundle()
         self._inference.start_bundle()
         for element in elements:
@@ -64,7 +74,7 @@ class InferenceSteps:
         self._inference.finish_bundle()
 
     def infer(self, batch: Sequence[Any]) -> list[Any]:
-        """One bundle that is one batch, BatchElements left out."""
+        """Send one bundle that is one batch, without BatchElements, and return its answers."""
         self._inference.start_bundle()
         answers = list(self._inference.process(batch, None, None))
         self._inference.finish_bundle()
@@ -73,9 +83,9 @@ class InferenceSteps:
 
 @contextmanager
 def counted_metrics() -> Iterator[MetricsContainer]:
-    """Counts the metrics of the bundles that this thread runs meanwhile, as a worker does.
+    """Count the metrics of the bundles that this thread runs meanwhile, as a worker does.
 
-    Beam finds them by the thread; they are part of what a bundle costs.
+    Beam finds the container by the thread. Counting is part of what a bundle costs.
     """
     metrics = MetricsContainer("Infer")
     sampler = StateSampler("Infer", CounterFactory())
@@ -88,11 +98,12 @@ def counted_metrics() -> Iterator[MetricsContainer]:
 
 
 class _DoFns(PipelineVisitor):
-    """Collects the DoFns under the transform called Infer, in the graph's order."""
+    """The DoFns under the transform named Infer, in the graph's order."""
 
     def __init__(self) -> None:
         self.dofns: list[beam.DoFn] = []
 
     def visit_transform(self, transform_node: AppliedPTransform) -> None:
+        """Collect the DoFn of a transform."""
         if transform_node.full_label.startswith("Infer/"):
             self.dofns.append(transform_node.transform.fn)

@@ -1,10 +1,11 @@
-"""The two handlers that are compared, each made the way that its users make it."""
+"""The two handlers that are compared, each built the way that its users build it."""
+
+from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from apache_beam.ml.inference.base import ModelHandler
@@ -22,11 +23,11 @@ from pipeline.job.handler import make_handler
 
 
 class WrongAnswerError(Exception):
-    """A side did not answer what it was asked, so its figures are worth nothing."""
+    """A side gave a wrong answer, so its figures are worth nothing."""
 
 
 def state_dict(workload: Workload, folder: Path) -> Path:
-    """A new file with the weights that both handlers load."""
+    """Write the weights that both handlers load into a new file, and return it."""
     path = folder / f"{workload.model_class.__name__}.pt"
     torch.save(workload.make().state_dict(), path)
     return path
@@ -35,18 +36,21 @@ def state_dict(workload: Workload, folder: Path) -> Path:
 def stock_handler(
     workload: Workload, weights: Path, machine: Machine, batch_size: int | None = None
 ) -> ModelHandler:
-    """Stock's handler of tensors (of dicts of them for named inputs).
+    """Return stock's handler of tensors (of dicts of tensors for named inputs).
 
     Args:
-        batch_size: the least and the greatest one; None leaves it to Beam.
+        workload: The model and its inputs.
+        weights: A state_dict.
+        machine: What the handler computes on.
+        batch_size: The least and the greatest one; None leaves it to Beam.
     """
     cls = PytorchModelHandlerKeyedTensor if ":" in workload.input_shape else PytorchModelHandlerTensor
-    make: Callable[..., nn.Module] = workload.model_class
+    model_class: Callable[..., nn.Module] = workload.model_class
     if workload.precision == "fp16":
-        make = partial(_half, workload.model_class)  # stock has no setting for it
+        model_class = partial(_half, workload.model_class)  # stock has no option for it
     return cls(
         state_dict_path=str(weights),
-        model_class=make,
+        model_class=model_class,
         model_params=dict(workload.model_params),
         device=machine.device.upper(),
         min_batch_size=batch_size,
@@ -55,15 +59,10 @@ def stock_handler(
 
 
 def our_handler(workload: Workload, weights: Path, machine: Machine) -> ModelHandler:
-    """The handler of a job with these flags and all others at their defaults."""
-    cls = workload.model_class
+    """Return the handler of a job with these flags, and all others at their defaults."""
     options = PipelineOptions(
         [
-            f"--model_path={weights}",
-            f"--model_class={cls.__module__}:{cls.__name__}",
-            f"--model_params={json.dumps(dict(workload.model_params))}",
-            f"--input_shape={workload.input_shape}",
-            f"--precision={workload.precision}",
+            *model_flags(workload, weights),
             f"--device={machine.device}",
             f"--torch_threads={machine.torch_threads}",
         ]
@@ -71,5 +70,17 @@ def our_handler(workload: Workload, weights: Path, machine: Machine) -> ModelHan
     return make_handler(job_options(options), options)
 
 
-def _half(model_class: type[nn.Module], **params: Any) -> nn.Module:
+def model_flags(workload: Workload, weights: Path) -> list[str]:
+    """Return a job's flags for a model whose weights are a state_dict, and for its inputs."""
+    cls = workload.model_class
+    return [
+        f"--model_path={weights}",
+        f"--model_class={cls.__module__}:{cls.__name__}",
+        f"--model_params={json.dumps(dict(workload.model_params))}",
+        f"--input_shape={workload.input_shape}",
+        f"--precision={workload.precision}",
+    ]
+
+
+def _half(model_class: type[nn.Module], **params: int) -> nn.Module:
     return model_class(**params).half()

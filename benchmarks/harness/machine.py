@@ -1,9 +1,12 @@
-"""What the in-process benchmarks compute on, the same for both sides."""
+"""What the in-process experiments compute on, the same for both sides."""
+
+from __future__ import annotations
 
 import argparse
 import os
 import platform
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,13 +17,19 @@ _PACKAGES = ("apache-beam", "torch", "numpy", "orjson")
 
 @dataclass(frozen=True)
 class Machine:
-    """`device` is cpu or gpu; `torch_threads` those of one call of a model on the CPU."""
+    """The device and the threads of both sides.
+
+    Attributes:
+        device: cpu or gpu.
+        torch_threads: Of one call of a model on the CPU.
+    """
 
     device: str
     torch_threads: int
 
     @property
     def torch_device(self) -> torch.device:
+        """The device as torch names it."""
         return torch.device("cuda" if self.device == "gpu" else "cpu")
 
     def __str__(self) -> str:
@@ -29,9 +38,17 @@ class Machine:
             return f"{torch.cuda.get_device_name()} (beside {processor})"
         return f"{processor}, torch threads: {self.torch_threads}"
 
+    def results_name(self, experiment: str) -> str:
+        """Return the name of an experiment's results: those of a GPU stand beside those of the CPU."""
+        return experiment if self.device == "cpu" else f"{experiment}-{self.device}"
+
+    def figures(self) -> dict[str, object]:
+        """Return the machine and the versions on it, for JSON."""
+        return {"machine": str(self), **asdict(self), "versions": versions()}
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds --device and --torch_threads."""
+    """Add --device and --torch_threads."""
     parser.add_argument(
         "--device",
         choices=("cpu", "gpu", "auto"),
@@ -41,14 +58,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--torch_threads",
         type=int,
-        # What a job takes by default: one core is left to the bundle threads.
+        # A job's default: one core is left to the bundle threads.
         default=max(1, (os.cpu_count() or 1) - 1),
         help="of one call on the CPU, on both sides (default: the cores less one, here %(default)s)",
     )
 
 
 def machine(parser: argparse.ArgumentParser, device: str, torch_threads: int) -> Machine:
-    """The machine of these flags; exits with code 2 where there is none such."""
+    """Return the machine that these flags ask for. Exit with code 2 where there is no such machine."""
     if torch_threads < 1:
         parser.error("--torch_threads must be at least 1")
     usable = torch.cuda.is_available()
@@ -57,9 +74,14 @@ def machine(parser: argparse.ArgumentParser, device: str, torch_threads: int) ->
     return Machine("gpu" if usable and device != "cpu" else "cpu", torch_threads)
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that the figures depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+def versions(packages: Sequence[str] = _PACKAGES) -> dict[str, str]:
+    """Return the versions of Python and of the packages that the figures depend on, by name."""
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def versions_line(packages: Sequence[str] = _PACKAGES) -> str:
+    """Return `versions` as text for the end of a report."""
+    return ", ".join(f"{name} {number}" for name, number in versions(packages).items())
 
 
 def _processor() -> str:

@@ -1,4 +1,6 @@
-"""The models of the in-process benchmarks, and how both sides are told of them."""
+"""The models of the in-process experiments, as both sides load them."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,13 +19,14 @@ MODEL = Path(autoencoder.__file__).with_name("model.pt2")
 
 
 class Linear(nn.Module):
-    """One number for each request, float32 [batch, features] → [batch]: next to no work."""
+    """A number for each request, float32 [batch, features] → [batch]: next to no work."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
         self.linear = nn.Linear(features, 1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return one number a row."""
         return self.linear(features).squeeze(1)
 
 
@@ -37,13 +40,14 @@ class Mlp(nn.Module):
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return rows as wide as the input's."""
         return self.layers(features)
 
 
 class Encoder(nn.Module):
-    """A text encoder as BERT is one, of torch's own modules: int64 ids [batch, length] → [batch, width].
+    """A text encoder like BERT, of torch's own modules: int64 ids [batch, length] → [batch, width].
 
-    The output is BERT's pooled one: of the first token, through a layer of its own.
+    The output is pooled as BERT's: the first token's, through a layer of its own.
     """
 
     def __init__(
@@ -60,18 +64,22 @@ class Encoder(nn.Module):
         self.pooler = nn.Linear(width, width)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the pooled output."""
         hidden = self.encoder(self.norm(self.tokens(ids) + self.positions))
         return torch.tanh(self.pooler(hidden[:, 0]))
 
 
 class CountedLinear(Linear):
-    """Counts how often its weights are loaded, in this process."""
+    """A Linear that counts how often this process loads its weights."""
 
     loads = 0
 
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Count, and load."""
         type(self).loads += 1
-        return super().load_state_dict(*args, **kwargs)
+        return super().load_state_dict(state_dict, strict, assign)
 
 
 @dataclass(frozen=True)
@@ -79,12 +87,13 @@ class Workload:
     """A model and its inputs.
 
     Attributes:
-        title: what the tables call it.
-        model_class, model_params: of the module.
-        input_shape: as the flag --input_shape.
-        precision: what both sides compute in, as the flag --precision.
-        vocabulary: whole numbers below this are sent; None for float32.
-        exported: has the weights; random ones without.
+        title: Its name in the tables.
+        model_class: The module's class.
+        model_params: Keyword arguments of the class.
+        input_shape: As the flag --input_shape takes it.
+        precision: What both sides compute in, as the flag --precision takes it.
+        vocabulary: Inputs are whole numbers below this; None for float32.
+        exported: A torch.export file with the weights; None for random ones.
     """
 
     title: str
@@ -96,7 +105,7 @@ class Workload:
     exported: Path | None = field(default=None, kw_only=True)
 
     def make(self) -> nn.Module:
-        """The module in float32 on the CPU, the same at each call."""
+        """Return the module in float32 on the CPU, with the same weights at each call."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
             module = self.model_class(**self.model_params)
@@ -105,7 +114,10 @@ class Workload:
         return module.eval()
 
     def inputs(self, count: int) -> list[Inputs]:
-        """Inputs of so many requests, the same at each call; numbers as clients write them, six decimals."""
+        """Return the inputs of `count` requests, the same at each call.
+
+        Numbers are as clients write them: float32 with six decimals.
+        """
         numbers = np.random.default_rng(1)
         name, _, rest = self.input_shape.partition(":")
         if self.vocabulary is not None:
@@ -115,19 +127,22 @@ class Workload:
 
 
 def example() -> Workload:
-    """The example's autoencoder with its trained weights."""
+    """Return the example's autoencoder with its trained weights."""
     return Workload("the example's autoencoder", AnomalyScorer, {}, str(FEATURES), exported=MODEL)
 
 
 def linear(features: int) -> Workload:
+    """Return a model that does next to nothing."""
     return Workload(f"Linear({features:,}, 1)", Linear, {"features": features}, str(features))
 
 
 def counted_linear(features: int) -> Workload:
+    """Return `linear` with its loads counted."""
     return Workload(f"Linear({features:,}, 1)", CountedLinear, {"features": features}, str(features))
 
 
 def mlp(layers: int = 6, width: int = 1024) -> Workload:
+    """Return a model whose forward pass outweighs all that is around it."""
     title = f"{layers} × (Linear({width:,}, {width:,}), ReLU), float32"
     return Workload(title, Mlp, {"layers": layers, "width": width}, str(width))
 
@@ -140,7 +155,7 @@ def encoder(
     vocabulary: int = 30_522,
     length: int = 128,
 ) -> Workload:
-    """By default as large as BERT base."""
+    """Return a text encoder in float16, by default as large as BERT base."""
     sizes = {
         "layers": layers,
         "width": width,

@@ -1,4 +1,6 @@
-"""The sides of `benchmarks.batching`: RunInference alone, from inputs that are ready to answers in memory."""
+"""Stock and ours as RunInference alone: from inputs that are ready to answers in memory, nothing decoded."""
+
+from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
@@ -27,9 +29,11 @@ class RequestSide:
     """One side.
 
     Attributes:
-        ready: from inputs to what makes the side's bundle of them, again and again.
-        on_host: an answer's prediction in memory, from where it can be published.
-        batch_size: of the batch that an answer was computed in.
+        title: STOCK or OURS.
+        expanded: The side's RunInference.
+        ready: Takes inputs, and returns a function that builds the side's bundle of them at each call.
+        on_host: Returns an answer's prediction in the host's memory, from where it can be published.
+        batch_size: Takes an answer and the bundle's size, and returns the size of the answer's batch.
     """
 
     title: str
@@ -40,7 +44,7 @@ class RequestSide:
 
 
 def request_sides(workload: Workload, machine: Machine, folder: Path) -> list[RequestSide]:
-    """Stock and ours. A bundle is one batch for stock, which by itself would cut it smaller."""
+    """Return stock and ours. A bundle is one batch for stock, which by itself would cut it smaller."""
     weights = state_dict(workload, folder)
     return [
         RequestSide(
@@ -61,10 +65,10 @@ def request_sides(workload: Workload, machine: Machine, folder: Path) -> list[Re
 
 
 def check(sides: Sequence[RequestSide], inputs: Sequence[Inputs]) -> None:
-    """One bundle on each side.
+    """Send one bundle of these inputs through each side.
 
     Raises:
-        WrongAnswerError: a side refuses a request, or its predictions are not the first side's.
+        WrongAnswerError: A side refuses a request, or its predictions are not the first side's.
     """
     expected: np.ndarray | None = None
     for side in sides:

@@ -1,4 +1,6 @@
-"""What a benchmark leaves behind: tables on the terminal, and the same with all figures in a folder."""
+"""What an experiment leaves behind: tables on the terminal, and the same tables with all figures in files."""
+
+from __future__ import annotations
 
 import argparse
 import io
@@ -16,25 +18,48 @@ WIDTH = 110  # of the tables in the file, and where there is no terminal
 
 
 def folder(text: str) -> Path:
-    """A flag's value; checked now rather than after some minutes."""
+    """Return the folder that a flag names. It is checked now rather than after some minutes.
+
+    Raises:
+        argparse.ArgumentTypeError: The folder does not exist.
+    """
     if not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a folder that exists")
     return Path(text)
 
 
-def table(headings: Sequence[str]) -> Table:
-    """A table of a first column without a heading and further ones of numbers."""
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    made.add_column("")
+def table(headings: Sequence[str], title: str | None = None, first: str = "") -> Table:
+    """Return an empty table: a first column of text, then a column of numbers for each heading.
+
+    Args:
+        headings: Of the columns of numbers.
+        title: Stands above the table, on the left.
+        first: The heading of the first column.
+    """
+    empty = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    empty.add_column(first)
     for heading in headings:
-        made.add_column(heading, justify="right")
-    return made
+        empty.add_column(heading, justify="right")
+    return empty
+
+
+def print_line(console: Console, text: str) -> None:
+    """Print a line as it is: numbers without colour, and left to the terminal to wrap."""
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def terminal(width: int = WIDTH) -> Console:
+    """Return a console on stdout.
+
+    Args:
+        width: Used where there is no terminal. Rich would take 80 columns, too few for the tables.
+    """
+    return Console(width=None if sys.stdout.isatty() else width)
 
 
 def publish(out: Path, name: str, show: Callable[[Console], None], figures: Mapping[str, object]) -> None:
-    """Shows the tables here, and writes NAME.txt and NAME.json into `out`."""
-    # Without a terminal rich assumes 80 columns.
-    show(Console(width=None if sys.stdout.isatty() else WIDTH))
+    """Show the tables here, and write NAME.txt and NAME.json into `out`."""
+    show(terminal())
     text = io.StringIO()
     show(Console(file=text, width=WIDTH))
     (out / f"{name}.txt").write_text(text.getvalue())

@@ -3,6 +3,8 @@
 Pub/Sub in, the example's model in process, Pub/Sub out, with nothing of this project in it.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 from collections.abc import Sequence
@@ -21,33 +23,33 @@ from examples.breast_cancer import autoencoder
 MODEL = Path(autoencoder.__file__).with_name("model.pt2")
 
 Key = tuple[dict[str, str], dict[str, object]]
-"""What a result carries on from its request: the message's attributes, and the record's own fields."""
+"""What a result takes over from its request: the message's attributes, and the record's own fields."""
 
 
 @dataclass(frozen=True)
-class Flags:
-    """What a job of the comparison is told: full Pub/Sub names, and a file for the model's weights."""
+class Options:
+    """The command line of a job that ours is compared with: full Pub/Sub names, a file for the weights."""
 
     input_subscription: str
     output_topic: str
     state_dict: Path
 
 
-def parse(arguments: Sequence[str] | None) -> Flags:
-    """Flags from a command line; exits with code 2 for wrong ones."""
+def parse(arguments: Sequence[str] | None) -> Options:
+    """Return the options of a command line. Exit with code 2 for wrong flags."""
     parser = argparse.ArgumentParser(description="A job of benchmarks.local_engine.", allow_abbrev=False)
     parser.add_argument("--input_subscription", required=True, help="projects/P/subscriptions/S")
     parser.add_argument("--output_topic", required=True, help="projects/P/topics/T")
     parser.add_argument(
         "--state_dict", required=True, type=Path, help="file to write the example model's weights to"
     )
-    return Flags(**vars(parser.parse_args(arguments)))
+    return Options(**vars(parser.parse_args(arguments)))
 
 
 def make_handler(state_dict: Path) -> KeyedModelHandler:
-    """Stock's handler of the example's model, whose weights are first written to `state_dict`.
+    """Return stock's handler of the example's model. Its weights are first written to `state_dict`.
 
-    The handler takes no torch.export file; these are the weights of that very file.
+    The handler takes no torch.export file. The weights are those of that very file.
     """
     torch.save(torch.export.load(MODEL).state_dict, state_dict)
     return KeyedModelHandler(
@@ -58,14 +60,14 @@ def make_handler(state_dict: Path) -> KeyedModelHandler:
 
 
 def decode(message: PubsubMessage) -> tuple[Key, torch.Tensor]:
-    """A request's key and its features, float32 [30]."""
+    """Return a request's key and its features, float32 [30]."""
     record = json.loads(message.data)
     features = torch.tensor(record.pop("features"), dtype=torch.float32)
     return (message.attributes, record), features
 
 
 def encode(answer: tuple[Key, PredictionResult]) -> PubsubMessage:
-    """A result with the fields that the load driver checks."""
+    """Return a result with the fields that the load driver checks."""
     (attributes, record), result = answer
     body = {
         "request_id": attributes["request_id"],
@@ -77,19 +79,19 @@ def encode(answer: tuple[Key, PredictionResult]) -> PubsubMessage:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the job until it is ended from outside."""
-    flags = parse(arguments)
-    # What DirectRunner comes to for a graph with Pub/Sub in it, by its name: asked for as DirectRunner, Beam
+    """Run the job until it is ended from outside."""
+    options = parse(arguments)
+    # DirectRunner ends up with this runner for a graph with Pub/Sub in it. Asked for as DirectRunner, Beam
     # first tries to download another runner (Prism), finds that it cannot run the graph, and falls back.
-    options = PipelineOptions(["--runner=BundleBasedDirectRunner", "--streaming"])
-    with beam.Pipeline(options=options) as pipeline:
+    beam_options = PipelineOptions(["--runner=BundleBasedDirectRunner", "--streaming"])
+    with beam.Pipeline(options=beam_options) as pipeline:
         _ = (
             pipeline
-            | "Read" >> ReadFromPubSub(subscription=flags.input_subscription, with_attributes=True)
+            | "Read" >> ReadFromPubSub(subscription=options.input_subscription, with_attributes=True)
             | "Decode" >> beam.Map(decode)
-            | "Infer" >> RunInference(make_handler(flags.state_dict))
+            | "Infer" >> RunInference(make_handler(options.state_dict))
             | "Encode" >> beam.Map(encode)
-            | "Write" >> WriteToPubSub(flags.output_topic, with_attributes=True)
+            | "Write" >> WriteToPubSub(options.output_topic, with_attributes=True)
         )
 
 

@@ -1,11 +1,19 @@
 """How a figure stands to its goal."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A figure of ours and its goal. `above`: the goal is a least value, else a highest one."""
+    """A figure of ours and its goal.
+
+    Attributes:
+        above: Whether the goal is a least value, else it is a highest one.
+        unit: Follows both numbers.
+    """
 
     name: str
     value: float
@@ -15,9 +23,15 @@ class Verdict:
 
     @property
     def met(self) -> bool:
+        """Whether the figure reaches the goal."""
         return self.value >= self.goal if self.above else self.value <= self.goal
 
     def __str__(self) -> str:
         bound = "at least" if self.above else "at most"
         met = "met" if self.met else "not met"
         return f"{self.name}: {self.value:.3g}{self.unit} (goal: {bound} {self.goal:.3g}{self.unit}): {met}"
+
+
+def figures(verdicts: Iterable[Verdict]) -> list[dict[str, object]]:
+    """Return the verdicts for JSON."""
+    return [{**asdict(verdict), "met": verdict.met} for verdict in verdicts]

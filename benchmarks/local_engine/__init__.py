@@ -1,0 +1,1 @@
+"""How much a job carries on one machine."""

@@ -1,9 +1,11 @@
 """What a row of `benchmarks.local_engine` has measured, and what follows from it."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.harness.processes import Usage
+from benchmarks.local_engine.usage import Usage
 from loadtest.summary import Summary
 
 SLOPE_LIMIT = 0.01  # of the rate: a backlog that grows faster is not sustained
@@ -14,24 +16,35 @@ P50_GOAL = 0.2  # ours / stock at COMPARED_AT, at most
 
 @dataclass(frozen=True)
 class Step:
-    """One rate (msg/s) of a row's ladder."""
+    """One rung of a row's ladder.
+
+    Attributes:
+        rate: In msg/s.
+        schedule_missed: Whether the driver was late. Then its latencies are too high, and the rate was not
+            offered.
+    """
 
     rate: float
     summary: Summary
     usage: Usage
     sustained: bool
-    schedule_missed: bool  # the driver was late: its latencies are too high, and the rate was not offered
+    schedule_missed: bool
 
 
 @dataclass
 class Row:
-    """One job's climb, lowest rate first."""
+    """One job's climb, lowest rate first.
+
+    Attributes:
+        key: Of the side.
+        error: What ended the climb before a step was measured.
+    """
 
     key: str
     title: str
     ladder: Sequence[float]
     steps: list[Step] = field(default_factory=list)
-    error: str | None = None  # what ended the climb before a step was measured
+    error: str | None = None
 
     @property
     def sustained(self) -> Step | None:
@@ -44,7 +57,7 @@ class Row:
         return bool(self.steps) and self.steps[-1].sustained and self.steps[-1].rate == self.ladder[-1]
 
     def step_at(self, rate: float) -> Step | None:
-        """The step of that rate, if it was measured; where it was tried twice, the second."""
+        """Return the step of that rate, the second one where it was tried twice; None if not measured."""
         return next((step for step in reversed(self.steps) if step.rate == rate), None)
 
 
@@ -57,14 +70,14 @@ class Ratios:
 
 
 def is_sustained(rate: float, summary: Summary) -> bool:
-    """Whether a job has carried `rate` msg/s: every request got its result, and the backlog did not grow."""
+    """Return whether a job has carried `rate` msg/s: all requests have results, and no backlog grew."""
     complete = not summary.failures() and not summary.dead_lettered
     slope = summary.backlog_slope
     return complete and slope is not None and slope < SLOPE_LIMIT * rate
 
 
 def ratios(rows: Sequence[Row]) -> Ratios:
-    """Compares the rows `c` and `a`, where both are there."""
+    """Compare the rows `c` and `a`, where both were run."""
     by_key = {row.key: row for row in rows}
     if not {"a", "c"} <= by_key.keys():
         return Ratios(None, None)

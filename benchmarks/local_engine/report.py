@@ -1,26 +1,22 @@
 """What `benchmarks.local_engine` shows: a line as each step ends, two tables and the verdict at the end."""
 
+from __future__ import annotations
+
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.harness import results
 from benchmarks.local_engine.ladder import COMPARED_AT, P50_GOAL, SUSTAINABLE_GOAL, Row, Step, ratios
 
 PROCESSES = ("job", "broker", "driver")
 
 
-def progress(line: str) -> None:
-    """Tells a person who waits where the run is."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def one_line(step: Step) -> str:
-    """The outcome of a step in words."""
+    """Return the outcome of a step in words."""
     summary = step.summary
     warning = summary.schedule_warning()
     return (
@@ -32,7 +28,7 @@ def one_line(step: Step) -> str:
 
 
 def show(console: Console, rows: Sequence[Row]) -> None:
-    """Prints all steps, the comparison, and how it stands to the goals."""
+    """Print all steps, the comparison, and how it stands to the goals."""
     console.print(_steps(rows))
     console.print(_comparison(rows))
     if any(step.schedule_missed for row in rows for step in row.steps):
@@ -50,7 +46,7 @@ def show(console: Console, rows: Sequence[Row]) -> None:
 
 
 def figures(rows: Sequence[Row]) -> dict[str, object]:
-    """Everything that was measured, for JSON."""
+    """Return everything that was measured, for JSON."""
     summaries = [step.summary for row in rows for step in row.steps]
     return {
         "versions": summaries[0].versions if summaries else None,
@@ -69,9 +65,7 @@ def figures(rows: Sequence[Row]) -> dict[str, object]:
 
 
 def _steps(rows: Sequence[Row]) -> Table:
-    table = _table("Steps: latency from the intended send time; cores and memory while it was measured")
-    table.add_column("job")
-    for heading in (
+    headings = (
         "msg/s",
         "achieved",
         "lost",
@@ -80,8 +74,9 @@ def _steps(rows: Sequence[Row]) -> Table:
         "p99\nms",
         *(f"cores\n{name}" for name in PROCESSES),
         "job\nMiB",
-    ):
-        table.add_column(heading, justify="right")
+    )
+    title = "Steps: latency from the intended send time; cores and memory while it was measured"
+    table = results.table(headings, title, first="job")
     table.add_column("sustained")
     for row in rows:
         for step in row.steps:
@@ -103,16 +98,14 @@ def _steps(rows: Sequence[Row]) -> Table:
 
 
 def _comparison(rows: Sequence[Row]) -> Table:
-    table = _table("Sustainable rates, and the cores and memory that they took")
-    table.add_column("job")
-    for heading in (
+    headings = (
         "msg/s",
         f"p50/p99 ms\nat {COMPARED_AT:g}/s",
         "p50/p99 ms\nsustained",
         *(f"cores\n{name}" for name in PROCESSES),
         "job\nMiB",
-    ):
-        table.add_column(heading, justify="right")
+    )
+    table = results.table(headings, "Sustainable rates, and the cores and memory that they took", first="job")
     for row in rows:
         best = row.sustained
         table.add_row(
@@ -124,10 +117,6 @@ def _comparison(rows: Sequence[Row]) -> Table:
             _number(best.usage.job_rss_mib) if best else "–",
         )
     return table
-
-
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
 
 
 def _sustainable(row: Row) -> str:

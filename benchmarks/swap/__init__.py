@@ -1,0 +1,1 @@
+"""The latency of a live job while its model is swapped."""

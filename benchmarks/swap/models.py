@@ -1,4 +1,4 @@
-"""Two versions of the example's model whose answers differ, their golden sets, and who answered what."""
+"""Two versions of the example's model whose answers differ, and their golden sets."""
 
 from __future__ import annotations
 
@@ -26,23 +26,29 @@ class Scaled(nn.Module):
         self.factor = factor
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the scaled scores."""
         return self.scorer(features) * self.factor
 
 
 @dataclass(frozen=True)
 class Version:
-    """A model file, and what it answers to each of the example's records."""
+    """A model file.
+
+    Attributes:
+        predictions: Of each of the example's records, float32 [records].
+    """
 
     file: Path
     predictions: np.ndarray
 
     @property
     def model_id_prefix(self) -> str:
+        """What the model_id of its results begins with."""
         return f"{self.file.name}@"
 
 
 def make_versions(folder: Path) -> tuple[Version, Version]:
-    """Writes v1.pt2 and v2.pt2 and their golden sets into `folder`."""
+    """Write v1.pt2 and v2.pt2 and their golden sets into `folder`, and return them."""
     bodies = [orjson.loads(line) for line in RECORDS.read_bytes().splitlines()]
     features = torch.tensor([body["features"] for body in bodies], dtype=torch.float32)
     versions = []
@@ -64,7 +70,7 @@ def make_versions(folder: Path) -> tuple[Version, Version]:
 
 
 def is_right(result: dict[str, Any], sequence: int, versions: tuple[Version, ...]) -> bool:
-    """Whether a result's prediction is that of the version which its model_id names."""
+    """Return whether a result's prediction is that of the version which its model_id names."""
     for version in versions:
         if result["model_id"].startswith(version.model_id_prefix):
             expected = version.predictions[sequence % len(version.predictions)]
@@ -73,7 +79,7 @@ def is_right(result: dict[str, Any], sequence: int, versions: tuple[Version, ...
 
 
 def point(pointer: Path, version: Version) -> None:
-    """Writes the pointer so that nobody reads half of it."""
+    """Write the pointer so that nobody reads half of it."""
     beside = pointer.with_name(f"{pointer.name}.new")
     beside.write_text(version.file.name)
     beside.replace(pointer)

@@ -1,0 +1,1 @@
+"""A process for each vCPU of a worker, beside one process for all."""

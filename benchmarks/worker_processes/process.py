@@ -1,9 +1,11 @@
 """`python -m benchmarks.worker_processes.process FLAGS-OF-A-JOB`: one Python process of a worker, under load.
 
-Loads the model as a bundle thread of the job would, and prints READY. Then, for each line of its input that
-holds THREADS SECONDS, so many bundle threads have bundles of one request answered, one after the other, for
-so many seconds; it prints their latencies in milliseconds, a line of JSON. Ends with its input.
+The process loads the model as a bundle thread of the job would, and prints READY. A line of its input holds
+THREADS SECONDS: so many bundle threads then send bundles of one request, one after the other, for so many
+seconds, and the process prints their latencies in milliseconds, a line of JSON. It ends with its input.
 """
+
+from __future__ import annotations
 
 import sys
 import time
@@ -24,6 +26,7 @@ READY = "ready"
 
 
 def main(flags: list[str]) -> int:
+    """Answer the lines on stdin, and return 0 at its end."""
     options = PipelineOptions(flags)
     job = job_options(options)
     handler = make_handler(job, options)
@@ -33,13 +36,17 @@ def main(flags: list[str]) -> int:
     print(READY, flush=True)
     for line in sys.stdin:
         threads, seconds = line.split()
-        found = bundles(handler, model, inputs, int(threads), float(seconds))
-        print(orjson.dumps(found).decode(), flush=True)
+        latencies = bundles(handler, model, inputs, int(threads), float(seconds))
+        print(orjson.dumps(latencies).decode(), flush=True)
     return 0
 
 
 def bundles(handler: ModelHandler, model: Any, inputs: Inputs, threads: int, seconds: float) -> list[float]:
-    """Latencies in milliseconds of all bundles that so many threads got answered."""
+    """Have bundle threads send bundles of one request, and return their latencies in milliseconds.
+
+    Raises:
+        RuntimeError: The model refused a request.
+    """
 
     def work(_: int) -> list[float]:
         latencies: list[float] = []
@@ -56,7 +63,7 @@ def bundles(handler: ModelHandler, model: Any, inputs: Inputs, threads: int, sec
         return latencies
 
     with ThreadPoolExecutor(threads) as pool:
-        return [latency for found in pool.map(work, range(threads)) for latency in found]
+        return [latency for latencies in pool.map(work, range(threads)) for latency in latencies]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Bundle threads run and count both sides alike, and the arithmetic of the table; nothing is timed."""
 
+from __future__ import annotations
+
 import io
 import re
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from rich.console import Console
 
 from benchmarks.batching import __main__ as batching
 from benchmarks.batching import report
-from benchmarks.batching.__main__ import PLANS, Flags, main, measure, parse
+from benchmarks.batching.__main__ import PLANS, Options, main, measure, parse
 from benchmarks.batching.measures import Run, drive, percentile, plain_rates
 from benchmarks.batching.report import CPU_GOALS, GPU_GOALS, Measured, Row, rows, verdicts
 from benchmarks.harness import results
@@ -25,6 +27,7 @@ from benchmarks.harness.models import Encoder, Mlp, Workload, encoder, mlp
 from benchmarks.harness.request_sides import OURS, STOCK, RequestSide, check, request_sides
 from pipeline.process import registry
 from pipeline.request.messages import DeadLetter
+from tests.benchmarks.conftest import UsageError
 
 CPU = Machine("cpu", torch_threads=1)
 SMALL_MLP = mlp(layers=2, width=8)
@@ -85,7 +88,7 @@ class Steps:
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
 
-    def set_up(self) -> "Steps":
+    def set_up(self) -> Steps:
         return self
 
     def infer(self, batch: list[Any]) -> list[Any]:
@@ -95,7 +98,7 @@ class Steps:
 
 
 def side(title: str = OURS, steps: Steps | None = None, add: float = 0.0, batch_size: int = 4) -> RequestSide:
-    """A side without a model, whose answers are its inputs plus `add`."""
+    """Return a side without a model, whose answers are its inputs plus `add`."""
     return RequestSide(
         title,
         steps or Steps(),  # type: ignore[arg-type]
@@ -120,13 +123,13 @@ def test_a_dead_letter_is_no_answer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [0, 1], ids=[STOCK, OURS])
 @pytest.mark.parametrize("bundle", [1, 3])
 def test_threads_send_bundle_after_bundle(tmp_path: Path, number: int, bundle: int) -> None:
-    made = request_sides(SMALL_MLP, CPU, tmp_path)[number]
-    run = drive(made, SMALL_MLP, CPU, threads=2, bundle=bundle, seconds=0.05, warm_up_s=0.0)
-    assert (run.title, run.threads, run.bundle) == (made.title, 2, bundle)
+    chosen = request_sides(SMALL_MLP, CPU, tmp_path)[number]
+    run = drive(chosen, SMALL_MLP, CPU, threads=2, bundle=bundle, seconds=0.05, warm_up_s=0.0)
+    assert (run.title, run.threads, run.bundle) == (chosen.title, 2, bundle)
     assert run.requests_per_s > 0
     assert run.p50_ms <= run.p99_ms
     assert bundle <= run.mean_batch <= 2 * bundle
-    if made.title == STOCK:
+    if chosen.title == STOCK:
         assert run.mean_batch == pytest.approx(bundle)
 
 
@@ -272,8 +275,8 @@ def test_the_plans_are_those_of_the_goals() -> None:
 
 def test_the_gpus_plan_runs_with_a_small_encoder() -> None:
     plan = replace(PLANS["gpu"], workload=SMALL_ENCODER, threads=(1, 2), plain_sizes=(1, 2))
-    flags = Flags(results.FOLDER, 0.02, 2, None, None, CPU)
-    measured = measure(plan, flags, warm_up_s=0.0, plain_s=0.0001)
+    options = Options(results.FOLDER, 0.02, 2, None, None, CPU)
+    measured = measure(plan, options, warm_up_s=0.0, plain_s=0.0001)
     assert [(run.bundle, run.threads, run.title) for run in measured.runs] == [
         (bundle, threads, title)
         for bundle in (1, 4)
@@ -289,7 +292,7 @@ def test_nothing_is_measured_of_wrong_answers(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(batching, "request_sides", lambda *_: [side(STOCK), side(OURS, add=0.5)])
     plan = replace(PLANS["cpu"], workload=SMALL_MLP)
     with pytest.raises(WrongAnswerError, match="other predictions"):
-        measure(plan, Flags(results.FOLDER, 0.02, 1, None, (1,), CPU), warm_up_s=0.0, plain_s=0.0)
+        measure(plan, Options(results.FOLDER, 0.02, 1, None, (1,), CPU), warm_up_s=0.0, plain_s=0.0)
 
 
 def test_a_short_run(
@@ -319,12 +322,12 @@ def test_flags(tmp_path: Path) -> None:
     defaults = parse(["--device=cpu"])
     assert (defaults.out, defaults.seconds, defaults.rounds) == (results.FOLDER, 10.0, 3)
     assert (defaults.bundle, defaults.threads) == (None, None)
-    flags = parse(
+    options = parse(
         [f"--out={tmp_path}", "--seconds=0.5", "--bundle=4", "--threads=48,12", "--torch_threads=2"]
     )
-    assert (flags.out, flags.seconds) == (tmp_path, 0.5)
-    assert (flags.bundle, flags.threads) == ((4,), (12, 48))
-    assert flags.machine.torch_threads == 2
+    assert (options.out, options.seconds) == (tmp_path, 0.5)
+    assert (options.bundle, options.threads) == ((4,), (12, 48))
+    assert options.machine.torch_threads == 2
 
 
 @pytest.mark.parametrize(
@@ -344,10 +347,7 @@ def test_flags(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_flags_end_with_exit_code_2(
-    flag: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    flag: str, usage_error: UsageError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SystemExit) as ended:
-        parse([flag])
-    assert ended.value.code == 2
-    assert flag.split("=")[0] in capsys.readouterr().err
+    assert flag.split("=")[0] in usage_error(parse, flag)

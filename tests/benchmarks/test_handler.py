@@ -1,5 +1,7 @@
 """Both sides do the same work through Beam's own steps; the arithmetic of the tables. Nothing is timed."""
 
+from __future__ import annotations
+
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -21,10 +23,8 @@ from benchmarks.handler import sides as handler_sides
 from benchmarks.handler.__main__ import TABLES, main, parse
 from benchmarks.handler.measures import (
     MODEL_ALONE,
-    SILENT,
     Cost,
     loads,
-    no_metrics,
     one_at_a_time,
     processor_time,
     take_turns,
@@ -34,22 +34,29 @@ from benchmarks.handler.sides import (
     BUNDLE,
     OURS,
     OURS_FLOAT32,
+    SILENT,
     STOCK,
     TUNED,
     Side,
     check,
+    encode_silently,
     float32_messages,
     json_messages,
     sides,
+    silent,
 )
 from benchmarks.harness import results
 from benchmarks.harness.beam_thread import Expanded, counted_metrics
 from benchmarks.harness.handlers import WrongAnswerError, state_dict, stock_handler
 from benchmarks.harness.machine import Machine
 from benchmarks.harness.models import example, linear, mlp
+from pipeline.job.steps import Encode
 from pipeline.process import registry
+from pipeline.request.messages import DeadLetter
+from tests.benchmarks.conftest import UsageError
 
 CPU = Machine("cpu", torch_threads=1)
+COUNTED_FOR_EACH_RESULT = {"results", "batch_size", "total_ms", "queue_ms", "inference_ms", "batch_wait_ms"}
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +69,7 @@ def process() -> Iterator[None]:
 
 
 def counts(metrics: Any) -> dict[tuple[str, str], int]:
-    """All that a metrics container has counted: of distributions, how many values."""
+    """Return all that a metrics container has counted: of distributions, how many values."""
     cumulative = metrics.get_cumulative()
     return {
         (key.metric.namespace, key.metric.name): value
@@ -73,16 +80,18 @@ def counts(metrics: Any) -> dict[tuple[str, str], int]:
     }
 
 
-def by_title(made: list[Side]) -> dict[str, Side]:
-    return {side.title: side for side in made}
+def by_title(all_sides: list[Side]) -> dict[str, Side]:
+    return {side.title: side for side in all_sides}
 
 
 @pytest.mark.parametrize("workload", [example(), linear(8)], ids=lambda workload: workload.title)
 def test_all_sides_give_the_same_answers(workload: Any, tmp_path: Path) -> None:
-    made = sides(workload, CPU, tmp_path, float32=workload.exported is None)
+    all_sides = sides(workload, CPU, tmp_path, float32=workload.exported is None)
     with counted_metrics():
-        check(made)  # raises where they do not
-        results_of = {side.title: [orjson.loads(message.data) for message in side.bundle()] for side in made}
+        check(all_sides)  # raises where they do not
+        results_of = {
+            side.title: [orjson.loads(message.data) for message in side.bundle()] for side in all_sides
+        }
     for each in results_of.values():
         assert [result["request_id"] for result in each] == [str(number) for number in range(BUNDLE)]
     stock, ours = results_of[STOCK], results_of[OURS]
@@ -102,7 +111,7 @@ def test_both_bodies_hold_the_same_numbers() -> None:
 
 
 def side(change: Callable[[list[Any]], list[Any]]) -> Side:
-    """A side without a model: `change` makes its outputs of one message a request."""
+    """Return a side without a model. `change` gets one message a request and returns the outputs."""
 
     class Steps:
         def run(self, elements: Any) -> list[Any]:
@@ -133,9 +142,8 @@ def test_answers_must_be_the_first_sides_and_in_order() -> None:
 
 
 def test_a_bundle_is_cut_as_beam_cuts_it_and_counted(tmp_path: Path) -> None:
-    made = by_title(sides(linear(4), CPU, tmp_path))
     batches = {}
-    for title, each in made.items():
+    for title, each in by_title(sides(linear(4), CPU, tmp_path)).items():
         with counted_metrics() as metrics:
             each.bundle()
         found = counts(metrics)
@@ -153,14 +161,27 @@ def test_the_jobs_metrics_are_counted_or_left_out(tmp_path: Path) -> None:
     with counted_metrics() as metrics:
         ours.bundle()
     found = counts(metrics)
-    assert found["inference", "results"] == BUNDLE
-    assert found["inference", "total_ms"] == BUNDLE  # requests have a publish time
-    with counted_metrics() as metrics, no_metrics():
-        ours.bundle()
-    assert ("inference", "results") not in counts(metrics)
+    assert {found["inference", name] for name in COUNTED_FOR_EACH_RESULT} == {BUNDLE}
     with counted_metrics() as metrics:
-        ours.bundle()
-    assert counts(metrics)["inference", "results"] == BUNDLE
+        silent(ours).bundle()
+    left = {name for namespace, name in counts(metrics) if namespace == "inference"}
+    assert left.isdisjoint(COUNTED_FOR_EACH_RESULT)
+
+
+def test_without_metrics_the_messages_are_the_same(tmp_path: Path) -> None:
+    ours = by_title(sides(linear(4), CPU, tmp_path))[OURS]
+    requests = [request for message in ours.messages for request in ours.decode(message)]
+    counted = Encode(clock=lambda: 7.5)
+    with counted_metrics():
+        for answer in ours.steps.run(requests):
+            (expected,), (message,) = counted.process(answer), encode_silently(answer, clock=lambda: 7.5)
+            assert isinstance(expected, PubsubMessage)
+            assert (message.data, message.attributes) == (expected.data, expected.attributes)
+
+
+def test_without_metrics_a_dead_letter_is_no_answer() -> None:
+    with pytest.raises(WrongAnswerError, match="boom"):
+        encode_silently(DeadLetter(b"", {}, "inference", "ValueError", "boom", 0.0))
 
 
 def test_a_bundle_thread_has_copies_of_its_own_of_one_model(tmp_path: Path) -> None:
@@ -176,17 +197,17 @@ def test_stock_loads_again_after_an_idle_minute_and_ours_does_not(tmp_path: Path
 
 
 def test_sides_take_turns_in_each_round() -> None:
-    called = []
+    calls = []
     seconds = iter(range(100))
 
     def call(title: str) -> Callable[[], None]:
-        return lambda: called.append(title)
+        return lambda: calls.append(title)
 
     found = take_turns(
         {"a": call("a"), "b": call("b")}, rounds=2, times=2, clock=lambda: float(next(seconds))
     )
     # One call before the clock is read, two after it.
-    assert "".join(called) == "aaabbb" * 2
+    assert "".join(calls) == "aaabbb" * 2
     assert found == {"a": (0.5, 0.5), "b": (0.5, 0.5)}
 
 
@@ -199,8 +220,8 @@ def test_processor_time_has_every_side_and_round(tmp_path: Path) -> None:
 
 
 def test_nothing_is_measured_of_wrong_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = [side(list), side(lambda outputs: outputs[::-1])]
-    monkeypatch.setattr(handler_sides, "sides", lambda *_, float32: made)
+    all_sides = [side(list), side(lambda outputs: outputs[::-1])]
+    monkeypatch.setattr(handler_sides, "sides", lambda *_, float32: all_sides)
     with pytest.raises(WrongAnswerError, match="in their order"):
         processor_time(linear(2), CPU, tmp_path, rounds=1, bundles=1)
 
@@ -282,21 +303,28 @@ def test_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     defaults = parse([])
     assert (defaults.out, defaults.tables, defaults.machine.device) == (results.FOLDER, TABLES, "cpu")
     assert results.FOLDER.is_dir()
-    flags = parse(
+    options = parse(
         [
             *(f"--out={tmp_path}", "--tables=loads,cpu", "--rounds=1", "--bundles=2", "--requests=3"),
             *("--device=cpu", "--torch_threads=5"),
         ]
     )
-    assert flags.out == tmp_path
-    assert (flags.tables, flags.rounds, flags.bundles, flags.requests) == (("cpu", "loads"), 1, 2, 3)
-    assert flags.machine == Machine("cpu", 5)
+    assert options.out == tmp_path
+    assert (options.tables, options.rounds, options.bundles, options.requests) == (("cpu", "loads"), 1, 2, 3)
+    assert options.machine == Machine("cpu", 5)
 
 
 def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     devices = [parse([f"--device={device}"]).machine.device for device in ("cpu", "gpu", "auto")]
     assert devices == ["cpu", "gpu", "gpu"]
+
+
+def test_results_of_a_gpu_stand_beside_those_of_the_cpu() -> None:
+    assert [Machine(device, 1).results_name("handler") for device in ("cpu", "gpu")] == [
+        "handler",
+        "handler-gpu",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -315,13 +343,10 @@ def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_wrong_flags_end_with_exit_code_2(
-    flag: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    flag: str, usage_error: UsageError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SystemExit) as ended:
-        parse([flag])
-    assert ended.value.code == 2
-    assert flag.split("=")[0] in capsys.readouterr().err
+    assert flag.split("=")[0] in usage_error(parse, flag)
 
 
 def test_a_short_run(

@@ -1,17 +1,23 @@
 """The logic between the measuring and the table; nothing is started, nothing is timed."""
 
+from __future__ import annotations
+
 import dataclasses
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from benchmarks.harness.processes import Usage
 from benchmarks.local_engine import report
-from benchmarks.local_engine.__main__ import LADDERS, TITLES, parse
+from benchmarks.local_engine.__main__ import parse
 from benchmarks.local_engine.ladder import Row, Step, is_sustained, ratios
+from benchmarks.local_engine.sides import SIDES
+from benchmarks.local_engine.usage import Usage
 from loadtest.summary import Summary
+from local.run import Topics
+from tests.benchmarks.conftest import UsageError
 
 SUMMARY = Summary(
     run="cafe0123",
@@ -43,8 +49,8 @@ SUMMARY = Summary(
 
 
 def row(key: str, *steps: tuple[float, bool], p50: float = 10.0, more: bool = False) -> Row:
-    """A row of (rate, sustained), with a rate more in its ladder if asked for."""
-    climbed = Row(key, TITLES[key], [rate for rate, _ in steps] + [9e9] * more)
+    """Return a row of (rate, sustained), with one more rate in its ladder if asked for."""
+    climbed = Row(key, SIDES[key].title, [rate for rate, _ in steps] + [9e9] * more)
     summary = dataclasses.replace(SUMMARY, latency_ms={**SUMMARY.latency_ms, "p50": p50})
     usage = Usage({"job": 0.5, "broker": 0.25, "driver": float("nan")}, 480.0)
     climbed.steps = [Step(rate, summary, usage, sustained, False) for rate, sustained in steps]
@@ -125,8 +131,8 @@ def test_flags() -> None:
         None,
         ("a", "b", "c"),
     )
-    flags = parse(["--rates=500,50,500", "--rows=c,a", "--seconds=2", "--warmup=0"])
-    assert (flags.seconds, flags.warmup, flags.rates, flags.rows) == (2, 0, (50, 500), ("a", "c"))
+    options = parse(["--rates=500,50,500", "--rows=c,a", "--seconds=2", "--warmup=0"])
+    assert (options.seconds, options.warmup, options.rates, options.rows) == (2, 0, (50, 500), ("a", "c"))
 
 
 @pytest.mark.parametrize(
@@ -146,22 +152,33 @@ def test_flags() -> None:
         "--rate=100",
     ],
 )
-def test_wrong_flags_end_with_exit_code_2(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        parse([flag])
-    assert ended.value.code == 2
-    assert flag.split("=")[0] in capsys.readouterr().err
+def test_wrong_flags_end_with_exit_code_2(flag: str, usage_error: UsageError) -> None:
+    assert flag.split("=")[0] in usage_error(parse, flag)
 
 
-def test_json_goes_where_told(tmp_path: Path) -> None:
+def test_json_goes_into_the_file_named(tmp_path: Path) -> None:
     assert parse([f"--json={tmp_path / 'new.json'}"]).json == tmp_path / "new.json"
 
 
 def test_every_ladder_climbs_and_has_the_rate_that_latencies_are_compared_at() -> None:
-    assert LADDERS.keys() == TITLES.keys()
-    for ladder in LADDERS.values():
-        assert list(ladder) == sorted(set(ladder))
-        assert 100.0 in ladder
+    for side in SIDES.values():
+        assert list(side.ladder) == sorted(set(side.ladder))
+        assert 100.0 in side.ladder
+
+
+def test_every_job_reads_and_writes_the_topics_of_the_run(tmp_path: Path) -> None:
+    topics = Topics.fresh("cafe")
+    commands = {key: side.command(topics, tmp_path) for key, side in SIDES.items()}
+    assert [command[2] for command in commands.values()] == [
+        "benchmarks.harness.stock_job",
+        "benchmarks.local_engine.hybrid_job",
+        "pipeline",
+    ]
+    for command in commands.values():
+        assert {
+            f"--input_subscription={topics.input_subscription}",
+            f"--output_topic={topics.output_topic}",
+        } <= set(command)
 
 
 def test_the_tables_fit_and_say_how_it_stands_to_the_goals() -> None:
@@ -183,9 +200,9 @@ def test_the_tables_fit_and_say_how_it_stands_to_the_goals() -> None:
 
 
 def test_figures_hold_the_whole_summary() -> None:
-    figures = report.figures([row("a", (100, True), (150, False))])
+    figures: dict[str, Any] = report.figures([row("a", (100, True), (150, False))])
     assert figures["cpus"] == 2
-    [stock] = figures["rows"]  # type: ignore[misc]
+    stock = figures["rows"][0]
     assert stock["sustainable_rate"] == 100
     assert stock["steps"][0]["summary"] == dataclasses.asdict(SUMMARY)
     assert stock["steps"][0]["usage"]["cores"]["job"] == 0.5

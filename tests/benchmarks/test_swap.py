@@ -1,26 +1,24 @@
 """The arithmetic of `benchmarks.swap`, and its two models; nothing is driven, nothing is timed."""
 
+from __future__ import annotations
+
 import io
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from rich.console import Console
 
-from benchmarks.swap.__main__ import (
-    WARMUP_S,
-    Delivery,
-    Measured,
-    Swap,
-    find_swaps,
-    measure,
-    parse,
-    read,
-    show,
-)
+from benchmarks.swap.__main__ import parse
+from benchmarks.swap.job import Switch
+from benchmarks.swap.measures import WARMUP_S, Counts, Delivery, Measured, Swap, find_swaps, measure, read
 from benchmarks.swap.models import RECORDS, is_right, make_versions, point
+from benchmarks.swap.report import figures, show
+from loadtest.display import Progress
+from tests.benchmarks.conftest import UsageError
 
-COUNTS = {"sent": 6, "lost": 0, "dead_lettered": 0}
+COUNTS = Counts(sent=6, lost=0, dead_lettered=0)
 
 
 def deliver(due: float, ms: float, model_id: str = "a", right: bool = True) -> Delivery:
@@ -70,6 +68,8 @@ def test_goals(one: Measured, met: list[bool]) -> None:
     show(console, one)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().count("not met") == met.count(False)
+    verdicts: Any = figures(one)["verdicts"]
+    assert [verdict["met"] for verdict in verdicts] == met
 
 
 def test_the_versions_and_who_is_right(tmp_path: Path) -> None:
@@ -90,6 +90,19 @@ def test_the_versions_and_who_is_right(tmp_path: Path) -> None:
     assert (tmp_path / "current").read_text() == "v2.pt2"
 
 
+def test_the_pointer_goes_there_and_back_when_it_is_time(tmp_path: Path) -> None:
+    versions = make_versions(tmp_path)
+    pointer = tmp_path / "current"
+    point(pointer, versions[0])
+    switch = Switch(pointer, versions, [10.0, 20.0])
+    seen = []
+    for elapsed, sent in ((15, 0), (9, 1), (10, 1), (19, 1), (20, 1), (99, 1)):
+        switch.update(Progress("sending", elapsed, total=9, sent=sent))
+        seen.append(pointer.read_text())
+    assert seen == ["v1.pt2", "v1.pt2", "v2.pt2", "v2.pt2", "v1.pt2", "v1.pt2"]
+    assert len(switch.written) == 2
+
+
 def test_reads_what_the_driver_wrote(tmp_path: Path) -> None:
     versions = make_versions(tmp_path)
     row = {
@@ -103,8 +116,5 @@ def test_reads_what_the_driver_wrote(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flag", ["--rate=0", "--swaps=0", "--every=1"])
-def test_wrong_flags(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        parse([flag])
-    assert ended.value.code == 2
-    assert "--every at least 2" in capsys.readouterr().err
+def test_wrong_flags(flag: str, usage_error: UsageError) -> None:
+    assert "--every at least 2" in usage_error(parse, flag)

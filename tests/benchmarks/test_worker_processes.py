@@ -1,4 +1,4 @@
-"""Both arrangements answer requests and get the same load; memory and medians are added up as told."""
+"""Both arrangements answer requests and get the same load; memory and medians are added up as documented."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from rich.console import Console
 
 from benchmarks.harness import results
 from benchmarks.worker_processes import __main__ as worker_processes
-from benchmarks.worker_processes.__main__ import MODELS, Row, main, parse, show
-from benchmarks.worker_processes.turn import Arrangement, Memory, Turn, arrangements, memory_of, take_turn
+from benchmarks.worker_processes.__main__ import MODELS, main, parse
+from benchmarks.worker_processes.measures import Memory, Turn, memory_of, take_turn
+from benchmarks.worker_processes.report import Row, show
+from benchmarks.worker_processes.sides import Arrangement, arrangements
+from tests.benchmarks.conftest import UsageError
 
 PER_CPU = Arrangement("per_cpu", 4, 12)
 SINGLE = Arrangement("single", 1, 48)
@@ -66,7 +69,7 @@ def test_a_table_for_each_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("argument", "said"),
+    ("argument", "error"),
     [
         ("--seconds=0", "--seconds must be above 0"),
         ("--rounds=0", "--rounds and --threads at least 1"),
@@ -75,19 +78,13 @@ def test_a_table_for_each_model() -> None:
         ("--thread=3", "unrecognized arguments"),
     ],
 )
-def test_wrong_flags(argument: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        parse([argument])
-    assert said in capsys.readouterr().err
+def test_wrong_flags(argument: str, error: str, usage_error: UsageError) -> None:
+    assert error in usage_error(parse, argument)
 
 
-def test_one_core_has_nothing_to_compare(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_core_has_nothing_to_compare(monkeypatch: pytest.MonkeyPatch, usage_error: UsageError) -> None:
     monkeypatch.setattr(worker_processes, "cores", lambda: 1)
-    with pytest.raises(SystemExit):
-        parse([])
-    assert "one core" in capsys.readouterr().err
+    assert "one core" in usage_error(parse)
 
 
 def test_a_process_that_does_not_start(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.swap.__main__ import read
+from benchmarks.swap.measures import read
 from benchmarks.swap.models import Version, make_versions, point
 from loadtest.display import Display, Progress
 from loadtest.summary import Summary

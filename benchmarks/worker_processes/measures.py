@@ -1,4 +1,6 @@
-"""One measurement of `benchmarks.worker_processes`: a worker's processes under load, started anew for it."""
+"""What `benchmarks.worker_processes` measures: a worker's processes under load, started anew each time."""
+
+from __future__ import annotations
 
 import math
 import subprocess
@@ -13,31 +15,21 @@ import numpy as np
 import orjson
 
 from benchmarks.worker_processes.process import READY
-from pipeline.options.job_options import PER_CPU, SINGLE
+from benchmarks.worker_processes.sides import Arrangement
 
 ROOT = Path(__file__).parents[2]
 # For all that a process does besides being measured: imports and loading, on a busy machine.
-_LIMIT_S = 180.0
-
-
-@dataclass(frozen=True)
-class Arrangement:
-    """How a worker's vCPUs are shared: the flag's value, the processes, and the bundle threads of each."""
-
-    worker_processes: str
-    processes: int
-    threads: int
-
-    @property
-    def title(self) -> str:
-        return f"--worker_processes={self.worker_processes}"
+_TIMEOUT_S = 180.0
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Of one process, in MiB: resident, and what of it is its own; NaN where there is no /proc.
+    """Memory of one process in MiB; NaN where there is no /proc.
 
-    Its own are its heap and its copy of the model. The rest are mapped files, such as torch's libraries.
+    Attributes:
+        resident: All that is in memory.
+        own: The process's heap and its copy of the model. The rest are mapped files, such as torch's
+            libraries.
     """
 
     resident: float
@@ -56,34 +48,32 @@ class Turn:
     def memory_mib(self) -> float:
         """What the worker needs: each process's own, and once the mapped files, which all of them share.
 
-        So much would the processes' PSS add up to, if no other process had these files mapped.
+        The processes' PSS would add up to this, if no other process had these files mapped.
         """
         return sum(each.own for each in self.memory) + max(each.resident - each.own for each in self.memory)
 
     @property
     def resident_mib(self) -> float:
-        """Of each process, added up: shared files count for each."""
+        """The resident memory of all processes. Shared files count for each."""
         return sum(each.resident for each in self.memory)
 
 
-def arrangements(cores: int, threads: int) -> tuple[Arrangement, Arrangement]:
-    """A process for each core, and one for all, with the same load: so many bundle threads for each core."""
-    return Arrangement(PER_CPU, cores, threads), Arrangement(SINGLE, 1, cores * threads)
-
-
 def take_turn(arrangement: Arrangement, flags: Sequence[str], warm_up: float, seconds: float) -> Turn:
-    """Starts the processes, has them warm up for so many seconds, measures them, and ends them.
+    """Start the processes, have them warm up, measure them, and end them.
 
     Args:
-        flags: of the job, which name the model.
+        arrangement: The processes and their bundle threads.
+        flags: Of the job, which name the model.
+        warm_up: Seconds.
+        seconds: Measured after that.
 
     Raises:
-        RuntimeError: a process ended, or took too long.
+        RuntimeError: A process ended, or took too long.
     """
-    limit = _LIMIT_S + warm_up + seconds
+    timeout_s = _TIMEOUT_S + warm_up + seconds
     command = [*flags, "--runner=DataflowRunner", arrangement.title]
     with ExitStack() as stack:
-        processes = [stack.enter_context(_process(command, limit)) for _ in range(arrangement.processes)]
+        processes = [stack.enter_context(_process(command, timeout_s)) for _ in range(arrangement.processes)]
         for process in processes:
             if _line(process) != READY:
                 raise RuntimeError("a process of the worker said something else than that it is ready")
@@ -94,7 +84,7 @@ def take_turn(arrangement: Arrangement, flags: Sequence[str], warm_up: float, se
 
 
 def memory_of(pid: int) -> Memory:
-    """Of a running process."""
+    """Return the memory of a running process."""
     rollup = Path(f"/proc/{pid}/smaps_rollup")
     if not rollup.exists():
         return Memory(math.nan, math.nan)
@@ -104,8 +94,8 @@ def memory_of(pid: int) -> Memory:
 
 
 @contextmanager
-def _process(flags: Sequence[str], limit: float) -> Iterator["subprocess.Popen[str]"]:
-    """Not a fork of this one: forks would share memory that the processes of a worker do not."""
+def _process(flags: Sequence[str], timeout_s: float) -> Iterator[subprocess.Popen[str]]:
+    """Start a process. It is not a fork of this one: forks share memory that a worker's processes do not."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.worker_processes.process", *flags],
         cwd=ROOT,
@@ -114,7 +104,7 @@ def _process(flags: Sequence[str], limit: float) -> Iterator["subprocess.Popen[s
         text=True,
         start_new_session=True,  # Ctrl-C is this process's to handle
     )
-    watchdog = threading.Timer(limit, process.kill)
+    watchdog = threading.Timer(timeout_s, process.kill)
     watchdog.start()
     try:
         yield process
@@ -124,8 +114,8 @@ def _process(flags: Sequence[str], limit: float) -> Iterator["subprocess.Popen[s
         process.communicate()
 
 
-def _bundles(processes: Sequence["subprocess.Popen[str]"], threads: int, seconds: float) -> list[float]:
-    """Latencies of all processes, which work at the same time."""
+def _bundles(processes: Sequence[subprocess.Popen[str]], threads: int, seconds: float) -> list[float]:
+    """Return the latencies of all processes, which work at the same time."""
     for process in processes:
         assert process.stdin is not None  # for mypy: it is a pipe
         process.stdin.write(f"{threads} {seconds}\n")
@@ -133,7 +123,7 @@ def _bundles(processes: Sequence["subprocess.Popen[str]"], threads: int, seconds
     return [latency for process in processes for latency in orjson.loads(_line(process))]
 
 
-def _line(process: "subprocess.Popen[str]") -> str:
+def _line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None  # for mypy: it is a pipe
     line = process.stdout.readline()
     if not line:
