@@ -3,6 +3,8 @@
 All are counted on bundle threads: anywhere else Beam drops them in silence.
 """
 
+from __future__ import annotations
+
 from apache_beam.metrics import Metrics
 
 from pipeline.request.messages import Result

@@ -4,6 +4,8 @@ DoFns and handlers are copied for each bundle thread, so nothing that must exist
 This is the only global state there is.
 """
 
+from __future__ import annotations
+
 import logging
 import threading
 from collections.abc import Callable, Hashable

@@ -23,7 +23,8 @@ from launch.cloud import template as job
 from launch.rules import job as rules
 from launch.settings.table import parse
 from pipeline.model.compute import Compute
-from pipeline.model.model import Model, load
+from pipeline.model.load import load
+from pipeline.model.model import Model
 from pipeline.options.job_options import FLAGS
 from pipeline.request.errors import HookError, ModelError
 from pipeline.request.hooks import load_hook

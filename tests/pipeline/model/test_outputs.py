@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ class Answer(NamedTuple):
     best: Any
 
 
-class ModelOutput(OrderedDict):
+class ModelOutput(OrderedDict[str, Any]):
     """As the transformers library has them."""
 
 

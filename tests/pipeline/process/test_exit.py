@@ -1,5 +1,7 @@
 """Ends of a process, each in a process of its own."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 import textwrap

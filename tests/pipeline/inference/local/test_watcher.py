@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import gc
 import json
 import logging
@@ -17,8 +19,8 @@ from pipeline.inference.local import files
 from pipeline.inference.local.pointer import ModelPointer
 from pipeline.inference.local.watcher import ModelWatcher
 from pipeline.model import compute, golden
-from pipeline.model import model as models
 from pipeline.model.active_model import ActiveModel
+from pipeline.model.load import load as load_model
 from pipeline.model.model import Model
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import InputSpec
@@ -434,7 +436,7 @@ class TestMemory:
         assert released == [True]
 
     def test_a_refused_one_goes_at_once(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        refused: list[weakref.ref] = []
+        refused: list[weakref.ref[Stub]] = []
         released: list[bool] = []
         monkeypatch.setattr(compute, "release_cached_memory", lambda: released.append(refused[0]() is None))
 
@@ -452,22 +454,22 @@ class TestMemory:
 
 def load(path: str) -> Model:
     """As the job loads what a pointer leads to."""
-    called = f"--model_pointer: {path}"
+    label = f"--model_pointer: {path}"
     with tempfile.TemporaryDirectory() as folder:
-        model = models.load(
+        model = load_model(
             str(files.fetch(path, Path(folder))),
             SPEC,
             model_class=SUM if path.endswith(".pt") else None,
             max_batch_size=4,
-            called=called,
+            label=label,
         )
         golden_file = files.fetch(path + golden.SUFFIX, Path(folder))
-        golden.check(model, golden_file, SPEC, "fp32", max_batch_size=4, called=called)
+        golden.check(model, golden_file, SPEC, "fp32", max_batch_size=4, label=label)
     return model
 
 
 def write_model(folder: Path, name: str, scale: float, golden_scale: float | None = None) -> None:
-    """A model that answers `scale` times the sum, and its golden set (that of `golden_scale`, if given)."""
+    """Write a model of `scale` times the sum, and its golden set (for `golden_scale`, if given)."""
     if name.endswith(".pt"):
         torch.save(Sum(scale).state_dict(), folder / name)
     else:
