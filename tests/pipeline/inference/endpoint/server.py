@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import orjson
@@ -27,8 +28,8 @@ class ScriptedEndpoint:
     """
 
     def __init__(self) -> None:
-        self.script: list[int | Callable[[list], object]] = []
-        self.refuse: Callable[[list], int | None] = lambda instances: None
+        self.script: list[int | Callable[[list[Any]], object]] = []
+        self.refuse: Callable[[list[Any]], int | None] = lambda instances: None
         self.accept_token: Callable[[str | None], bool] = lambda token: True
         self.message = "scripted"
         self.refusal_headers: dict[str, str] = {}

@@ -104,7 +104,7 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         TokenSource.default()
 
 
-def _client(endpoint: ScriptedEndpoint, patience: RetryPolicy) -> EndpointClient:
+def _client(endpoint: ScriptedEndpoint, retry_policy: RetryPolicy) -> EndpointClient:
     return EndpointClient(
-        EndpointConfig(Address(f"{endpoint.address}/v1/x", True), "predict", 10, 8, patience)
+        EndpointConfig(Address(f"{endpoint.address}/v1/x", True), "predict", 10, 8, retry_policy)
     )
