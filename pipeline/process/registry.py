@@ -1,15 +1,14 @@
 """What one process shares between its bundle threads: models, Pub/Sub connections, the stop signal.
 
 DoFns and handlers are copied for each bundle thread, so nothing that must exist once can live in them. All
-that
-has to be closed is here. Other state of a process, and why it is elsewhere:
+that has to be closed is here. Other state of a process, and why it is elsewhere:
 
-* `process.exit._ending`: the lock of whoever ends the process, which must outlast what is closed here. *
-`model.staging._thread_local`: CUDA streams and pinned buffers, which belong to a thread and end with it. *
-`metrics`: the handles of Beam's counters and distributions, which hold no values; Beam holds those. *
-`request.input_spec`: a cache of a pure function. * What Python, torch and Beam have once for a process, set
-where it is needed: signal handlers (`process.stop`),
-  the root logger (`job.main`), torch's number of threads and the collector's frozen objects
+* `process.exit._ending`: the lock of whoever ends the process, which must outlast what is closed here.
+* `model.staging._thread_local`: CUDA streams and pinned buffers, which belong to a thread and end with it.
+* `metrics`: the handles of Beam's counters and distributions. They hold no values; Beam does.
+* `request.input_spec`: the cache of a pure function.
+* What Python, torch and Beam have once for a process, set where it is needed: signal handlers
+  (`process.stop`), the root logger (`job.main`), torch's number of threads and the collector's frozen objects
   (`inference.local.process_model`), and one function of Beam's engine while a job runs in it
   (`engine.runner`).
 """
