@@ -14,7 +14,8 @@ import aiohttp
 
 from pipeline.inference.endpoint.codec import Predictions, WrongCountError, codec_for
 from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, RetryError
-from pipeline.inference.endpoint.retrying import RetryingClient, RetryPolicy
+from pipeline.inference.endpoint.retry_policy import RetryPolicy
+from pipeline.inference.endpoint.retrying import RetryingClient
 from pipeline.inference.endpoint.throttle import ThrottleClock
 from pipeline.inference.endpoint.token import TokenSource
 from pipeline.options.address import Address

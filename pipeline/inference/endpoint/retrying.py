@@ -16,38 +16,18 @@ import aiohttp
 from pipeline.inference.endpoint.codec import BadResponseError, WrongCountError
 from pipeline.inference.endpoint.limit import ConcurrencyLimit
 from pipeline.inference.endpoint.responses import HttpResponse, RetryError
+from pipeline.inference.endpoint.retry_policy import RetryPolicy, RetryState
 from pipeline.inference.endpoint.scale_up import ScaleUp
 from pipeline.inference.endpoint.throttle import ThrottleClock
 from pipeline.inference.endpoint.token import TokenSource
 from pipeline.options.address import Address
-from pipeline.request.errors import EndpointError, TransientError
+from pipeline.request.errors import EndpointError
 
 _LOGGER = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-_FIRST_PAUSE_S = 0.05
-_LONGEST_PAUSE_S = 5.0
 _TOKEN_POLL_S = 0.05
-# When a second token is refused, too, expiry is not the reason.
-_TOKENS_TRIED = 2
 _LOG_EVERY_S = 30.0
-# This much of the deadline is kept for an attempt after the last pause; of a short deadline, a quarter.
-_LAST_ATTEMPT_S = 1.0
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How long a call is tried.
-
-    Attributes:
-        timeout_s: Seconds for one attempt.
-        deadline_s: Seconds for all attempts, from the moment the first has a slot, without the scale-up.
-        scale_up_wait_s: Seconds to wait for an endpoint without a replica.
-    """
-
-    timeout_s: float
-    deadline_s: float
-    scale_up_wait_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +82,7 @@ class RetryingClient:
             TransientError: The call failed until its time was up.
             EndpointError: The endpoint does not serve such calls.
         """
-        state = _RetryState(self._url, self._retry_policy, asyncio.get_running_loop().time)
+        state = RetryState(self._url, self._retry_policy, asyncio.get_running_loop().time)
         try:
             while True:
                 if self._scale_up.blocks(state):
@@ -134,7 +114,7 @@ class RetryingClient:
         content_type: str,
         token: str | None,
         decode: Callable[[HttpResponse], _T],
-        state: _RetryState,
+        state: RetryState,
         throttle: ThrottleClock,
     ) -> Response[_T]:
         """Make one attempt.
@@ -189,13 +169,13 @@ class RetryingClient:
         except (aiohttp.ClientError, OSError) as error:
             raise RetryError(str(error) or type(error).__name__) from error
 
-    async def _wait_for_scale_up(self, state: _RetryState, throttle: ThrottleClock) -> None:
+    async def _wait_for_scale_up(self, state: RetryState, throttle: ThrottleClock) -> None:
         begun = asyncio.get_running_loop().time()
         with throttle.measure():
             await self._scale_up.pause(state, state.scale_up_left_s)
         state.exclude_scale_up(asyncio.get_running_loop().time() - begun)
 
-    async def _await_new_token(self, token: str | None, state: _RetryState, failure: RetryError) -> None:
+    async def _await_new_token(self, token: str | None, state: RetryState, failure: RetryError) -> None:
         if self._tokens is None or token is None:
             raise EndpointError(
                 f"{self._url} answered {failure}. It wants credentials: a Google access token is sent to the "
@@ -214,88 +194,3 @@ class RetryingClient:
         if now - self._logged_at >= _LOG_EVERY_S:
             _LOGGER.warning("%s: %s; trying again (%d failed)", self._url, failure, self._unlogged)
             self._unlogged, self._logged_at = 0, now
-
-
-class _RetryState:
-    """The state of one call: how many attempts failed, and how much time is left."""
-
-    def __init__(self, url: str, retry_policy: RetryPolicy, clock: Callable[[], float]) -> None:
-        self._url = url
-        self._retry_policy = retry_policy
-        self._clock = clock
-        self._last_attempt_s = min(_LAST_ATTEMPT_S, retry_policy.deadline_s / 4)
-        self.failed = 0
-        self._deadline = float("inf")
-        self._scaling_s = 0.0
-        self._tokens: set[str] = set()
-        self.start = 0.0  # epoch seconds of the first attempt
-
-    def begin(self, now: float) -> None:
-        """Begin an attempt. Only the first one, when it has its slot, starts the deadline."""
-        if not self.start:
-            self.start = now
-            self._deadline = self._clock() + self._retry_policy.deadline_s
-
-    @property
-    def seconds_left(self) -> float:
-        """Seconds until the deadline; always above 0."""
-        return max(0.001, self._deadline - self._clock())
-
-    @property
-    def scale_up_left_s(self) -> float:
-        """Seconds that may still be spent on the scale-up.
-
-        Raises:
-            TransientError: No time is left.
-        """
-        left = self._retry_policy.scale_up_wait_s - self._scaling_s
-        if left <= 0:
-            raise TransientError(
-                f"{self._url} was not ready for inference within {self._retry_policy.scale_up_wait_s:g} s "
-                "(--endpoint_scale_up_wait_s)"
-            )
-        return left
-
-    def exclude_scale_up(self, seconds: float) -> None:
-        """Count these seconds as scale-up, and move the deadline by them."""
-        self._scaling_s += seconds
-        self._deadline += seconds
-
-    def pause(self, failure: RetryError, random_: random.Random) -> float:
-        """Return the seconds to wait before the next attempt.
-
-        The pause is exponential with jitter, and at least what the server asked for. The last pause is cut
-        short, so that there is one more attempt just before the deadline.
-
-        Raises:
-            TransientError: No time is left.
-        """
-        self.check_deadline(failure)
-        longest = min(_FIRST_PAUSE_S * 2 ** min(self.failed - 1, 10), _LONGEST_PAUSE_S)
-        pause = max(longest * random_.uniform(0.5, 1.0), failure.after_s)
-        return min(pause, max(0.0, self._deadline - self._clock() - self._last_attempt_s))
-
-    def check_deadline(self, failure: RetryError) -> None:
-        """Check that there is time for another attempt.
-
-        Raises:
-            TransientError: There is not.
-        """
-        if self._deadline - self._clock() <= self._last_attempt_s:
-            raise TransientError(
-                f"{self._url} failed for {self._retry_policy.deadline_s:g} s (--endpoint_deadline_s), "
-                f"{self.failed} times; at last: {failure}"
-            ) from failure
-
-    def count_refused(self, token: str) -> None:
-        """Count a refused token.
-
-        Raises:
-            EndpointError: Renewing the token has not helped.
-        """
-        self._tokens.add(token)
-        if len(self._tokens) >= _TOKENS_TRIED:
-            raise EndpointError(
-                f"{self._url} refuses the access tokens of these credentials (401), a new one too: "
-                "check whose they are, and that the endpoint is Vertex AI's"
-            )

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.inference.endpoint import client as client_module
 from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
-from pipeline.inference.endpoint.retrying import RetryPolicy
+from pipeline.inference.endpoint.retry_policy import RetryPolicy
 from pipeline.options.address import Address
 from pipeline.request.errors import EndpointError, TransientError
 from pipeline.request.input_spec import InputSpec

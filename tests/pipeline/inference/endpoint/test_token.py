@@ -10,7 +10,7 @@ import pytest
 from google.oauth2.service_account import Credentials
 
 from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
-from pipeline.inference.endpoint.retrying import RetryPolicy
+from pipeline.inference.endpoint.retry_policy import RetryPolicy
 from pipeline.inference.endpoint.token import SCOPE, TokenSource
 from pipeline.options.address import Address
 from pipeline.request.errors import EndpointError, TransientError

@@ -178,7 +178,7 @@ class TestPointer:
 
 
 class TestStorage:
-    """Trouble of the storage's is nobody's fault, and tried again."""
+    """A failure of the storage refuses no model, and is tried again."""
 
     @pytest.fixture
     def bucket(self, tmp_path: Path) -> Iterator[str]:
