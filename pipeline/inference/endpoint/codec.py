@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import orjson
 
-from pipeline.options.address import RAW
+from pipeline.options.address import PREDICT, RAW
 from pipeline.request.input_spec import Inputs
 from pipeline.request.messages import FLOAT32_TYPE, JSON_TYPE
 
@@ -61,7 +61,7 @@ class Codec(Protocol):
 
 def codec_for(protocol: str) -> Codec:
     """Return the codec of `predict` or `raw`."""
-    return _RawCodec() if protocol == RAW else _JsonCodec()
+    return _CODECS[protocol]
 
 
 class _JsonCodec:
@@ -128,3 +128,6 @@ def _is_finite(prediction: Any) -> bool:
     if isinstance(prediction, list):
         return all(map(_is_finite, prediction))
     return type(prediction) is not float or math.isfinite(prediction)
+
+
+_CODECS: dict[str, Codec] = {PREDICT: _JsonCodec(), RAW: _RawCodec()}

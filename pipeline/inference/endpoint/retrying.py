@@ -59,7 +59,16 @@ class RetryingClient:
         tokens: TokenSource | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take a clock of epoch seconds for what is reported; time limits follow the event loop's clock."""
+        """Begin without a call.
+
+        Args:
+            session: Makes the HTTP calls.
+            address: Where calls go.
+            max_concurrency: Most calls in flight.
+            retry_policy: How long a call is tried.
+            tokens: Access tokens to send; None: none.
+            clock: Epoch seconds, for what is reported. Time limits follow the event loop's clock.
+        """
         self._session = session
         self._url = address.url
         self._retry_policy = retry_policy

@@ -20,7 +20,13 @@ class ScaleUp:
     """Knows whether the endpoint is scaling up, and waits for the end of it. One event loop uses it."""
 
     def __init__(self, name: str, limit_s: float, random_: random.Random) -> None:
-        """Name the endpoint for the log, as well as `limit_s`: each call counts its own wait."""
+        """Begin with an endpoint that is not scaling up.
+
+        Args:
+            name: The endpoint's name in the log.
+            limit_s: Longest wait, for the log: each call counts its own.
+            random_: For the jitter of the pauses.
+        """
         self._name = name
         self._limit_s = limit_s
         self._random = random_
