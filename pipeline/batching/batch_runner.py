@@ -24,7 +24,7 @@ PAUSES_S = (0.1, 0.4, 1.6)
 
 
 class DeviceLostError(Exception):
-    """This process can no longer use the GPU. Only a new process gets a working one."""
+    """A GPU that this process can no longer use. Only a new process gets a working one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class _RowLimit:
 
 
 class BatchRunner:
-    """Runs bundles as one batch through the active model.
+    """A function that runs bundles as one batch through the active model.
 
     A batch that fails is halved until the offender stands alone. So is a batch for which memory is too small;
     the number of rows that fit is remembered, and doubled again after `GROW_AFTER` batches.

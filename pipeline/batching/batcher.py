@@ -18,7 +18,7 @@ _JOIN_S = 1.0
 
 
 class Batcher(Generic[Item, Output]):
-    """Runs the items that threads submit in batches, on worker threads of its own.
+    """A queue of the items that threads submit, and the worker threads that run them in batches.
 
     An idle worker takes all that is queued, up to `max_batch_size`. Threads that have just got their outputs
     are likely to be back in a moment: for these, and for no others, it holds a batch window of up to

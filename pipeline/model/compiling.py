@@ -66,7 +66,7 @@ def _inductor() -> CompileGraph:
 
 
 class _ByPosition(torch.nn.Module):
-    """Calls a module by name with inputs that it gets by position, as graphs do."""
+    """A module that takes by position, as graphs do, what the module in it takes by name."""
 
     def __init__(self, module: torch.nn.Module, names: list[str]) -> None:
         super().__init__()

@@ -109,7 +109,7 @@ def _identify(file: Path, before: os.stat_result, label: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ModelBuilder:
-    """Builds models over a module that has been read and moved, and verifies each on zeros."""
+    """The steps from a module that has been read and moved to a model, verified on zeros."""
 
     spec: InputSpec
     model_id: str

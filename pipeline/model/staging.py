@@ -17,7 +17,7 @@ Forward = Callable[[dict[str, torch.Tensor]], list[torch.Tensor]]
 
 
 class Staging(ABC):
-    """Carries batches to a device and outputs back. Several threads may call `run` at once."""
+    """The way of batches to a device, and of outputs back. Several threads may call `run` at once."""
 
     def __init__(self, spec: InputSpec, dtype: torch.dtype | None) -> None:
         """Stage inputs of one model.
@@ -50,7 +50,7 @@ class Staging(ABC):
 
 
 class HostStaging(Staging):
-    """Stages batches for a model on the CPU."""
+    """The staging for a model on the CPU."""
 
     def run(self, inputs: list[Inputs], forward: Forward) -> list[np.ndarray]:
         """See `Staging.run`."""
@@ -83,7 +83,7 @@ _thread_local = threading.local()
 
 
 class CudaStaging(Staging):
-    """Stages batches for a model on a GPU: one copy for each input, one for each output, one wait in all."""
+    """The staging for a model on a GPU: one copy for each input and each output, one wait in all."""
 
     def __init__(
         self, spec: InputSpec, dtype: torch.dtype | None, device: torch.device, max_rows: int

@@ -18,7 +18,7 @@ GRACE_S = 8.0
 
 
 class StopSignal:
-    """Tells a process to stop, once and for all. The source then ends, and with it the pipeline."""
+    """The signal that ends a process, once and for all: the source ends, and with it the pipeline."""
 
     def __init__(self) -> None:
         self._event = threading.Event()

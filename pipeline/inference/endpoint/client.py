@@ -52,7 +52,7 @@ class EndpointConfig:
 
 
 class EndpointClient:
-    """Gets predictions from an endpoint, for any number of threads."""
+    """A client that gets predictions from an endpoint, for any number of threads."""
 
     def __init__(self, config: EndpointConfig, clock: Callable[[], float] = time.time) -> None:
         """Get the first access token if the endpoint needs one; the endpoint itself is not contacted.

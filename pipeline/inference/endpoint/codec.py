@@ -39,7 +39,7 @@ class Predictions(NamedTuple):
 
 
 class Codec(Protocol):
-    """Encodes the requests and decodes the responses of one protocol.
+    """The encoder of requests and decoder of responses of one protocol.
 
     Attributes:
         content_type: The media type of a request.

@@ -16,7 +16,7 @@ from pipeline.request.messages import DeadLetter, Request, Result
 
 
 class EndpointModelHandler(ModelHandler[Request, Result | DeadLetter, EndpointClient]):
-    """Sends batches of requests to an endpoint. Making a handler contacts nothing.
+    """The model handler that sends batches of requests to an endpoint. Making one contacts nothing.
 
     A request that the endpoint refuses becomes a DeadLetter; the others of its call get their results.
     """

@@ -7,7 +7,7 @@ from collections import deque
 
 
 class ConcurrencyLimit:
-    """Additive increase, multiplicative decrease, as TCP does (RFC 5681), between 1 and a cap.
+    """A limit with additive increase and multiplicative decrease, like TCP's (RFC 5681), from 1 to a cap.
 
     One event loop uses it. The limit starts at the cap. It is halved when a call finds the endpoint full,
     once for all the calls that were in flight together, and grows by one after as many successes as the

@@ -23,11 +23,11 @@ _SERVER_TIME = re.compile(r"\btotal;\s*dur=([0-9.]+)")
 
 
 class RefusedError(Exception):
-    """The endpoint will not serve these instances; the message is the server's."""
+    """A refusal of these instances by the endpoint; the message is the server's."""
 
 
 class RetryError(Exception):
-    """The call may be made again.
+    """A failure after which the call may be made again.
 
     Attributes:
         congested: The endpoint is full.

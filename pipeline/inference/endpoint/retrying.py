@@ -48,7 +48,7 @@ class Response(Generic[_T]):
 
 
 class RetryingClient:
-    """Calls one endpoint for all bundles of a process. Its methods run on one event loop."""
+    """A client that calls one endpoint for all bundles of a process. Its methods run on one event loop."""
 
     def __init__(
         self,

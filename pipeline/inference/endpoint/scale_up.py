@@ -17,7 +17,7 @@ _LONGEST_PAUSE_S = 5.0
 
 
 class ScaleUp:
-    """Knows whether the endpoint is scaling up, and waits for the end of it. One event loop uses it."""
+    """The state of the endpoint's scale-up, and the wait for its end. One event loop uses it."""
 
     def __init__(self, name: str, limit_s: float, random_: random.Random) -> None:
         """Begin with an endpoint that is not scaling up.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class ThrottleClock:
-    """Measures the waits of one bundle: for a retry, for the scale-up, for a slot under a lowered limit.
+    """A clock of one bundle's waits: for a retry, for the scale-up, for a slot under a lowered limit.
 
     The event loop's thread writes it, the bundle's thread reads it.
     """

@@ -27,7 +27,7 @@ _LONGEST_PAUSE_S = 30.0
 
 
 class TokenSource:
-    """Keeps one current access token. `current` never waits and never fails.
+    """A source of one current access token. `current` never waits and never fails.
 
     A single thread renews the token: before it expires, or when a call reports it `refused`.
     """

@@ -15,7 +15,7 @@ from pipeline.request.messages import DeadLetter, Request, Result
 
 
 class LocalModelHandler(ModelHandler[Request, Result | DeadLetter, ProcessModel]):
-    """Submits a bundle's requests to the model, where they meet the requests of other bundles."""
+    """The model handler that runs bundles on the process's model, where they meet other bundles."""
 
     def __init__(self, options: JobOptions, on_dataflow: bool) -> None:
         # min = max skips Beam's batch-size estimator: a batch is what the bundle has, up to max.

@@ -22,7 +22,7 @@ _JOIN_S = 1.0
 
 
 class ModelWatcher:
-    """Polls the pointer on a thread of its own, and swaps the model when the pointer has changed.
+    """A thread that polls the pointer, and swaps the model when the pointer has changed.
 
     A candidate that cannot be loaded, fails its check or has another output is refused: the active model
     stays, and the same content of the pointer is not tried again.

@@ -26,7 +26,7 @@ from pipeline.request.input_spec import Inputs, InputSpec
 
 
 class FakeModel:
-    """Doubles each row, records the size of each batch, and fails where `fail` says so."""
+    """A model that doubles each row, records the size of each batch, and fails where `fail` says so."""
 
     def __init__(self, fail: Callable[[np.ndarray], Exception | None] = lambda _: None) -> None:
         self.model_id = "m@1"

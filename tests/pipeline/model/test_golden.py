@@ -16,7 +16,7 @@ SPEC = InputSpec.parse("3")
 
 
 class Stub:
-    """Answers each row by a function, and remembers how many rows came together."""
+    """A model that answers each row by a function, and records how many rows came together."""
 
     def __init__(self, answer: Callable[[Any], Any]) -> None:
         self._answer = answer

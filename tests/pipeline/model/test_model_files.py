@@ -58,7 +58,7 @@ def read(
 
 
 class Bomb:
-    """Makes a file when it is unpickled."""
+    """An object that makes a file when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -94,7 +94,7 @@ class TestExport:
 
 
 class TestExportWithCode:
-    """torch.export.load by itself would run it."""
+    """Code in an export, which torch.export.load by itself would run."""
 
     @pytest.fixture
     def exploded(self, tmp_path: Path) -> Path:

@@ -17,7 +17,7 @@ class Answer(NamedTuple):
 
 
 class ModelOutput(OrderedDict[str, Any]):
-    """As the transformers library has them."""
+    """An output like those of the transformers library."""
 
 
 SCORES, BEST = torch.zeros(2, 3), torch.ones(2, dtype=torch.int64)

@@ -16,7 +16,7 @@ READY_SOON = "Model is not yet ready for inference"
 
 
 class ScriptedEndpoint:
-    """Serves POST on every path. Each entry of `script` decides one call, in order; then all are served.
+    """A server of POST on every path. Each entry of `script` decides one call, in order; then all are served.
 
     An entry is a status, or a function from the predictions to what is answered in their place.
 

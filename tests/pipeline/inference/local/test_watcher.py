@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 
 
 class Stub:
-    """As much of a model as swapping uses."""
+    """The part of a model that swapping uses."""
 
     def __init__(self, name: str, outputs: str = "float") -> None:
         self.model_id = f"{name}@1"
@@ -31,7 +31,7 @@ class Stub:
 
 
 class Counted(ModelPointer):
-    """Counts the polls, so that a test can wait for some to have passed."""
+    """A pointer that counts the polls, so that a test can wait for some to have passed."""
 
     polls = 0
 
