@@ -27,11 +27,11 @@ from typing import TypeVar, cast
 
 import numpy as np
 import torch
-from examples.breast_cancer.autoencoder import FEATURES
 from rich.console import Console
 
 from benchmarks.harness import results
 from benchmarks.harness.machine import versions
+from examples.breast_cancer.autoencoder import FEATURES
 from local.run import EXAMPLE
 from pipeline.batching.batch_runner import BatchRunner, BatchSlice, BundleInputs
 from pipeline.batching.batcher import Batcher
