@@ -1,7 +1,9 @@
 """The job's Beam metrics. docs/operations.md says what each tells.
 
-All are counted on bundle threads: anywhere else Beam drops them in silence.
+Count on bundle threads only: on any other thread Beam silently drops the values.
 """
+
+from __future__ import annotations
 
 from apache_beam.metrics import Metrics
 
@@ -21,10 +23,18 @@ _dead_letters = {
     stage: Metrics.counter(NAMESPACE, f"dead_letters_{stage}")
     for stage in ("decode", "inference", "encode", "write")
 }
+# Dataflow's autoscaler reads the counter of this name: workers that wait for a full endpoint are not short of
+# processors. Beam's own connectors count it, too (ThrottlingSignaler).
+_throttled_s = Metrics.counter(NAMESPACE, "cumulativeThrottlingSeconds")
 
 
 def count_result(result: Result, emitted: float) -> None:
-    """One result, one value in each distribution. Milliseconds are whole: Beam has integers only."""
+    """Count a result, and add a value to each distribution, in whole milliseconds: Beam has integers only.
+
+    Args:
+        result: The result.
+        emitted: Epoch seconds at which it was emitted.
+    """
     times = result.request.timeline
     _results.inc()
     _batch_size.update(result.batch_size)
@@ -39,10 +49,17 @@ def count_result(result: Result, emitted: float) -> None:
 
 
 def count_dead_letter(stage: str) -> None:
+    """Count a dead letter of `stage`."""
     _dead_letters[stage].inc()
 
 
+def count_throttled(seconds: int) -> None:
+    """Count seconds for which a bundle waited because the endpoint would not take its calls."""
+    _throttled_s.inc(seconds)
+
+
 def count_models(swaps: int, refusals: int) -> None:
+    """Count swaps of the model, and candidates that were refused."""
     if swaps:
         _model_swaps.inc(swaps)
     if refusals:

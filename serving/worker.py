@@ -105,7 +105,7 @@ class _Worker:
         import torch
 
         from pipeline.model.compute import Compute
-        from pipeline.model.model import load
+        from pipeline.model.load import load
         from pipeline.request.errors import ModelError
         from serving.predictor import Predictor
 

@@ -368,7 +368,7 @@ import google.cloud.storage, numpy
 import serving
 for module in pkgutil.walk_packages(serving.__path__, "serving."):
     __import__(module.name)
-from pipeline.model.model import load
+from pipeline.model.load import load
 from pipeline.request.input_spec import InputSpec
 from serving.predictor import Predictor
 spec = InputSpec.parse("30")

@@ -34,7 +34,7 @@ from benchmarks.endpoint.server import DEDICATED, LOCATION, PROJECT, SHARED
 from benchmarks.harness.handlers import WrongAnswerError
 from pipeline.inference.endpoint.client import EndpointConfig
 from pipeline.inference.endpoint.handler import EndpointModelHandler
-from pipeline.inference.endpoint.retrying import RetryPolicy
+from pipeline.inference.endpoint.retry_policy import RetryPolicy
 from pipeline.options.address import PREDICT, RAW, Address
 from pipeline.process import registry
 from pipeline.request.messages import Request, Result, Timeline

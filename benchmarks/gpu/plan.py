@@ -39,8 +39,8 @@ PARTS = {
     "plain": Part("Plain forward passes", plain.measure, 25),
     "copies": Part("Copies beside computing", copies.measure, 20),
     "memory": Part("Out of memory on purpose", memory.measure, 15),
-    "swap": Part("A swap under load", swap.measure, 40),
+    "swap": Part("A swap under load", swap.measure, 55),
     "processes": Part("Processes on one GPU", processes.measure, 50),
     "waiting": Part("Waiting for the GPU", waiting.measure, 10),
-    "compiled": Part("--compile", compiled.measure, 60),
+    "compiled": Part("--compile", compiled.measure, 50),
 }

@@ -17,7 +17,7 @@ from benchmarks.gpu.workload import DTYPES, Scale, flags_of, load_model
 from benchmarks.harness.models import Workload
 from pipeline.batching.batch_runner import BatchRunner, BatchSlice, BundleInputs
 from pipeline.batching.batcher import Batcher
-from pipeline.batching.results import answers
+from pipeline.batching.results import outcomes
 from pipeline.model.active_model import ActiveModel
 from pipeline.request.input_spec import Inputs, InputSpec
 from pipeline.request.messages import DeadLetter, Request, Result, Timeline
@@ -205,7 +205,7 @@ def our_core(workload: Workload, scale: Scale, weights: Path) -> Side:
         def send() -> Answered:
             requests = _requests(inputs)
             bundle = BundleInputs(spec.stack([request.inputs for request in requests]), len(requests))
-            return _answered(answers(requests, batcher.submit(bundle, len(requests)), allow_nan=False))
+            return _answered(outcomes(requests, batcher.submit(bundle, len(requests)), allow_nan=False))
 
         yield send
 

@@ -10,7 +10,8 @@ import torch
 
 from benchmarks.harness.models import Workload, encoder
 from pipeline.model.compute import Compute
-from pipeline.model.model import Model, load
+from pipeline.model.load import load
+from pipeline.model.model import Model
 from pipeline.request.input_spec import InputSpec
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}

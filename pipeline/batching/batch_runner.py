@@ -1,4 +1,4 @@
-"""A batch through the model, whole or in parts. Runs on the batcher's threads."""
+"""Runs a batch through the model, whole or in parts, on the batcher's worker threads."""
 
 from __future__ import annotations
 
@@ -17,19 +17,24 @@ from pipeline.request.input_spec import Inputs
 
 _LOGGER = logging.getLogger(__name__)
 
-# Batches until more than what memory had room for is tried again.
+# After so many batches within the row limit, a larger batch is tried again.
 GROW_AFTER = 500
-# Between tries of a single request for which there is no memory.
+# Between attempts at a single request for which there is no memory.
 PAUSES_S = (0.1, 0.4, 1.6)
 
 
 class DeviceLostError(Exception):
-    """The GPU is of no use to this process any more: only a new process gets a working one."""
+    """A GPU that this process can no longer use. Only a new process gets a working one."""
 
 
 @dataclass(frozen=True, slots=True)
 class BundleInputs:
-    """The requests of one bundle: their inputs, as `InputSpec.stack` makes them."""
+    """The inputs of one bundle's requests.
+
+    Attributes:
+        inputs: As `InputSpec.stack` makes them: arrays of shape [rows, …].
+        rows: Requests in the bundle.
+    """
 
     inputs: Inputs
     rows: int
@@ -37,39 +42,55 @@ class BundleInputs:
 
 @dataclass(frozen=True, slots=True)
 class ForwardPass:
-    """Rows `first` to `stop` of a batch, which a model was called with together."""
+    """One call of the model, with rows `first` to `stop` of a batch.
+
+    Attributes:
+        first: The first row.
+        stop: The row after the last.
+        model_id: The model that was called.
+        start: Epoch seconds at the start of the call.
+        end: Epoch seconds at its end.
+        outputs: What the model returned; row `first` of the batch is row 0 here. None if it failed.
+        failure: Why it failed; the pass has one row then.
+    """
 
     first: int
     stop: int
     model_id: str
-    start: float  # epoch seconds, as `end`
+    start: float
     end: float
-    batch: OutputRows | None  # what it returned: row `first` is its row 0
-    failure: Exception | None  # or why it failed with these; they are one row then
+    outputs: OutputRows | None
+    failure: Exception | None
 
 
 @dataclass(frozen=True, slots=True)
 class BatchSlice:
-    """What a block gets back: its rows begin at `offset` in the batch that these passes are of."""
+    """What one bundle gets back of its batch.
+
+    Attributes:
+        offset: The row of the batch that the bundle begins at.
+        passes: The forward passes of the whole batch.
+        batched: Epoch seconds at which the batch was put together.
+    """
 
     offset: int
     passes: list[ForwardPass]
-    batched: float  # epoch seconds
+    batched: float
 
 
 @dataclass(slots=True)
-class _Limit:
-    """Rows that fit into memory, and for how many batches that has been so."""
+class _RowLimit:
+    """How many rows fit into memory, and for how many batches that has held."""
 
     rows: int
     batches: int = 0
 
 
 class BatchRunner:
-    """Runs blocks as one batch through the model of the moment.
+    """A function that runs bundles as one batch through the active model.
 
-    A batch that fails is halved until the offender stands alone, and so is one for which memory is too small;
-    how much it holds is remembered, and doubled again after `GROW_AFTER` batches.
+    A batch that fails is halved until the offender stands alone. So is a batch for which memory is too small;
+    the number of rows that fit is remembered, and doubled again after `GROW_AFTER` batches.
     """
 
     def __init__(
@@ -81,33 +102,33 @@ class BatchRunner:
         self._active = active
         self._clock = clock
         self._sleep = sleep
-        self._limits: dict[str, _Limit] = {}  # by model_id
+        self._limits: dict[str, _RowLimit] = {}  # by model_id
 
-    def __call__(self, blocks: list[BundleInputs]) -> list[BatchSlice]:
-        """One share for each block, in the same order.
+    def __call__(self, bundles: list[BundleInputs]) -> list[BatchSlice]:
+        """Return one slice of the batch for each bundle, in the same order.
 
         Raises:
-            DeviceLostError: the device failed so that nothing can be computed on it any more.
+            DeviceLostError: The device failed so that nothing more can be computed on it.
         """
-        # Looked at once: a model is swapped between two batches, never within one.
+        # Read once: a model is swapped between two batches, never within one.
         model = self._active.model
         batched = self._clock()
-        inputs = [block.inputs for block in blocks]
-        rows = sum(block.rows for block in blocks)
-        most = self._most_rows(model)
+        inputs = [bundle.inputs for bundle in bundles]
+        rows = sum(bundle.rows for bundle in bundles)
+        limit = self._row_limit(model)
         passes: list[ForwardPass] = []
-        if most is None or rows <= most:
+        if limit is None or rows <= limit:
             self._run(model, inputs, 0, rows, passes)
         else:
             joined = _join(inputs)
-            for first in range(0, rows, most):
-                stop = min(first + most, rows)
+            for first in range(0, rows, limit):
+                stop = min(first + limit, rows)
                 self._run(model, [_rows(joined, first, stop)], first, stop, passes)
-        shares, offset = [], 0
-        for block in blocks:
-            shares.append(BatchSlice(offset, passes, batched))
-            offset += block.rows
-        return shares
+        slices, offset = [], 0
+        for bundle in bundles:
+            slices.append(BatchSlice(offset, passes, batched))
+            offset += bundle.rows
+        return slices
 
     def _run(
         self,
@@ -118,14 +139,15 @@ class BatchRunner:
         passes: list[ForwardPass],
         pauses: tuple[float, ...] = PAUSES_S,
     ) -> None:
+        """Append the forward passes of rows `first` to `stop`, whose inputs are `inputs`, to `passes`."""
         start = self._clock()
         try:
-            batch = model.run(inputs, stop - first)
+            outputs = model.run(inputs, stop - first)
         except Exception as error:
-            # Its frames hold the tensors that memory may have run out over.
+            # Its frames hold the tensors that may have exhausted the memory.
             failure = error.with_traceback(None)
         else:
-            passes.append(ForwardPass(first, stop, model.model_id, start, self._clock(), batch, None))
+            passes.append(ForwardPass(first, stop, model.model_id, start, self._clock(), outputs, None))
             return
         half = (stop - first) // 2
         if compute.is_device_lost(failure) or (half == 0 and compute.is_device_gone()):
@@ -134,16 +156,16 @@ class BatchRunner:
             failure.__context__ = None
             compute.release_cached_memory()
             if self._active.waited_for_candidate():
-                # Memory held two models: that passes, and says nothing about what fits beside one.
+                # Memory held two models. That is transient, and tells nothing of what fits beside one.
                 self._run(self._active.model, inputs, first, stop, passes)
                 return
             if half == 0 and pauses:
-                # Others that use the device may give some back; one request is not to blame for them.
+                # Other users of the device may free some memory; a single request is not to blame for them.
                 self._sleep(pauses[0])
                 self._run(self._active.model, inputs, first, stop, passes, pauses[1:])
                 return
             if half:
-                self._remember(model, half, stop - first, failure)
+                self._lower_row_limit(model, half, stop - first, failure)
         if half == 0:
             passes.append(ForwardPass(first, stop, model.model_id, start, self._clock(), None, failure))
             return
@@ -152,7 +174,7 @@ class BatchRunner:
         self._run(model, [_rows(joined, 0, half)], first, first + half, passes)
         self._run(model, [_rows(joined, half, stop - first)], first + half, stop, passes)
 
-    def _most_rows(self, model: Model) -> int | None:
+    def _row_limit(self, model: Model) -> int | None:
         limit = self._limits.get(model.model_id)
         if limit is None:
             return None
@@ -162,25 +184,25 @@ class BatchRunner:
             limit.batches = 0
         return limit.rows
 
-    def _remember(self, model: Model, most: int, tried: int, failure: Exception) -> None:
+    def _lower_row_limit(self, model: Model, rows: int, tried: int, failure: Exception) -> None:
         known = self._limits.get(model.model_id)
-        self._limits[model.model_id] = _Limit(most if known is None else min(most, known.rows))
+        self._limits[model.model_id] = _RowLimit(rows if known is None else min(rows, known.rows))
         _LOGGER.warning(
             "out of memory with %d requests in a batch: at most %d in the next %d batches (%s)",
             tried,
-            most,
+            rows,
             GROW_AFTER,
             failure,
         )
 
 
-def _join(blocks: list[Inputs]) -> Inputs:
-    first = blocks[0]
-    if len(blocks) == 1:
+def _join(inputs: list[Inputs]) -> Inputs:
+    first = inputs[0]
+    if len(inputs) == 1:
         return first
     if isinstance(first, dict):
-        return {name: np.concatenate([block[name] for block in blocks]) for name in first}
-    return np.concatenate(blocks)  # type: ignore[arg-type]
+        return {name: np.concatenate([each[name] for each in inputs]) for name in first}
+    return np.concatenate(inputs)  # type: ignore[arg-type]
 
 
 def _rows(inputs: Inputs, first: int, stop: int) -> Inputs:

@@ -1,4 +1,4 @@
-"""Batches across bundles: what many threads hand in meets in one call, and each gets its own answer back."""
+"""Batches across bundles: the items of many threads meet in one call, and each thread gets its own output."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pipeline.process.exit import ComputeThread
 from pipeline.request.errors import TransientError
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Output = TypeVar("Output")
 
 _JOIN_S = 1.0
 
 
-class Batcher(Generic[Item, Answer]):
-    """Runs the items that threads submit in batches, on a thread of its own for each lane.
+class Batcher(Generic[Item, Output]):
+    """A queue of the items that threads submit, and the worker threads that run them in batches.
 
-    A free lane takes all that waits, up to `max_batch_size`. Threads that have just been answered are likely
-    to be back in a moment: for these, and for no others, it waits up to `max_wait_s`. So a thread that is
-    alone never waits for company.
+    An idle worker takes all that is queued, up to `max_batch_size`. Threads that have just got their outputs
+    are likely to be back in a moment: for these, and for no others, it holds a batch window of up to
+    `max_wait_s` open. So a thread that is alone never waits.
     """
 
     def __init__(
         self,
-        run: Callable[[list[Item]], Sequence[Answer]],
+        run: Callable[[list[Item]], Sequence[Output]],
         *,
         max_batch_size: int,
         max_wait_s: float,
@@ -35,15 +35,16 @@ class Batcher(Generic[Item, Answer]):
         concurrent_batches: int = 1,
         prepare_thread: Callable[[], None] = lambda: None,
     ) -> None:
-        """
+        """Start the worker threads.
+
         Args:
-            run: one answer for each item, in the same order. Several threads call it where
+            run: Returns one output for each item, in the same order. Several threads call it where
                 `concurrent_batches` is above 1.
-            max_batch_size: the most that the sizes of a batch's items add up to; a larger one is run alone.
-            max_wait_s: longest wait for company, from the moment that a lane is free and an item is there.
-            timeout_s: longest call of `run`.
-            lanes: batches that run at once.
-            prepare_thread: called first on each thread that `run` is called on.
+            max_batch_size: The most that the sizes of a batch's items add up to; a larger item is run alone.
+            max_wait_s: Longest batch window, from the moment that a worker is idle and an item is queued.
+            timeout_s: Longest call of `run`.
+            concurrent_batches: Batches that run at once, each on a worker thread.
+            prepare_thread: Called first on each worker thread.
         """
         self._run = run
         self._max_batch_size = max_batch_size
@@ -53,40 +54,43 @@ class Batcher(Generic[Item, Answer]):
         self._prepare_thread = prepare_thread
         self._changed = threading.Condition()
         # All of these are guarded by it.
-        self._queue: deque[_Submission[Item, Answer]] = deque()
+        self._queue: deque[_Submission[Item, Output]] = deque()
         self._queued_size = 0
-        self._running: set[_Batch[Item, Answer]] = set()
-        self._away = 0  # threads that were answered and are not back yet
-        self._freed_at = 0.0
+        self._running: set[_Batch[Item, Output]] = set()
+        self._returning = 0  # threads that got their outputs and have not submitted again yet
+        self._last_batch_ended = 0.0
         self._closed = False
-        self._threads: list[threading.Thread] = []
+        self._workers: list[threading.Thread] = []
         for _ in range(concurrent_batches):
-            self._start_lane()
+            self._start_worker()
 
-    def submit(self, item: Item, size: int = 1) -> Answer:
-        """The answer to `item`, which counts as `size` in its batch. Blocks until it is there.
+    def submit(self, item: Item, size: int = 1) -> Output:
+        """Return the output for `item`, which counts as `size` in its batch. Block until it is there.
 
         Raises:
-            TransientError: the batch took longer than `timeout_s`, or the batcher was closed.
-            Exception: whatever `run` raised for the batch that the item was in.
+            TransientError: The batch took longer than `timeout_s`, or the batcher was closed.
+            Exception: Whatever `run` raised for the batch that the item was in.
         """
-        submission: _Submission[Item, Answer] = _Submission(item, size, time.monotonic())
+        submission: _Submission[Item, Output] = _Submission(item, size, time.monotonic())
         with self._changed:
             if self._closed:
                 raise _closed()
             self._queue.append(submission)
             self._queued_size += size
-            self._away = max(0, self._away - 1)
-            # A lane that waits for company is not woken by each one who comes.
-            if len(self._queue) == 1 or self._away == 0 or self._queued_size >= self._max_batch_size:
+            self._returning = max(0, self._returning - 1)
+            # Not every submission wakes a worker whose batch window is open.
+            if len(self._queue) == 1 or self._returning == 0 or self._queued_size >= self._max_batch_size:
                 self._changed.notify()
         self._wait(submission)
         if submission.error is not None:
             raise submission.error
-        return submission.answer  # type: ignore[return-value]
+        return submission.output  # type: ignore[return-value]
 
     def close(self) -> None:
-        """Fails all that waits or runs, so that no thread is left waiting; later submissions fail at once."""
+        """Fail all that is queued or running, so that no thread is left waiting.
+
+        Later submissions fail at once.
+        """
         with self._changed:
             self._closed = True
             for submission in self._queue:
@@ -96,68 +100,70 @@ class Batcher(Generic[Item, Answer]):
                 batch.abandon(_closed)
             self._running.clear()
             self._changed.notify_all()
-            threads = list(self._threads)
+            workers = list(self._workers)
         deadline = time.monotonic() + _JOIN_S
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        for worker in workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
 
-    def _wait(self, submission: _Submission[Item, Answer]) -> None:
-        patience = self._timeout_s
-        while not submission.done.acquire(timeout=min(patience, threading.TIMEOUT_MAX)):
+    def _wait(self, submission: _Submission[Item, Output]) -> None:
+        left_s = self._timeout_s
+        while not submission.done.acquire(timeout=min(left_s, threading.TIMEOUT_MAX)):
             with self._changed:
                 batch = submission.batch
-                if batch is None:  # in the queue still: whoever hangs before it is told of below
+                if batch is None:  # still queued: a thread of the batch before it times that one out
                     continue
-                patience = batch.started + self._timeout_s - time.monotonic()
-                if patience <= 0 and batch in self._running:
-                    # A call cannot be interrupted. Its thread is left to itself, and another takes its place.
+                left_s = batch.started + self._timeout_s - time.monotonic()
+                if left_s <= 0 and batch in self._running:
+                    # A call cannot be interrupted. Its worker is left to itself, and another takes its place.
                     self._running.remove(batch)
-                    batch.abandon(self._too_slow)
-                    self._start_lane()
-                patience = max(patience, 0.001)
+                    batch.abandon(self._timed_out)
+                    self._start_worker()
+                left_s = max(left_s, 0.001)
 
-    def _start_lane(self) -> None:
-        thread = ComputeThread(self._work, "batcher")
-        self._threads = [thread, *(other for other in self._threads if other.is_alive())]
-        thread.start()
+    def _start_worker(self) -> None:
+        worker = ComputeThread(self._work, "batcher")
+        self._workers = [worker, *(other for other in self._workers if other.is_alive())]
+        worker.start()
 
     def _work(self) -> None:
         self._prepare_thread()
         while (batch := self._next()) is not None:
             items = [submission.item for submission in batch.submissions]
-            answers: Sequence[Answer] = ()
+            outputs: Sequence[Output] = ()
             error: BaseException | None = None
             try:
-                answers = self._run(items)
-                if len(answers) != len(items):
-                    error = RuntimeError(f"{len(answers)} answers to {len(items)} items")
-            except BaseException as raised:  # a thread that waits must be told, whatever it was
+                outputs = self._run(items)
+                if len(outputs) != len(items):
+                    error = RuntimeError(f"{len(outputs)} answers to {len(items)} items")
+            except BaseException as raised:  # the waiting threads must learn of it, whatever it was
                 error = raised
             with self._changed:
                 if batch.abandoned:
                     return
                 self._running.discard(batch)
-                self._away += len(batch.submissions)
-                self._freed_at = time.monotonic()
-            batch.finish(answers, error)
-            # Else this thread would keep the last batch alive while it waits for the next.
-            del batch, items, answers, error
+                self._returning += len(batch.submissions)
+                self._last_batch_ended = time.monotonic()
+            batch.finish(outputs, error)
+            # Otherwise this thread would keep the last batch alive while it waits for the next.
+            del batch, items, outputs, error
 
-    def _next(self) -> _Batch[Item, Answer] | None:
-        """The next batch; None once there will be none."""
+    def _next(self) -> _Batch[Item, Output] | None:
+        """Wait for the next batch and take it; return None once the batcher is closed."""
         with self._changed:
-            while not self._queue or self._waits_for_company():
+            while not self._queue or self._window_open():
                 if self._closed:
                     return None
-                self._changed.wait(self._patience())
+                self._changed.wait(self._window_left_s())
             if self._closed:
                 return None
-            # Several lanes share the work evenly: one that took all would leave the others without.
-            known = len(self._queue) + self._away + sum(len(batch.submissions) for batch in self._running)
-            share = -(-known // self._concurrent_batches)
-            batch: _Batch[Item, Answer] = _Batch(time.monotonic())
+            # Workers share the load evenly: one that took everything would leave the others idle.
+            known = (
+                len(self._queue) + self._returning + sum(len(batch.submissions) for batch in self._running)
+            )
+            fair_share = -(-known // self._concurrent_batches)
+            batch: _Batch[Item, Output] = _Batch(time.monotonic())
             size = 0
-            while self._queue and len(batch.submissions) < share:
+            while self._queue and len(batch.submissions) < fair_share:
                 size += self._queue[0].size
                 if batch.submissions and size > self._max_batch_size:
                     break
@@ -170,45 +176,46 @@ class Batcher(Generic[Item, Answer]):
                 self._changed.notify()
             return batch
 
-    def _waits_for_company(self) -> bool:
-        if self._away == 0 or self._queued_size >= self._max_batch_size:
+    def _window_open(self) -> bool:
+        """Return whether the next batch still waits for threads that are likely to return."""
+        if self._returning == 0 or self._queued_size >= self._max_batch_size:
             return False
-        if self._patience() == 0:
-            self._away = 0  # they have gone elsewhere
+        if self._window_left_s() == 0:
+            self._returning = 0  # they have gone elsewhere
             return False
         return True
 
-    def _patience(self) -> float | None:
-        """Seconds that are left to wait for company; None with nobody there to wait."""
+    def _window_left_s(self) -> float | None:
+        """Return the seconds until the batch window closes; None while nothing is queued."""
         if not self._queue:
             return None
-        begun = max(self._queue[0].arrived, self._freed_at)
-        return max(0.0, begun + self._max_wait_s - time.monotonic())
+        opened = max(self._queue[0].arrived, self._last_batch_ended)
+        return max(0.0, opened + self._max_wait_s - time.monotonic())
 
-    def _too_slow(self) -> TransientError:
+    def _timed_out(self) -> TransientError:
         return TransientError(
             f"the model took longer than {self._timeout_s:g} s for a batch (--inference_timeout_s)"
         )
 
 
-class _Submission(Generic[Item, Answer]):
-    """What one thread handed in, and the latch that it waits at."""
+class _Submission(Generic[Item, Output]):
+    """An item that one thread submitted, and the latch that the thread waits at."""
 
-    __slots__ = ("answer", "arrived", "batch", "done", "error", "item", "size")
+    __slots__ = ("arrived", "batch", "done", "error", "item", "output", "size")
 
     def __init__(self, item: Item, size: int, arrived: float) -> None:
         self.item = item
         self.size = size
         self.arrived = arrived
-        self.batch: _Batch[Item, Answer] | None = None
-        self.answer: Answer | None = None
+        self.batch: _Batch[Item, Output] | None = None
+        self.output: Output | None = None
         self.error: BaseException | None = None
         # A plain lock, released once: an Event costs several times as much to make and to wait for.
         self.done = threading.Lock()
         self.done.acquire()
 
-    def succeed(self, answer: Answer) -> None:
-        self.answer = answer
+    def succeed(self, output: Output) -> None:
+        self.output = output
         self.done.release()
 
     def fail(self, error: BaseException) -> None:
@@ -216,24 +223,24 @@ class _Submission(Generic[Item, Answer]):
         self.done.release()
 
 
-class _Batch(Generic[Item, Answer]):
-    """The submissions of one call."""
+class _Batch(Generic[Item, Output]):
+    """The submissions of one call of `run`."""
 
     def __init__(self, started: float) -> None:
-        self.submissions: list[_Submission[Item, Answer]] = []
+        self.submissions: list[_Submission[Item, Output]] = []
         self.started = started
         self.abandoned = False
 
-    def finish(self, answers: Sequence[Answer], error: BaseException | None) -> None:
+    def finish(self, outputs: Sequence[Output], error: BaseException | None) -> None:
         if error is not None:
             for submission in self.submissions:
                 submission.fail(error)
             return
-        for submission, answer in zip(self.submissions, answers, strict=True):
-            submission.succeed(answer)
+        for submission, output in zip(self.submissions, outputs, strict=True):
+            submission.succeed(output)
 
     def abandon(self, make_error: Callable[[], BaseException]) -> None:
-        """Fails its submissions; what the call still brings is dropped."""
+        """Fail the submissions. What the call still returns is dropped."""
         self.abandoned = True
         for submission in self.submissions:
             submission.fail(make_error())

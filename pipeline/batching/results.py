@@ -1,4 +1,4 @@
-"""From what a batch came to, to an answer for each request: a result, or a dead letter."""
+"""Turns the forward passes of a batch into an outcome for each request: a result, or a dead letter."""
 
 from __future__ import annotations
 
@@ -9,48 +9,51 @@ from pipeline.request.errors import InferenceError
 from pipeline.request.messages import DeadLetter, Request, Result
 
 
-def answers(requests: Sequence[Request], share: BatchSlice, *, allow_nan: bool) -> list[Result | DeadLetter]:
-    """One answer for each request of a block, in the same order.
+def outcomes(
+    requests: Sequence[Request], batch_slice: BatchSlice, *, allow_nan: bool
+) -> list[Result | DeadLetter]:
+    """Return one outcome for each request of a bundle, in the same order.
 
-    A request that the model failed on alone, or whose output holds NaN or infinity unless that is allowed, is
-    a DeadLetter of the stage `inference`.
+    A request becomes a DeadLetter of the stage `inference` if the model failed on it alone, or if its output
+    holds NaN or infinity and `allow_nan` is not set.
     """
     found: list[Result | DeadLetter] = []
-    for each in share.passes:
-        first = max(each.first - share.offset, 0)
-        stop = min(each.stop - share.offset, len(requests))
+    offset = batch_slice.offset
+    for each in batch_slice.passes:
+        first = max(each.first - offset, 0)
+        stop = min(each.stop - offset, len(requests))
         if first < stop:
-            found += _of_pass(requests[first:stop], first + share.offset - each.first, each, share, allow_nan)
+            row = first + offset - each.first
+            found += _of_pass(requests[first:stop], row, each, batch_slice.batched, allow_nan)
     return found
 
 
 def _of_pass(
-    requests: Sequence[Request], row: int, each: ForwardPass, share: BatchSlice, allow_nan: bool
+    requests: Sequence[Request], row: int, each: ForwardPass, batched: float, allow_nan: bool
 ) -> Iterator[Result | DeadLetter]:
-    """`row`: the first request's, in the pass."""
-    if each.batch is None:
+    """Yield the outcomes of `requests`, the first of which is row `row` of the pass."""
+    if each.outputs is None:
         for request in requests:
-            yield _refuse(
-                request, f"the model failed ({each.model_id}): {each.failure}", each.end, each.failure
-            )
+            reason = f"the model failed ({each.model_id}): {each.failure}"
+            yield _dead_letter(request, reason, each.end, each.failure)
         return
     stop = row + len(requests)
-    good = [True] * len(requests) if allow_nan else each.batch.finite(row, stop)
-    predictions = each.batch.predictions(row, stop)
+    good = [True] * len(requests) if allow_nan else each.outputs.finite(row, stop)
+    predictions = each.outputs.predictions(row, stop)
     size = each.stop - each.first
-    for request, prediction, is_finite in zip(requests, predictions, good, strict=True):
+    for request, prediction, is_good in zip(requests, predictions, good, strict=True):
         times = request.timeline
-        times.batched = share.batched
+        times.batched = batched
         times.inference_start = each.start
         times.inference_end = each.end
-        if is_finite:
+        if is_good:
             yield Result(request, prediction, each.model_id, size)
         else:
             reason = "the model's output holds NaN or infinity (see --allow_nan)"
-            yield _refuse(request, reason, each.end)
+            yield _dead_letter(request, reason, each.end)
 
 
-def _refuse(request: Request, reason: str, now: float, cause: Exception | None = None) -> DeadLetter:
+def _dead_letter(request: Request, reason: str, now: float, cause: Exception | None = None) -> DeadLetter:
     error = InferenceError(reason, request.request_id)
     error.__cause__ = cause
     return DeadLetter.of(error, request.data, request.attributes, now)

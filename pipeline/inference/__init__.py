@@ -1,1 +1,1 @@
-"""The model handlers; `handler.make_handler` chooses one."""
+"""The Beam model handlers: over a model in the worker (`local`), and over an endpoint (`endpoint`)."""

@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from pipeline.engine.choice import runs_in_process
 from pipeline.inference.endpoint.client import EndpointConfig
 from pipeline.inference.endpoint.handler import EndpointModelHandler
-from pipeline.inference.endpoint.retrying import RetryPolicy
+from pipeline.inference.endpoint.retry_policy import RetryPolicy
 from pipeline.options.address import address
 from pipeline.options.job_options import ENDPOINT, LOCAL, JobOptions
 from pipeline.request.messages import DeadLetter, Request, Result

@@ -12,11 +12,11 @@ _CANDIDATE_S = 60.0
 
 
 class ActiveModel:
-    """The model of the moment. Whoever runs a batch reads `model` once, at its start.
+    """The active model of a process. Whoever runs a batch reads `model` once, at the start of the batch.
 
     Attributes:
-        model: replaced in one assignment.
-        path: the file it came from, as `ModelPointer.path` has it; None where no pointer leads to it.
+        model: The model, replaced in one assignment.
+        path: The file it came from, as `ModelPointer.path` returns it; None without a pointer.
     """
 
     def __init__(self, model: Model, path: str | None = None) -> None:
@@ -30,7 +30,7 @@ class ActiveModel:
 
     @contextmanager
     def candidate(self) -> Iterator[None]:
-        """While a candidate is loaded beside the model."""
+        """Mark the time during which a candidate is loaded beside the model."""
         self._no_candidate.clear()
         try:
             yield
@@ -38,23 +38,29 @@ class ActiveModel:
             self._no_candidate.set()
 
     def waited_for_candidate(self) -> bool:
-        """Waits until no candidate is being loaded, for a minute at most; whether one was, and is no more."""
+        """Wait for up to a minute until no candidate is being loaded.
+
+        Returns:
+            Whether a candidate was being loaded, and no longer is.
+        """
         if self._no_candidate.is_set():
             return False
         return self._no_candidate.wait(_CANDIDATE_S)
 
     def swap(self, model: Model, path: str) -> None:
+        """Make `model`, from the file `path`, the active one."""
         self.model = model
         self.path = path
         with self._lock:
             self._swaps += 1
 
     def count_refusal(self) -> None:
+        """Count a candidate that was refused."""
         with self._lock:
             self._refusals += 1
 
     def take_counts(self) -> tuple[int, int]:
-        """Swaps and refusals since the last call: Beam's metrics count on bundle threads only."""
+        """Return the swaps and refusals since the last call: Beam's metrics count on bundle threads only."""
         with self._lock:
             counts = self._swaps, self._refusals
             self._swaps = self._refusals = 0

@@ -7,46 +7,47 @@ from typing import Any
 
 import torch
 
-# From a graph and tensors like its inputs to a function of such tensors.
+# Takes a graph and tensors like its inputs, and returns a function of such tensors.
 CompileGraph = Callable[[torch.fx.GraphModule, list[torch.Tensor]], Callable[..., Any]]
 
 
 def padded_size(rows: int, max_batch_size: int) -> int:
-    """Rows of the batch that `rows` rows are padded to: the next power of two, at most the largest batch."""
+    """Return the rows that a batch is padded to: the next power of two, at most `max_batch_size`."""
     return min(1 << (rows - 1).bit_length(), max_batch_size)
 
 
 def padded_sizes(max_batch_size: int) -> list[int]:
-    """All of them, ascending."""
+    """Return all padded sizes, ascending."""
     return sorted({padded_size(1 << bits, max_batch_size) for bits in range(max_batch_size.bit_length() + 1)})
 
 
 class Compiled:
     """A module, compiled for each batch size at the first call with that size.
 
-    By torch.export and TorchInductor, the compiler of torch.compile, but without what torch.compile does at
-    each call: its search for the graph that fits goes wrong now and then when several threads call at once,
-    and what it takes for a new case (a thread with another number of threads) it compiles under load.
+    It uses torch.export and TorchInductor, the compiler of torch.compile, but does without what torch.compile
+    does at each call. That search for the matching graph goes wrong now and then when several threads call at
+    once, and it compiles under load what it takes for a new case (a thread with another number of threads).
 
-    Nothing compiled may run on another thread while this compiles: calls would fail now and then, as
-    torch.fx.traceback keeps notes in a global while anything is exported.
+    No other thread may run a compiled module while this one compiles: such calls would fail now and then,
+    because torch.fx.traceback keeps notes in a global during an export.
     """
 
     def __init__(self, module: torch.nn.Module, compile_graph: CompileGraph | None = None) -> None:
-        """
+        """Wrap a module; nothing is compiled yet.
+
         Args:
-            module: runs as one graph, whatever the values in its inputs.
-            compile_graph: the compiler; default: TorchInductor.
+            module: A module that runs as one graph, whatever the values in its inputs.
+            compile_graph: The compiler; default: TorchInductor.
         """
         self._module = module
         self._compile_graph = compile_graph or _inductor()
         self._by_rows: dict[int, Callable[..., Any]] = {}
 
     def __call__(self, *tensors: torch.Tensor, **named: torch.Tensor) -> Any:
-        """What the module returns. Inputs have the batch first, and are always named in the same order.
+        """Call the module. Inputs have the batch first, and are always named in the same order.
 
         Raises:
-            Exception: whatever the module raised, or the compiler.
+            Exception: Whatever the module or the compiler raised.
         """
         inputs = [*tensors, *named.values()]
         rows = len(inputs[0])
@@ -59,13 +60,13 @@ class Compiled:
 
 
 def _inductor() -> CompileGraph:
-    import torch._inductor  # 70 MB and two seconds, which only those who compile should pay
+    import torch._inductor  # 70 MB and two seconds, paid only by those who compile
 
     return torch._inductor.compile
 
 
 class _ByPosition(torch.nn.Module):
-    """Calls a module by name with what it is given by position, as graphs are."""
+    """A module that takes by position, as graphs do, what the module in it takes by name."""
 
     def __init__(self, module: torch.nn.Module, names: list[str]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a model computes on and in, and what a device's failures mean. Imports no Beam."""
+"""The device and precision that a model computes with, and what a device's failures mean. Imports no Beam."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pipeline.request.errors import ModelError
 
 _DTYPES = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
-# How lack of memory reads where it is a plain RuntimeError: torch's allocator on the host, CUDA's libraries,
-# and whatever fails inside TorchScript, which keeps nothing of an error but its text.
+# The texts of a lack of memory that is a plain RuntimeError: from torch's allocator on the host, from CUDA's
+# libraries, and from TorchScript, which keeps only the text of an error.
 _OUT_OF_MEMORY = (
     "DefaultCPUAllocator",
     "CUDA out of memory",
@@ -21,12 +21,12 @@ _OUT_OF_MEMORY = (
     "CUDNN_STATUS_ALLOC_FAILED",
 )
 
-# Of the CUDA runtime's errors, those of which its reference says that the process must be started anew
+# The CUDA runtime's errors after which, by its reference, the process must be restarted
 # (https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html): uncorrectable ECC and NVLink
 # errors, illegal address, time-out of a kernel, destroyed context, assert, the stack's, instruction's,
 # alignment's, address space's and counter's faults, launch failure, leak of tensor memory, MPS server gone.
 _LOST_CODES = frozenset({214, 220, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 810})
-# The frequent ones by their text, for TorchScript's sake.
+# The frequent ones by their text, because of TorchScript.
 _LOST_TEXTS = (
     "CUDA error: device-side assert triggered",
     "CUDA error: an illegal memory access was encountered",
@@ -40,23 +40,34 @@ _LOST_TEXTS = (
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """How a model is to compute, as the flags say it."""
+    """How a model is to compute, as the flags say it.
 
-    device: str = "cpu"  # cpu, gpu, or auto: a GPU where there is one
-    precision: str = "fp32"  # fp32, fp16 or bf16
+    Attributes:
+        device: cpu, gpu, or auto: a GPU if there is one.
+        precision: fp32, fp16 or bf16.
+        compile: Whether to compile the model.
+        cuda_graphs: Whether to capture CUDA graphs of its forward passes on a GPU, where it is not compiled.
+    """
+
+    device: str = "cpu"
+    precision: str = "fp32"
     compile: bool = False
     cuda_graphs: bool = True
 
     @property
     def dtype(self) -> torch.dtype | None:
-        """What weights and floating inputs are cast to; None: nothing is cast."""
+        """The type that weights and floating inputs are cast to; None: nothing is cast."""
         return _DTYPES[self.precision]
 
+    def takes_graphs(self, device: torch.device, module: torch.nn.Module) -> bool:
+        """Return whether CUDA graphs of `module` are to be captured; TorchScript makes kernels as it runs."""
+        return self.cuda_graphs and device.type == "cuda" and not isinstance(module, torch.jit.ScriptModule)
+
     def choose_device(self) -> torch.device:
-        """The CPU or the first GPU.
+        """Return the CPU or the first GPU.
 
         Raises:
-            ModelError: a GPU is asked for, and cannot be used. Never the CPU in its place.
+            ModelError: A GPU is asked for and cannot be used; the CPU never takes its place.
         """
         if self.device == "cpu" or (self.device == "auto" and not torch.cuda.is_available()):
             return torch.device("cpu")
@@ -76,26 +87,29 @@ class Compute:
 
 
 def name_of(device: torch.device) -> str:
-    """What a person reads: `cpu`, or `cuda:0 (NVIDIA L4)`."""
+    """Return the device in words: `cpu`, or `cuda:0 (NVIDIA L4)`."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on the device or on the host: a smaller batch may fit."""
+    """Return whether memory ran out, on the device or on the host: a smaller batch may fit."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
 def is_device_lost(error: BaseException) -> bool:
-    """Whether the device failed so that this process can compute nothing on it any more."""
+    """Return whether the device failed so that this process can compute nothing more on it."""
     if isinstance(error, torch.AcceleratorError) and getattr(error, "error_code", None) in _LOST_CODES:
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _LOST_TEXTS)
 
 
 def is_device_gone() -> bool:
-    """Whether the GPU in use no longer answers. After one thread's failure others see errors of all kinds."""
+    """Return whether the GPU in use no longer answers.
+
+    After one thread's failure, other threads see errors of all kinds.
+    """
     if not torch.cuda.is_initialized():
         return False
     try:
@@ -106,8 +120,8 @@ def is_device_gone() -> bool:
 
 
 def release_cached_memory() -> None:
-    """Gives the device memory back that nobody uses; without a GPU in use, does nothing."""
+    """Give unused device memory back; do nothing if no GPU is in use."""
     if torch.cuda.is_initialized():
-        # A compiled model refers to itself, and is gone only with a collection.
+        # A compiled model refers to itself, and is freed only by a collection.
         gc.collect()
         torch.cuda.empty_cache()

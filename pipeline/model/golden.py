@@ -1,4 +1,4 @@
-"""The golden set beside a model: requests, and what this very model must answer. Imports no Beam."""
+"""The golden set beside a model: requests, and what this very model must predict. Imports no Beam."""
 
 from __future__ import annotations
 
@@ -25,12 +25,19 @@ _TOLERANCE = {"fp32": (1e-3, 1e-4), "fp16": (1e-2, 5e-3), "bf16": (5e-2, 3e-2)}
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One line of the file: a request, and its prediction where the line has one."""
+    """One line of the file.
 
-    line: int  # counted from 1
+    Attributes:
+        line: The line's number, from 1.
+        inputs: The request's inputs.
+        predicted: Whether the line has a prediction.
+        prediction: The prediction, as JSON has it.
+    """
+
+    line: int
     inputs: Inputs
     predicted: bool
-    prediction: Any  # as JSON has it
+    prediction: Any
 
 
 def check(
@@ -40,58 +47,59 @@ def check(
     precision: str,
     *,
     max_batch_size: int = _MOST_ROWS,
-    called: str | None = None,
+    label: str | None = None,
 ) -> None:
-    """Has the model answer its golden set.
+    """Check a model's predictions against its golden set.
 
     Each line of the file is a request's JSON body and `"prediction"`, as a result has it: a number, lists, or
-    an object of them; null stands for NaN and infinity. A line without it must be answered by finite numbers.
-    Floats may differ by what `precision` explains; whole numbers and booleans may not.
+    an object of them; null stands for NaN and infinity. For a line without it the model must predict finite
+    numbers. Floats may differ by what `precision` explains; whole numbers and booleans may not.
 
     Args:
-        golden_file: on this machine.
-        spec: the model's inputs.
-        precision: what the model computes in: fp32, fp16 or bf16.
-        max_batch_size: rows of the largest batch that the model takes; never more than 64 are used.
-        called: what messages call the model; default: `--model_pointer: ` and the path beside the file.
+        model: The model to check.
+        golden_file: The golden set, on this machine.
+        spec: The model's inputs.
+        precision: The precision that the model computes in: fp32, fp16 or bf16.
+        max_batch_size: Rows of the largest batch that the model takes; never more than 64 are used.
+        label: How messages begin; default: `--model_pointer: ` and the path beside the file.
 
     Raises:
-        ModelError: the file is missing, empty or does not fit, or the model answers otherwise.
+        ModelError: The file is missing, empty or does not fit, or a prediction differs.
     """
-    if called is None:
-        called = f"--model_pointer: {str(golden_file).removesuffix(SUFFIX)}"
-    cases = _read(golden_file, spec, called)
+    if label is None:
+        label = f"--model_pointer: {str(golden_file).removesuffix(SUFFIX)}"
+    cases = _read(golden_file, spec, label)
     rows = min(max_batch_size, _MOST_ROWS)
     for first in range(0, len(cases), rows):
         batch = cases[first : first + rows]
         try:
-            answers = model.predict([case.inputs for case in batch])
+            predictions = model.predict([case.inputs for case in batch])
         except Exception as error:
             raise ModelError(
-                f"{called}{SUFFIX}, lines {batch[0].line} to {batch[-1].line}: the model failed: {error}"
+                f"{label}{SUFFIX}, lines {batch[0].line} to {batch[-1].line}: the model failed: {error}"
             ) from error
-        for case, answer in zip(batch, answers, strict=True):
-            problem = _problem(case, answer, *_TOLERANCE[precision])
+        for case, prediction in zip(batch, predictions, strict=True):
+            problem = _problem(case, prediction, *_TOLERANCE[precision])
             if problem is not None:
-                raise ModelError(f"{called}{SUFFIX}, line {case.line}: {problem}")
+                raise ModelError(f"{label}{SUFFIX}, line {case.line}: {problem}")
 
 
-def missing(called: str, spec: InputSpec) -> ModelError:
-    """The error where a model has no golden set; it says how to make one."""
+def missing(label: str, spec: InputSpec) -> ModelError:
+    """Return the error of a model without a golden set, which says how to make one."""
     example = f'{spec.example()[:-1]}, "prediction": …}}'
     return ModelError(
-        f"{called}{SUFFIX} is missing or empty: put there, a line each, requests and what the model must "
+        f"{label}{SUFFIX} is missing or empty: put there, a line each, requests and what the model must "
         f"answer: {example}"
     )
 
 
-def _read(golden_file: Path, spec: InputSpec, called: str) -> list[_Case]:
+def _read(golden_file: Path, spec: InputSpec, label: str) -> list[_Case]:
     try:
         lines = golden_file.read_bytes().splitlines()
     except FileNotFoundError:
-        raise missing(called, spec) from None
+        raise missing(label, spec) from None
     except OSError as error:
-        raise ModelError(f"{called}{SUFFIX} cannot be read: {error}") from error
+        raise ModelError(f"{label}{SUFFIX} cannot be read: {error}") from error
     cases = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -102,38 +110,38 @@ def _read(golden_file: Path, spec: InputSpec, called: str) -> list[_Case]:
                 raise DecodeError(f"not a JSON object: expected {spec.example()}")
             inputs = spec.from_json(body)
         except (orjson.JSONDecodeError, DecodeError) as error:
-            raise ModelError(f"{called}{SUFFIX}, line {number}: {error}") from None
+            raise ModelError(f"{label}{SUFFIX}, line {number}: {error}") from None
         cases.append(_Case(number, inputs, "prediction" in body, body.get("prediction")))
     if not cases:
-        raise missing(called, spec)
+        raise missing(label, spec)
     return cases
 
 
-def _problem(case: _Case, answer: Any, rtol: float, atol: float) -> str | None:
+def _problem(case: _Case, prediction: Any, rtol: float, atol: float) -> str | None:
     if case.predicted:
-        return _difference(case.prediction, answer, rtol, atol, "prediction")
-    outputs = answer.values() if isinstance(answer, dict) else [answer]
+        return _difference(case.prediction, prediction, rtol, atol, "prediction")
+    outputs = prediction.values() if isinstance(prediction, dict) else [prediction]
     if all(np.isfinite(output).all() for output in outputs):
         return None
     return "the model answers NaN or infinity"
 
 
-def _difference(expected: Any, answer: Any, rtol: float, atol: float, place: str) -> str | None:
-    """How a model's answer differs from what JSON has, in words; None where it does not."""
-    if isinstance(answer, dict):
-        if not isinstance(expected, dict) or set(expected) != set(answer):
-            return f"{place}: expected an object of {', '.join(map(repr, answer))}, as the model answers"
+def _difference(expected: Any, actual: Any, rtol: float, atol: float, place: str) -> str | None:
+    """Describe how a model's prediction differs from what JSON has; return None if it does not."""
+    if isinstance(actual, dict):
+        if not isinstance(expected, dict) or set(expected) != set(actual):
+            return f"{place}: expected an object of {', '.join(map(repr, actual))}, as the model answers"
         differences = (
-            _difference(expected[name], answer[name], rtol, atol, f"{place}.{name}") for name in answer
+            _difference(expected[name], actual[name], rtol, atol, f"{place}.{name}") for name in actual
         )
         return next(filter(None, differences), None)
-    got = np.asarray(answer)
+    got = np.asarray(actual)
     wanted = _array(expected)
     if wanted is None or wanted.shape != got.shape:
         shape = f"numbers of shape {list(got.shape)}" if got.ndim else "one number"
         return f"{place}: expected {shape}, as the model answers"
     if got.dtype.kind == "f":
-        # JSON has null for all three.
+        # JSON has null for NaN and both infinities.
         known = np.where(np.isfinite(got), got, np.nan)
         same = np.isclose(known, wanted.astype(np.float64), rtol=rtol, atol=atol, equal_nan=True)
     else:
@@ -148,7 +156,7 @@ def _difference(expected: Any, answer: Any, rtol: float, atol: float, place: str
 def _array(value: Any) -> np.ndarray | None:
     try:
         array = np.array(value)
-        # null makes it an array of objects.
+        # With null in it, it is an array of objects.
         array = array.astype(np.float64) if array.dtype.kind == "O" else array
     except (TypeError, ValueError):
         return None

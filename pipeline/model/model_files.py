@@ -29,38 +29,39 @@ def read(
     model_params: Mapping[str, Any],
     max_batch_size: int,
     device: torch.device,
-    called: str,
+    label: str,
 ) -> torch.nn.Module:
-    """The model in a torch.export file (.pt2), a TorchScript file, or a state_dict with its class.
+    """Return the model in a torch.export file (.pt2), a TorchScript file, or a state_dict with its class.
 
     Args:
-        spec: the model's inputs.
+        path: The file, on this machine.
+        spec: The model's inputs.
         model_class: `module:Class` of a torch.nn.Module, for a state_dict.
-        model_params: keyword arguments of that class.
-        max_batch_size: rows of the largest batch that the model must take.
-        device: where the model is to run; a module of a class is still on the CPU.
-        called: how messages begin: the flag and the path.
+        model_params: Keyword arguments of that class.
+        max_batch_size: Rows of the largest batch that the model must take.
+        device: Where the model is to run; a module of `model_class` is still on the CPU.
+        label: How messages begin: the flag and the path.
 
     Raises:
-        ModelError: the file is damaged, of another kind, would run code, or does not fit.
+        ModelError: The file is damaged, of another kind, would run code, or does not fit.
     """
     kind = _kind_of(Path(path))
     if kind == "damaged":
-        raise _damaged(called)
+        raise _damaged(label)
     if model_class is not None:
-        return _from_state_dict(path, model_class, model_params, called)
+        return _from_state_dict(path, model_class, model_params, label)
     if kind == "export":
-        return _from_export(path, spec, max_batch_size, device, called)
+        return _from_export(path, spec, max_batch_size, device, label)
     if kind == "torchscript":
-        return _from_torchscript(path, device, called)
+        return _from_torchscript(path, device, label)
     raise ModelError(
-        f"{called} is neither a torch.export (.pt2) nor a TorchScript file; "
+        f"{label} is neither a torch.export (.pt2) nor a TorchScript file; "
         "if it is a state_dict, name its class by --model_class=module:Class"
     )
 
 
 def _kind_of(file: Path) -> str:
-    """`export`, `torchscript`, `damaged` or `other`, by the names inside: an extension proves nothing."""
+    """Return `export`, `torchscript`, `damaged` or `other` by the names inside: a suffix proves nothing."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
@@ -76,15 +77,15 @@ def _kind_of(file: Path) -> str:
 
 
 def _from_export(
-    path: str, spec: InputSpec, max_batch_size: int, device: torch.device, called: str
+    path: str, spec: InputSpec, max_batch_size: int, device: torch.device, label: str
 ) -> torch.nn.Module:
     try:
-        _refuse_code(path, called)
+        _refuse_code(path, label)
         program = torch.export.load(path)
     except ModelError:
         raise
     except Exception as error:
-        raise ModelError(f"{called} cannot be loaded by torch.export: {error}") from error
+        raise ModelError(f"{label} cannot be loaded by torch.export: {error}") from error
     user_inputs = program.graph_signature.user_inputs
     shapes = {
         node.name: tuple(node.meta["val"].shape)
@@ -93,38 +94,38 @@ def _from_export(
     }
     if len(shapes) != len(spec.tensors):
         raise ModelError(
-            f"{called} takes {len(shapes)} inputs ({', '.join(shapes)}), "
+            f"{label} takes {len(shapes)} inputs ({', '.join(shapes)}), "
             f"--input_shape names {len(spec.tensors)}"
         )
     for name, shape in shapes.items():
         if not shape or isinstance(shape[0], int):
             raise ModelError(
-                f"{called} was exported for a fixed batch (input {name} has shape "
+                f"{label} was exported for a fixed batch (input {name} has shape "
                 f"{list(shape)}): export it with "
                 f"dynamic_shapes={{{name!r}: {{0: torch.export.Dim('batch')}}}}"
             )
         limits = program.range_constraints.get(shape[0].node.expr)
         if limits is not None and limits.upper < max_batch_size:
             raise ModelError(
-                f"{called} was exported for at most {limits.upper} rows, --max_batch_size is {max_batch_size}"
+                f"{label} was exported for at most {limits.upper} rows, --max_batch_size is {max_batch_size}"
             )
     try:
-        # Also where it is the CPU: the file may have been written on a machine with a GPU.
+        # Even if it is the CPU: the file may have been written on a machine with a GPU.
         module = move_to_device_pass(program, device).module()
     except Exception as error:
-        raise ModelError(f"{called} cannot be moved to {device}: {error}") from error
-    # It refers to itself by its graph and by bound methods: a model that is replaced would stay in memory
-    # until a full garbage collection, which stops all threads for some 300 ms.
+        raise ModelError(f"{label} cannot be moved to {device}: {error}") from error
+    # The module refers to itself by its graph and by bound methods. Without this, a replaced model would stay
+    # in memory until a full garbage collection, which stops all threads for some 300 ms.
     del module.train, module.eval
     module.graph.owning_module = None
     return module
 
 
-def _refuse_code(path: str, called: str) -> None:
-    """Looks for pickles that could run code: torch.export.load would load any.
+def _refuse_code(path: str, label: str) -> None:
+    """Refuse an export that holds pickles that could run code: torch.export.load would load any.
 
     Raises:
-        ModelError: there is one.
+        ModelError: There is one.
     """
     with zipfile.ZipFile(path) as archive:
         for name in _pickles(archive):
@@ -132,17 +133,17 @@ def _refuse_code(path: str, called: str) -> None:
                 torch.load(io.BytesIO(archive.read(name)), map_location="cpu", weights_only=True)
             except Exception as error:
                 raise ModelError(
-                    f"{called} is refused: its part {name} holds more than tensors, and loading it could run "
+                    f"{label} is refused: its part {name} holds more than tensors, and loading it could run "
                     "any code. Export the model anew, without such constants or example inputs: "
                     f"{_refused(error)}"
                 ) from error
 
 
 def _pickles(archive: zipfile.ZipFile) -> Iterator[str]:
-    """The names of an export archive's parts that torch would unpickle."""
+    """Yield the names of an export archive's parts that torch would unpickle."""
     for name in archive.namelist():
         path = PurePosixPath(name)
-        # The latter are of the format before this one, which torch falls back to.
+        # `serialized_` parts are of the older format, which torch falls back to.
         if path.suffix == ".pt" or path.name.startswith("serialized_"):
             yield name
         elif path.name.endswith(("weights_config.json", "constants_config.json")):
@@ -154,17 +155,17 @@ def _pickles(archive: zipfile.ZipFile) -> Iterator[str]:
                     yield str(path.parent / part["path_name"])
 
 
-def _from_torchscript(path: str, device: torch.device, called: str) -> torch.nn.Module:
+def _from_torchscript(path: str, device: torch.device, label: str) -> torch.nn.Module:
     _LOGGER.warning(
         "%s is TorchScript, which PyTorch has deprecated: export it anew by torch.export.save (.pt2)", path
     )
     try:
         return torch.jit.load(path, map_location=device).eval()
     except Exception as error:
-        raise ModelError(f"{called} cannot be loaded by torch.jit: {error}") from error
+        raise ModelError(f"{label} cannot be loaded by torch.jit: {error}") from error
 
 
-def _from_state_dict(path: str, model_class: str, params: Mapping[str, Any], called: str) -> torch.nn.Module:
+def _from_state_dict(path: str, model_class: str, params: Mapping[str, Any], label: str) -> torch.nn.Module:
     module_name, _, class_name = model_class.partition(":")
     try:
         cls = getattr(import_user_module(module_name), class_name)
@@ -178,30 +179,30 @@ def _from_state_dict(path: str, model_class: str, params: Mapping[str, Any], cal
     if not isinstance(module, torch.nn.Module):
         raise ModelError(f"--model_class: {model_class} is not a torch.nn.Module")
     try:
-        # weights_only: a pickle that runs code is refused. Mapped, the file is copied into the module without
-        # a second copy in memory; files of before torch 1.6 cannot be.
+        # weights_only: a pickle that runs code is refused. A mapped file is copied into the module without a
+        # second copy in memory; files written before torch 1.6 cannot be mapped.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{called} is not a state_dict of {model_class}: {_refused(error)}. Nothing but tensors is "
+            f"{label} is not a state_dict of {model_class}: {_refused(error)}. Nothing but tensors is "
             "loaded: save the model by torch.save(model.state_dict(), …)"
         ) from error
     except EOFError as error:
-        raise _damaged(called) from error
+        raise _damaged(label) from error
     except Exception as error:
-        raise ModelError(f"{called} cannot be loaded by torch.load: {error}") from error
+        raise ModelError(f"{label} cannot be loaded by torch.load: {error}") from error
     try:
         module.load_state_dict(state)
     except Exception as error:
-        raise ModelError(f"{called} is not a state_dict of {model_class}: {error}") from error
+        raise ModelError(f"{label} is not a state_dict of {model_class}: {error}") from error
     return module.eval()
 
 
-def _damaged(called: str) -> ModelError:
-    return ModelError(f"{called} is damaged: its end is missing. Copy the file again")
+def _damaged(label: str) -> ModelError:
+    return ModelError(f"{label} is damaged: its end is missing. Copy the file again")
 
 
 def _refused(error: Exception) -> str:
-    """What torch's unpickler does not take, without its advice on how to take it."""
+    """Return what torch's unpickler refuses, without its advice on how to have it accepted."""
     text = str(error).partition("WeightsUnpickler error:")[2] or str(error)
     return text.strip().partition(" Please ")[0].partition("\n")[0].removesuffix(".")

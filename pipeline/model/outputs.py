@@ -1,4 +1,4 @@
-"""What a model returns: which tensors, and what one row of them is like. Imports no Beam."""
+"""What a model returns: the structure of a prediction, and the rows of a batch. Imports no Beam."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ _KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "c": "complex"}
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What every prediction of a model is like. Models with equal ones can take each other's place."""
+    """The structure of every prediction of a model. A model can replace another with equal outputs.
 
-    # Name (None: the only output, without one), shape of one row, and kind of number; sorted by name.
+    Attributes:
+        tensors: For each output its name (None: the only output, without a name), the shape of one row, and
+            the kind of number; sorted by name.
+    """
+
     tensors: tuple[tuple[str | None, tuple[int, ...], str], ...]
 
     @classmethod
     def of(cls, prediction: Any) -> Outputs:
-        """That of one row: a numpy scalar or array, or a dict of them."""
+        """Return the structure of one prediction: a numpy scalar or array, or a dict of them."""
         named = prediction if isinstance(prediction, dict) else {None: prediction}
         return cls(
             tuple(
@@ -40,10 +44,10 @@ class Outputs:
 
 
 def columns(output: Any, rows: int) -> dict[str | None, torch.Tensor]:
-    """The tensors that a model returned, by name; a single tensor, which has none, under None.
+    """Return the tensors that a model returned, by name; a single tensor without a name under None.
 
     Raises:
-        InferenceError: it is something else, or does not have `rows` rows.
+        InferenceError: It returned something else, or a tensor does not have `rows` rows.
     """
     if isinstance(output, torch.Tensor):
         tensors: dict[Any, Any] = {None: output}
@@ -73,23 +77,28 @@ def columns(output: Any, rows: int) -> dict[str | None, torch.Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class OutputRows:
-    """What a model returned for one batch: an array for each output, the rows first."""
+    """What a model returned for one batch.
 
-    names: list[str | None]  # [None]: the only output, without a name
+    Attributes:
+        names: The outputs' names; [None]: the only output has no name.
+        arrays: An array of shape [rows, …] for each output.
+    """
+
+    names: list[str | None]
     arrays: list[np.ndarray]
 
     def predictions(self, first: int, stop: int) -> list[Any]:
-        """One for each of these rows: of the only array where it has no name, else a dict of rows by name."""
+        """Return one prediction for each row; a dict of rows by name, where outputs have names."""
         rows = [list(array[first:stop]) for array in self.arrays]
         if None in self.names:
             return rows[0]
         return [dict(zip(self.names, row, strict=True)) for row in zip(*rows, strict=True)]
 
     def finite(self, first: int, stop: int) -> list[bool]:
-        """Whether each of these rows is free of NaN and infinity."""
+        """Return for each row whether it is free of NaN and infinity."""
         good = np.ones(stop - first, bool)
         for array in self.arrays:
             if array.dtype.kind == "f":
-                # Of all at once: one by one costs 1.5 µs each.
+                # All rows at once: one by one costs 1.5 µs each.
                 good &= np.isfinite(array[first:stop]).reshape(stop - first, -1).all(axis=1)
         return list(good.tolist())

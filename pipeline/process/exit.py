@@ -1,4 +1,4 @@
-"""Two ways to end a process: at once with messages given back, and as Python does where torch allows it."""
+"""Two ways to end a process: at once, with messages given back; and as Python does, if torch allows it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.process import registry
 
 _FORCED_CLOSE_S = 1.5
 
-# The one who ends the process keeps it: a second one would cut off what the first gives back.
+# Whoever ends the process keeps the lock: a second caller would cut off what the first one gives back.
 _ending = threading.Lock()
 
 
@@ -25,9 +25,9 @@ class ComputeThread(threading.Thread):
 
 
 def give_back_and_exit(code: int) -> NoReturn:
-    """Ends the process at once, whatever its threads are doing. What was not answered is given back."""
+    """End the process at once, whatever its threads are doing. Messages without an answer are given back."""
     _ending.acquire()
-    # On a thread of its own: whatever hangs may hold the registry's lock.
+    # On a thread of its own: a thread that hangs may hold the registry's lock.
     closing = threading.Thread(target=registry.close_all, daemon=True)
     closing.start()
     closing.join(_FORCED_CLOSE_S)
@@ -35,7 +35,7 @@ def give_back_and_exit(code: int) -> NoReturn:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the process as sys.exit does, unless a thread is still inside torch: those abort it (134)."""
+    """End the process as sys.exit does, unless a thread may be inside torch: such threads abort it (134)."""
     if any(isinstance(thread, ComputeThread) for thread in threading.enumerate()):
         logging.shutdown()
         sys.stdout.flush()

@@ -1,16 +1,36 @@
 """What one process shares between its bundle threads: models, Pub/Sub connections, the stop signal.
 
-DoFns and handlers are copied for each bundle thread, so nothing that must exist once can live in them.
-This is the only global state there is.
+DoFns and handlers are copied for each bundle thread, so nothing that must exist once can live in them. All
+that has to be closed is here. Other state of a process, and why it is elsewhere:
+
+* `process.exit._ending`: the lock of whoever ends the process, which must outlast what is closed here.
+* `model.staging._thread_local`: CUDA streams and pinned buffers, which belong to a thread and end with it.
+* `metrics`: the handles of Beam's counters and distributions. They hold no values; Beam does.
+* `request.input_spec`: the cache of a pure function.
+* What Python, torch and Beam have once for a process, set where it is needed: signal handlers
+  (`process.stop`), the root logger (`job.main`), torch's number of threads and the collector's frozen objects
+  (`inference.local.process_model`), and one function of Beam's engine while a job runs in it
+  (`engine.runner`).
 """
+
+from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 _LOGGER = logging.getLogger(__name__)
 _T = TypeVar("_T")
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A shared object that must be closed before the process ends."""
+
+    def close(self) -> None:
+        """Give back what the object holds."""
+
 
 _objects: dict[Hashable, Any] = {}
 _lock = threading.RLock()
@@ -18,7 +38,11 @@ _closing = threading.RLock()
 
 
 def shared(key: Hashable, make: Callable[[], _T]) -> _T:
-    """The process's one object under `key`, made at the first call. Whatever `make` raises is raised."""
+    """Return the process's one object under `key`, which the first call makes.
+
+    Raises:
+        Exception: Whatever `make` raises; the next call tries again.
+    """
     with _lock:
         if key not in _objects:
             _objects[key] = make()
@@ -26,10 +50,10 @@ def shared(key: Hashable, make: Callable[[], _T]) -> _T:
 
 
 def close_all() -> None:
-    """Closes everything that has a `close()`, the youngest first, and forgets it all.
+    """Close everything that is `Closable`, the youngest first, and forget all objects.
 
-    Whatever one of them raises is logged, and the others are closed all the same: the subscription must give
-    its messages back even if the publisher fails to close.
+    If closing one raises, that is logged and the others are still closed: the subscription must give its
+    messages back even if the publisher fails to close.
     """
     # A second caller returns no sooner than the first: it may end the process.
     with _closing:
@@ -37,9 +61,8 @@ def close_all() -> None:
             objects = list(_objects.values())
             _objects.clear()
         for thing in reversed(objects):
-            close = getattr(thing, "close", None)
-            if close is not None:
+            if isinstance(thing, Closable):
                 try:
-                    close()
+                    thing.close()
                 except Exception:
                     _LOGGER.exception("could not close %s", type(thing).__name__)

@@ -1,4 +1,4 @@
-"""The stop signal: SIGTERM, SIGINT and --run_for_s, and the guard that keeps stopping short."""
+"""The stop signal: SIGTERM, SIGINT and --run_for_s, and the timer that keeps stopping short."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GRACE_S = 8.0
 
 
 class StopSignal:
-    """Tells a process to stop, once and for all. The source ends at it, and with it the pipeline."""
+    """The signal that ends a process, once and for all: the source ends, and with it the pipeline."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -26,10 +26,11 @@ class StopSignal:
 
     @property
     def requested(self) -> bool:
+        """Whether the process is to stop."""
         return self._event.is_set()
 
     def request(self, why: str) -> None:
-        """Asks the process to stop. Safe in a signal handler; asking again changes nothing."""
+        """Ask the process to stop. Safe in a signal handler; asking again changes nothing."""
         if self._event.is_set():
             return
         self._event.set()
@@ -37,7 +38,7 @@ class StopSignal:
         self._start_timer(GRACE_S, self._force)
 
     def install(self, run_for_s: float | None) -> None:
-        """Stops at SIGTERM, at SIGINT, and after `run_for_s` seconds where that is given."""
+        """Request a stop at SIGTERM, at SIGINT, and after `run_for_s` seconds if that is given."""
 
         def on_signal(number: int, _frame: FrameType | None) -> None:
             self.request(signal.Signals(number).name)
@@ -48,6 +49,7 @@ class StopSignal:
             self._start_timer(run_for_s, lambda: self.request(f"--run_for_s={run_for_s:g} is over"))
 
     def close(self) -> None:
+        """Cancel the timers."""
         for timer in self._timers:
             timer.cancel()
 
@@ -58,11 +60,11 @@ class StopSignal:
         timer.start()
 
     def _force(self) -> None:
-        # A call of the model or of Pub/Sub hangs. Its messages go back and are delivered again.
+        # A call of the model or of Pub/Sub hangs. Its messages are given back and delivered again.
         _LOGGER.warning("still busy %.0f s after being told to stop: giving messages back", GRACE_S)
         give_back_and_exit(0)
 
 
 def stop_signal() -> StopSignal:
-    """The process's one stop signal."""
+    """Return the process's one stop signal."""
     return registry.shared("stop", StopSignal)

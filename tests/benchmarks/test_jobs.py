@@ -16,7 +16,7 @@ from benchmarks.harness import jobs, stock_job
 from benchmarks.local_engine import hybrid_job
 from pipeline.engine.fusion import fused_stages
 from pipeline.engine.runner import StreamingRunner
-from pipeline.model import model
+from pipeline.model.load import load
 from pipeline.request.input_spec import InputSpec
 from tests.benchmarks.conftest import UsageError
 
@@ -31,7 +31,7 @@ def test_stock_gives_the_predictions_of_ours_and_carries_the_record_along(tmp_pa
 
     records = [orjson.loads(line) for line in RECORDS]
     spec = InputSpec.parse("30")
-    ours = model.load(str(stock_job.MODEL), spec).predict([spec.from_json(record) for record in records])
+    ours = load(str(stock_job.MODEL), spec).predict([spec.from_json(record) for record in records])
     bodies = [orjson.loads(answer.data) for answer in answers]
     np.testing.assert_allclose([body["prediction"] for body in bodies], ours, atol=1e-6)
     for body, record in zip(bodies, records, strict=True):

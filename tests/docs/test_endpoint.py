@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inference.endpoint.responses import RefusedError, Reply, RetryError
+from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, RetryError
 from pipeline.options.job_options import FLAGS
 from pipeline.request.errors import EndpointError
 
@@ -39,12 +39,12 @@ def test_statuses(first: str, meaning: type[Exception]) -> None:
     assert f"\n| {first}" in section("What happens")
     for status in map(int, first.split(", ")):
         with pytest.raises(meaning) as caught:
-            Reply(status, {}, b"").check("http://127.0.0.1/predict")
+            HttpResponse(status, {}, b"").check("http://127.0.0.1/predict")
         if isinstance(caught.value, RetryError):
             assert caught.value.congested is (status in (429, 503, 504))
     for status in (403, 404):
         with pytest.raises(EndpointError):
-            Reply(status, {}, b"").check("http://127.0.0.1/predict")
+            HttpResponse(status, {}, b"").check("http://127.0.0.1/predict")
 
 
 def test_flags_of_the_container() -> None:

@@ -24,7 +24,8 @@ from launch.commands.table import RUN, parse
 from launch.rules.job import LAUNCH_RULES
 from launch.rules.rule import problems
 from pipeline.model.compute import Compute
-from pipeline.model.model import Model, load
+from pipeline.model.load import load
+from pipeline.model.model import Model
 from pipeline.options.job_options import FLAGS
 from pipeline.request.errors import HookError, ModelError
 from pipeline.request.hooks import load_hook

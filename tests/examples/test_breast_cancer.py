@@ -11,7 +11,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score
 
 from examples.breast_cancer import train
-from pipeline.model.model import load
+from pipeline.model.load import load
 from pipeline.request.input_spec import InputSpec
 
 COMMITTED = Path(train.__file__).parent

@@ -11,7 +11,7 @@ import pytest
 from examples.text.hooks import decode, encode
 from examples.text.train import HELD_OUT, TRAINED_ON, reviews
 from examples.text.words import UNKNOWN, VOCABULARY
-from pipeline.model.model import load
+from pipeline.model.load import load
 from pipeline.request.input_spec import InputSpec
 
 SPEC = InputSpec.parse("ids:int64:16,mask:int64:16")

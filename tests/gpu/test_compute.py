@@ -72,7 +72,7 @@ LOST = """
     from pipeline.batching.batcher import Batcher
     from pipeline.model.active_model import ActiveModel
     from pipeline.model.compute import Compute
-    from pipeline.model.model import load
+    from pipeline.model.load import load
     from pipeline.request.input_spec import InputSpec
     from tests.gpu.models import Lookup
 
@@ -85,7 +85,7 @@ LOST = """
         return BundleInputs({"ids": torch.full((2, 2), value).numpy()}, 2)
 
     (good,) = runner([bundle(3)])
-    print(good.passes[0].batch.predictions(0, 1))
+    print(good.passes[0].outputs.predictions(0, 1))
     try:
         runner([bundle(1), bundle(10**6)])
     except DeviceLostError as error:

@@ -12,7 +12,8 @@ import torch
 from pipeline.batching.batch_runner import BatchRunner, BundleInputs
 from pipeline.model.active_model import ActiveModel
 from pipeline.model.compute import Compute, release_cached_memory
-from pipeline.model.model import Model, load
+from pipeline.model.load import load
+from pipeline.model.model import Model
 from pipeline.request.input_spec import InputSpec
 from tests.gpu import needs_cuda
 from tests.gpu.models import Wide
@@ -52,7 +53,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_answered(tmp_path: Path, little
         slices = runner(bundles)
         passes = slices[0].passes
         assert all(each.failure is None for each in passes)
-        found = np.concatenate([each.batch.arrays[0] for each in passes if each.batch is not None])
+        found = np.concatenate([each.outputs.arrays[0] for each in passes if each.outputs is not None])
         assert found.tolist() == [float(number) for number in range(4) for _ in range(16)]
     sizes = [each.stop - each.first for each in passes]
     # Remembered: the second batch was cut before it was tried.

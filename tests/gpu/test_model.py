@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pipeline.model.compute import Compute
-from pipeline.model.model import load
+from pipeline.model.load import load
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import Inputs
 from tests.gpu import needs_cuda

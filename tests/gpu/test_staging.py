@@ -81,7 +81,7 @@ def test_threads_share_nothing() -> None:
     def run(first: int) -> tuple[list[float], int]:
         for _ in range(20):
             (batch,) = staging.run(rows_of(8, first), forward)
-        return batch[:, 0, 0].tolist(), staging._own().stream.cuda_stream
+        return batch[:, 0, 0].tolist(), staging._thread_resources().stream.cuda_stream
 
     with ThreadPoolExecutor(2) as threads:
         (one, its_stream), (other, other_stream) = threads.map(run, (0, 100))

@@ -20,7 +20,7 @@ from google.pubsub_v1.types import PubsubMessage
 from broker import EmbeddedBroker
 from loadtest.summary import Summary
 from local.run import Topics
-from pipeline.model import model as models
+from pipeline.model.load import load
 from pipeline.pubsub.channels import publisher_client
 from pipeline.request.input_spec import InputSpec
 from tests.integration.conftest import MODEL, RECORDS, At, Mailbox, Pipeline
@@ -79,7 +79,7 @@ def start_job(start: Start, front: FaultyEndpoint) -> Start:
 @pytest.fixture(scope="module")
 def predictions() -> dict[int, float]:
     """The model's own answer to each record, by record_id."""
-    model = models.load(str(MODEL), InputSpec.parse(str(FEATURES)), max_batch_size=355)
+    model = load(str(MODEL), InputSpec.parse(str(FEATURES)), max_batch_size=355)
     records = [json.loads(line) for line in RECORDS.read_bytes().splitlines()]
     rows = model.predict([np.array(record["features"], np.float32) for record in records])
     return {record["record_id"]: float(row) for record, row in zip(records, rows, strict=True)}
@@ -287,7 +287,6 @@ def test_scaling_up_from_zero(
     predictions: dict[int, float],
 ) -> None:  # fmt: skip
     """The wait is longer than any deadline, can be interrupted, and is told once."""
-
     send(topics, 100)
     front.misbehave(NOT_READY)
     first = start_job()

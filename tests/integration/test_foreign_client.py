@@ -14,7 +14,7 @@ import pytest
 from google.api_core.exceptions import BadRequest
 from google.cloud import aiplatform
 
-from pipeline.model.model import load
+from pipeline.model.load import load
 from pipeline.request.input_spec import InputSpec
 from tests.integration.conftest import EXAMPLE, MODEL, RECORDS
 from tests.integration.vertex_front import DEPLOYED_MODEL_ID, EndpointFront

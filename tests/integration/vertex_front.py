@@ -66,12 +66,11 @@ class EndpointFront:
         predict_route: str = "/predict",
         dedicated: bool = False,
     ) -> None:
-        """
-        Args:
-            container_url: scheme, host and port of the container.
-            predict_route: path that predictions are posted to, both JSON and raw.
-            dedicated: be a dedicated endpoint. Such are reached by https only: all is served over TLS then,
-                with a certificate that is made at start; `ca_file` verifies it.
+        """Args:
+        container_url: scheme, host and port of the container.
+        predict_route: path that predictions are posted to, both JSON and raw.
+        dedicated: be a dedicated endpoint. Such are reached by https only: all is served over TLS then,
+            with a certificate that is made at start; `ca_file` verifies it.
         """
         self.name = f"projects/{PROJECT}/locations/{LOCATION}/endpoints/{ENDPOINT_ID}"
         self.url = ""

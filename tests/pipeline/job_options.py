@@ -7,7 +7,7 @@ from pipeline.options.job_options import JobOptions
 
 
 def local_job_options(*flags: str) -> JobOptions:
-    """The settings of a job with these flags and the topics that each job needs."""
+    """Return the options of a job with these flags and the topics that each job needs."""
     topics = (
         "--input_subscription=projects/my-project/subscriptions/requests",
         "--output_topic=projects/my-project/topics/results",

@@ -1,5 +1,7 @@
 """Small models for the tests, importable by --model_class."""
 
+from __future__ import annotations
+
 import torch
 from torch import nn
 

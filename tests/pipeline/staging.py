@@ -35,7 +35,7 @@ class Staged:
 
 
 def offline_flags(folder: Path) -> list[str]:
-    """Flags with which the runner writes job and graph into `folder`, which it makes, and calls nobody."""
+    """Return flags with which the runner writes job and graph into `folder`, which it makes, and calls nobody."""
     for name in ("temp", "staging"):
         (folder / name).mkdir(parents=True)
     return [
@@ -53,14 +53,14 @@ def offline_flags(folder: Path) -> list[str]:
 
 
 def written(folder: Path) -> Staged:
-    """What a launch with the `offline_flags` of this folder has left there."""
+    """Return what a launch with the `offline_flags` of this folder has left there."""
     proto = beam_runner_api_pb2.Pipeline()
     proto.ParseFromString((folder / "staging" / "pipeline.pb").read_bytes())
     return Staged(json.loads((folder / "job.json").read_text()), proto)
 
 
 def staged(folder: Path, argv: Sequence[str]) -> Staged:
-    """Builds the job of these flags."""
+    """Build the job of these flags."""
     argv = [*argv, *offline_flags(folder)]
     assert problems(argv) == []
     options = pipeline_options(argv)

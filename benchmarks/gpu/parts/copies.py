@@ -13,7 +13,8 @@ from torch import nn
 from benchmarks.gpu.context import Context, Row
 from benchmarks.gpu.parts.plain import seconds_of_a_pass
 from pipeline.model.compute import Compute
-from pipeline.model.model import Model, load
+from pipeline.model.load import load
+from pipeline.model.model import Model
 from pipeline.request.input_spec import Inputs, InputSpec
 
 _SHAPE = "3x224x224"

@@ -60,7 +60,7 @@ def _run(runner: BatchRunner, bundles: Sequence[BundleInputs]) -> tuple[np.ndarr
     elapsed = time.perf_counter() - begun
     passes = slices[0].passes
     failed = sum(each.stop - each.first for each in passes if each.failure is not None)
-    arrays = [each.batch.arrays[0] for each in passes if each.batch is not None]
+    arrays = [each.outputs.arrays[0] for each in passes if each.outputs is not None]
     return np.concatenate(arrays), {
         "ms": elapsed * 1e3,
         "passes": len(passes),

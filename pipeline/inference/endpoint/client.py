@@ -1,4 +1,4 @@
-"""The client that a process's bundle threads share: one event loop, one pool of connections, one limit."""
+"""The client that the bundle threads of a process share: one event loop, connection pool and limit."""
 
 from __future__ import annotations
 
@@ -12,64 +12,63 @@ from itertools import pairwise
 
 import aiohttp
 
-from pipeline.inference.endpoint.codec import Bodies, Predictions, WrongCountError, bodies
-from pipeline.inference.endpoint.responses import RefusedError, Reply, RetryError
-from pipeline.inference.endpoint.retrying import Calls, RetryPolicy
-from pipeline.inference.endpoint.throttle import Waiting
+from pipeline.inference.endpoint.codec import Predictions, WrongCountError, codec_for
+from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, RetryError
+from pipeline.inference.endpoint.retry_policy import RetryPolicy
+from pipeline.inference.endpoint.retrying import RetryingClient
+from pipeline.inference.endpoint.throttle import ThrottleClock
 from pipeline.inference.endpoint.token import TokenSource
 from pipeline.options.address import Address
 from pipeline.request.errors import InferenceError, TransientError
 from pipeline.request.messages import DeadLetter, Request, Result
 
-Answer = Result | DeadLetter
-
-# How often a waiting bundle looks whether the process is to stop, and reports how long it was throttled.
-LOOK_S = 0.2
-# What calls in flight get when the process is told to stop: enough for most, and short of the forced end
-# (`pipeline.process.stop.GRACE_S`).
+# How often a waiting bundle checks whether the process is to stop, and reports how long it was throttled.
+POLL_S = 0.2
+# How long calls in flight may go on when the process is to stop: enough for most, and less than the time
+# until the forced end (`pipeline.process.stop.GRACE_S`).
 FINISH_WITHIN_S = 5.0
-# Shorter than our container's own, so that it is not the server who closes a connection that is just used.
+# Shorter than our container's own, so that the server does not close a connection that is just being used.
 _KEEPALIVE_S = 60.0
 _CLOSE_WITHIN_S = 2.0
 
 
 @dataclass(frozen=True)
 class EndpointConfig:
-    """What a job calls, and how.
+    """The endpoint that a job calls, and how.
 
     Attributes:
-        address: where calls go.
+        address: Where calls go.
         protocol: `predict` (JSON) or `raw` (float32 bytes).
-        batch_size: most instances in one call.
-        max_concurrency: most calls in flight, of this process.
-        patience: how long a call is tried.
+        batch_size: Most instances in one call.
+        max_concurrency: Most calls of this process in flight.
+        retry_policy: How long a call is tried.
     """
 
     address: Address
     protocol: str
     batch_size: int
     max_concurrency: int
-    patience: RetryPolicy
+    retry_policy: RetryPolicy
 
 
 class EndpointClient:
-    """Predictions of an endpoint for requests, from any number of threads."""
+    """A client that gets predictions from an endpoint, for any number of threads."""
 
     def __init__(self, config: EndpointConfig, clock: Callable[[], float] = time.time) -> None:
-        """Gets the first access token where one is needed; the endpoint itself is not contacted.
+        """Get the first access token if the endpoint needs one; the endpoint itself is not contacted.
 
         Raises:
-            EndpointError: there are no credentials, or they are refused.
-            TransientError: the token server could not be reached.
+            EndpointError: There are no credentials, or they are refused.
+            TransientError: The token server could not be reached.
         """
         self._config = config
         self._clock = clock
-        self._bodies: Bodies = bodies(config.protocol)
+        self._codec = codec_for(config.protocol)
         self._tokens = TokenSource.default() if config.address.needs_token else None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint calls", daemon=True)
         self._thread.start()
-        self._calls = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        self._http = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
 
     def __str__(self) -> str:
         return f"endpoint {self._config.address.url}"
@@ -80,41 +79,42 @@ class EndpointClient:
         *,
         stopping: Callable[[], bool],
         throttled: Callable[[float], object],
-    ) -> list[Answer]:
-        """One answer for each request, in order; blocks until all are there.
+    ) -> list[Result | DeadLetter]:
+        """Return one outcome for each request, in order. Block until all are there.
 
         Args:
-            requests: split into calls of at most `batch_size`, which are in flight together.
-            stopping: whether the process is to stop. Then a bundle that waits for the endpoint gives up, and
-                one whose calls are in flight does so after a few seconds.
-            throttled: told, about five times a second, for how many seconds the bundle was throttled since.
+            requests: Split into calls of at most `batch_size`, which are in flight together.
+            stopping: Returns whether the process is to stop. Then a bundle that waits for the endpoint gives
+                up at once, and one whose calls are in flight after a few seconds.
+            throttled: Called about five times a second while the bundle is throttled, with the seconds since
+                the last call.
 
         Raises:
-            TransientError: the endpoint did not serve them in time, or the process is to stop.
-            EndpointError: the endpoint does not serve this job.
+            TransientError: The endpoint did not serve them in time, or the process is to stop.
+            EndpointError: The endpoint does not serve this job.
         """
-        waiting = Waiting()
-        future = asyncio.run_coroutine_threadsafe(self._answer_all(list(requests), waiting), self._loop)
-        told = 0.0
+        throttle = ThrottleClock()
+        future = asyncio.run_coroutine_threadsafe(self._predict_all(list(requests), throttle), self._loop)
+        reported_s = 0.0
         stopping_since: float | None = None
         try:
             while True:
-                answers = _result_within(future, LOOK_S)
-                seconds = waiting.seconds
-                if seconds > told:
-                    throttled(seconds - told)
-                    told = seconds
-                if answers is not None:
-                    return answers
+                outcomes = _result_within(future, POLL_S)
+                throttled_s = throttle.seconds
+                if throttled_s > reported_s:
+                    throttled(throttled_s - reported_s)
+                    reported_s = throttled_s
+                if outcomes is not None:
+                    return outcomes
                 if stopping():
                     stopping_since = stopping_since or time.monotonic()
-                    if waiting.now or time.monotonic() - stopping_since >= FINISH_WITHIN_S:
+                    if throttle.running or time.monotonic() - stopping_since >= FINISH_WITHIN_S:
                         raise TransientError(f"told to stop while waiting for {self._config.address.url}")
         finally:
             future.cancel()
 
     def close(self) -> None:
-        """Cancels what is in flight and closes the connections. Closing again changes nothing."""
+        """Cancel what is in flight and close the connections. Closing again changes nothing."""
         if self._loop.is_closed():
             return
         if self._tokens is not None:
@@ -125,16 +125,16 @@ class EndpointClient:
         if not self._thread.is_alive():
             self._loop.close()
 
-    async def _open(self) -> Calls:
-        # The limit on calls is ours; the pool's own would be a second one.
+    async def _open(self) -> RetryingClient:
+        # `RetryingClient` limits the calls; the pool's own limit would be a second one.
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
         self._session = aiohttp.ClientSession(connector=connector)
         config = self._config
-        return Calls(
+        return RetryingClient(
             self._session,
             config.address,
             config.max_concurrency,
-            config.patience,
+            config.retry_policy,
             self._tokens,
             self._clock,
         )
@@ -146,68 +146,74 @@ class EndpointClient:
         await asyncio.gather(*others, return_exceptions=True)
         await self._session.close()
 
-    async def _answer_all(self, requests: list[Request], waiting: Waiting) -> list[Answer]:
-        # Even parts: 33 requests of at most 32 make 17 and 16, not 32 and 1.
+    async def _predict_all(
+        self, requests: list[Request], throttle: ThrottleClock
+    ) -> list[Result | DeadLetter]:
+        # Even parts: for at most 32 in a call, 33 requests make 17 and 16, not 32 and 1.
         parts = -(-len(requests) // self._config.batch_size)
         bounds = [len(requests) * part // parts for part in range(parts + 1)] if parts else []
-        return await self._together([requests[a:b] for a, b in pairwise(bounds)], waiting)
+        return await self._together([requests[a:b] for a, b in pairwise(bounds)], throttle)
 
-    async def _together(self, parts: list[list[Request]], waiting: Waiting) -> list[Answer]:
+    async def _together(
+        self, parts: list[list[Request]], throttle: ThrottleClock
+    ) -> list[Result | DeadLetter]:
         if len(parts) == 1:
-            return await self._answer(parts[0], waiting)
+            return await self._predict(parts[0], throttle)
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._answer(part, waiting)) for part in parts]
+                tasks = [group.create_task(self._predict(part, throttle)) for part in parts]
         except BaseExceptionGroup as failures:
-            # The first that failed; the group has cancelled the others.
+            # The first failure; the group has cancelled the other calls.
             raise failures.exceptions[0] from None
-        return [answer for task in tasks for answer in task.result()]
+        return [outcome for task in tasks for outcome in task.result()]
 
-    async def _answer(self, requests: list[Request], waiting: Waiting) -> list[Answer]:
-        """Answers of one call, or of its halves where the endpoint refuses it as a whole."""
+    async def _predict(self, requests: list[Request], throttle: ThrottleClock) -> list[Result | DeadLetter]:
+        """Return the outcomes of one call, or of its halves if the endpoint refuses the call as a whole."""
 
-        def read(reply: Reply) -> Predictions:
+        def decode(http: HttpResponse) -> Predictions:
             try:
-                return self._bodies.read(reply.body, reply.content_type, len(requests))
+                return self._codec.decode(http.body, http.content_type, len(requests))
             except WrongCountError as error:
                 if len(requests) > 1:
                     raise
                 raise RetryError(str(error)) from error
 
         try:
-            body = self._bodies.write([request.inputs for request in requests])
-            served = await self._calls.call(body, self._bodies.content_type, read, waiting)
+            body = self._codec.encode([request.inputs for request in requests])
+            response = await self._http.call(body, self._codec.content_type, decode, throttle)
         except RefusedError as refusal:
             if len(requests) == 1:
-                return [self._refuse(requests[0], f"the endpoint refused it: {refusal}")]
-            return await self._halves(requests, waiting)
+                return [self._dead_letter(requests[0], f"the endpoint refused it: {refusal}")]
+            return await self._halves(requests, throttle)
         except WrongCountError:
-            # Which row is missing, nobody knows. One by one at the latest, each has its own.
-            return await self._halves(requests, waiting)
-        model_id = served.reply.model_id or served.value.model_id or self._config.address.url
-        answers: list[Answer] = []
-        for request, prediction in zip(requests, served.value.rows, strict=True):
+            # Nobody knows which row is missing. One by one at the latest, each request has its own.
+            return await self._halves(requests, throttle)
+        model_id = response.http.model_id or response.value.model_id or self._config.address.url
+        outcomes: list[Result | DeadLetter] = []
+        for request, prediction in zip(requests, response.value.rows, strict=True):
             times = request.timeline
-            times.inference_start, times.inference_end = served.start, served.end
-            times.server_ms = served.reply.server_ms
+            times.inference_start, times.inference_end = response.start, response.end
+            times.server_ms = response.http.server_ms
             if prediction is None:
                 reason = "the endpoint's prediction is null, or holds NaN or infinity"
-                answers.append(self._refuse(request, reason))
+                outcomes.append(self._dead_letter(request, reason))
             else:
-                answers.append(Result(request, prediction, model_id, len(requests)))
-        return answers
+                outcomes.append(Result(request, prediction, model_id, len(requests)))
+        return outcomes
 
-    async def _halves(self, requests: list[Request], waiting: Waiting) -> list[Answer]:
+    async def _halves(self, requests: list[Request], throttle: ThrottleClock) -> list[Result | DeadLetter]:
         # About 2·log2(n) further calls for one offender.
         middle = len(requests) // 2
-        return await self._together([requests[:middle], requests[middle:]], waiting)
+        return await self._together([requests[:middle], requests[middle:]], throttle)
 
-    def _refuse(self, request: Request, reason: str) -> DeadLetter:
+    def _dead_letter(self, request: Request, reason: str) -> DeadLetter:
         error = InferenceError(reason, request.request_id)
         return DeadLetter.of(error, request.data, request.attributes, self._clock())
 
 
-def _result_within(future: Future[list[Answer]], seconds: float) -> list[Answer] | None:
+def _result_within(
+    future: Future[list[Result | DeadLetter]], seconds: float
+) -> list[Result | DeadLetter] | None:
     try:
         return future.result(seconds)
     except CancelledError as error:

@@ -1,4 +1,4 @@
-"""What goes into a call's body and comes out of its answer: JSON predict, and raw predict in float32."""
+"""Encodes requests and decodes predictions: JSON predict, and raw predict in float32."""
 
 from __future__ import annotations
 
@@ -11,100 +11,109 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import orjson
 
-from pipeline.options.address import RAW
+from pipeline.options.address import PREDICT, RAW
 from pipeline.request.input_spec import Inputs
 from pipeline.request.wire_format import FLOAT32_TYPE, JSON_TYPE
 
 _SHAPE = re.compile(rf"{re.escape(FLOAT32_TYPE)}\s*;\s*shape=\"?([0-9]+(?:x[0-9]+)*)\"?", re.IGNORECASE)
 
 
-class BadAnswerError(Exception):
-    """A successful answer that cannot be read."""
+class BadResponseError(Exception):
+    """A successful response that cannot be decoded."""
 
 
-class WrongCountError(BadAnswerError):
-    """An answer with another number of predictions than there were instances."""
+class WrongCountError(BadResponseError):
+    """A response whose number of predictions is not the number of instances."""
 
 
 class Predictions(NamedTuple):
-    """What an answer's body holds."""
+    """The content of a response's body.
+
+    Attributes:
+        rows: One prediction for each instance, in order; None for one that is null, NaN or infinite.
+        model_id: Vertex AI's id of the deployed model, if the body has it.
+    """
 
     rows: list[Any]
-    """One for each instance, in order; None for one that is null, NaN or infinite."""
     model_id: str | None
-    """Vertex AI's id of the deployed model, where the body has it."""
 
 
-class Bodies(Protocol):
-    """How one protocol writes requests and reads predictions."""
+class Codec(Protocol):
+    """The encoder of requests and decoder of responses of one protocol.
+
+    Attributes:
+        content_type: The media type of a request.
+    """
 
     content_type: str
 
-    def write(self, rows: Sequence[Inputs]) -> bytes:
-        """The body of a call for these rows, in this order."""
+    def encode(self, rows: Sequence[Inputs]) -> bytes:
+        """Return the body of a call for these rows, in this order."""
 
-    def read(self, body: bytes, content_type: str, count: int) -> Predictions:
-        """The `count` predictions of an answer.
+    def decode(self, body: bytes, content_type: str, count: int) -> Predictions:
+        """Return the `count` predictions of a response.
 
         Raises:
-            BadAnswerError: the body is not what the protocol says.
-            WrongCountError: it holds another number of predictions.
+            BadResponseError: The body is not what the protocol says.
+            WrongCountError: It holds another number of predictions.
         """
 
 
-def bodies(protocol: str) -> Bodies:
-    """The bodies of `predict` or `raw`."""
-    return _RawBodies() if protocol == RAW else _JsonBodies()
+def codec_for(protocol: str) -> Codec:
+    """Return the codec of `predict` or `raw`."""
+    return _CODECS[protocol]
 
 
-class _JsonBodies:
+class _JsonCodec:
     """`{"instances": […]}` and `{"predictions": […]}`."""
 
     content_type = JSON_TYPE
 
-    def write(self, rows: Sequence[Inputs]) -> bytes:
-        # One array instead of many: written in half the time.
+    def encode(self, rows: Sequence[Inputs]) -> bytes:
+        # One array instead of many: encoded in half the time.
         instances = np.stack(rows) if isinstance(rows[0], np.ndarray) else list(rows)  # type: ignore[arg-type]
         return orjson.dumps({"instances": instances}, option=orjson.OPT_SERIALIZE_NUMPY)
 
-    def read(self, body: bytes, content_type: str, count: int) -> Predictions:
+    def decode(self, body: bytes, content_type: str, count: int) -> Predictions:
         strict = True
         try:
-            answer = orjson.loads(body)
+            content = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             try:
-                answer = json.loads(body)  # takes the NaN and Infinity that Python servers write
+                content = json.loads(body)  # accepts the NaN and Infinity that Python servers write
                 strict = False
             except ValueError:
-                raise BadAnswerError(f"the answer is not JSON ({error}): {body[:80]!r}") from None
-        predictions = answer.get("predictions") if isinstance(answer, dict) else None
+                raise BadResponseError(f"the answer is not JSON ({error}): {body[:80]!r}") from None
+        predictions = content.get("predictions") if isinstance(content, dict) else None
         if not isinstance(predictions, list):
-            raise BadAnswerError(f'the answer has no list "predictions": {body[:80]!r}')
+            raise BadResponseError(f'the answer has no list "predictions": {body[:80]!r}')
         if len(predictions) != count:
             raise WrongCountError(f"the answer has {len(predictions)} predictions for {count} instances")
         if not strict:
             predictions = [prediction if _is_finite(prediction) else None for prediction in predictions]
-        model_id = answer.get("deployedModelId")
+        model_id = content.get("deployedModelId")
         return Predictions(predictions, model_id if isinstance(model_id, str) and model_id else None)
 
 
-class _RawBodies:
-    """Little-endian float32; the answer's shape is a parameter of its media type."""
+class _RawCodec:
+    """Little-endian float32; the response's shape is a parameter of its media type."""
 
     content_type = FLOAT32_TYPE
 
-    def write(self, rows: Sequence[Inputs]) -> bytes:
+    def encode(self, rows: Sequence[Inputs]) -> bytes:
         return np.stack(rows).astype("<f4", copy=False).tobytes()  # type: ignore[arg-type]
 
-    def read(self, body: bytes, content_type: str, count: int) -> Predictions:
+    def decode(self, body: bytes, content_type: str, count: int) -> Predictions:
         match = _SHAPE.fullmatch(content_type.strip())
         if match is None:
-            raise BadAnswerError(
+            raise BadResponseError(
                 f"the answer's Content-Type is {content_type[:80]!r}, expected {FLOAT32_TYPE}; shape=NxD"
             )
         shape = tuple(map(int, match.group(1).split("x")))
         if len(body) != 4 * math.prod(shape):
-            raise BadAnswerError(f"the answer has {len(body)} bytes, its shape {match.group(1)} takes others")
+            raise BadResponseError(
+                f"the answer has {len(body)} bytes, its shape {match.group(1)} takes others"
+            )
         if shape[0] != count:
             raise WrongCountError(f"the answer has {shape[0]} predictions for {count} instances")
         array = np.frombuffer(body, "<f4").reshape(shape)
@@ -119,3 +128,6 @@ def _is_finite(prediction: Any) -> bool:
     if isinstance(prediction, list):
         return all(map(_is_finite, prediction))
     return type(prediction) is not float or math.isfinite(prediction)
+
+
+_CODECS: dict[str, Codec] = {PREDICT: _JsonCodec(), RAW: _RawCodec()}

@@ -1,20 +1,21 @@
-"""What an endpoint's HTTP answer means: served, refused, to be tried again, or no endpoint for this job."""
+"""The meaning of an endpoint's HTTP response: served, refused, try again, or no use to ask this endpoint."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 from pipeline.inference.endpoint.scale_up import NOT_READY
 from pipeline.request.errors import EndpointError
 
-# The request is to blame: sent again, it would be refused again.
+# The request is to blame: the endpoint would refuse it again.
 _REFUSED = frozenset({400, 413, 422})
-# Passing trouble of the server or of what stands before it. 408 is a server's "you were too slow".
+# Transient failures of the server or of a proxy before it. 408 is a server's "you were too slow".
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
-# The endpoint is full, or slower than somebody waits.
+# The endpoint is full, or slower than a proxy or the client waits.
 _CONGESTED = frozenset({429, 503, 504})
 _MESSAGE_CHARACTERS = 500
 
@@ -22,17 +23,17 @@ _SERVER_TIME = re.compile(r"\btotal;\s*dur=([0-9.]+)")
 
 
 class RefusedError(Exception):
-    """The endpoint will not serve these instances; the message is the server's."""
+    """A refusal of these instances by the endpoint; the message is the server's."""
 
 
 class RetryError(Exception):
-    """The call may be made again.
+    """A failure after which the call may be made again.
 
     Attributes:
-        congested: the endpoint is full.
-        not_ready: it has no replica yet, and scales up.
-        token_refused: it did not take the access token.
-        after_s: seconds that the server asked to wait for; 0 if it did not.
+        congested: The endpoint is full.
+        not_ready: It has no replica yet, and is scaling up.
+        token_refused: It did not accept the access token.
+        after_s: Seconds that the server asked to wait; 0 if it did not.
     """
 
     def __init__(
@@ -52,8 +53,14 @@ class RetryError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """An HTTP answer; header names in lower case."""
+class HttpResponse:
+    """An HTTP response.
+
+    Attributes:
+        status: The status code.
+        headers: The headers; their names are in lower case.
+        body: The whole body.
+    """
 
     status: int
     headers: dict[str, str]
@@ -61,6 +68,7 @@ class Reply:
 
     @property
     def content_type(self) -> str:
+        """The media type; empty without one."""
         return self.headers.get("content-type", "")
 
     @property
@@ -74,15 +82,16 @@ class Reply:
 
     @property
     def model_id(self) -> str | None:
-        """Which model the headers name: our container's, else Vertex AI's of raw predict; None without."""
+        """The model that the headers name: our container's, else Vertex AI's of raw predict; None without."""
         return self.headers.get("x-model-id") or self.headers.get("x-vertex-ai-deployed-model-id") or None
 
     def check(self, url: str) -> None:
-        """Returns if the call was served.
+        """Return if the call was served, otherwise raise.
 
         Raises:
-            RefusedError, RetryError: see there.
-            EndpointError: this endpoint will not serve the job, however often it is asked.
+            RefusedError: The endpoint refuses the instances.
+            RetryError: The call may be made again.
+            EndpointError: This endpoint will never serve the job.
         """
         if self.status == 200:
             return
@@ -92,7 +101,7 @@ class Reply:
             message, code = str(error.get("message", "")), error.get("status")
         message = (message or self.body.decode(errors="replace")).strip()[:_MESSAGE_CHARACTERS]
         text = f"{self.status} {message}".rstrip()
-        # Google's FAILED_PRECONDITION comes with 400, but blames the endpoint's state (no model deployed).
+        # Google's FAILED_PRECONDITION comes with 400, but means the endpoint's state (no model is deployed).
         if self.status in _REFUSED and code != "FAILED_PRECONDITION":
             raise RefusedError(text)
         if self.status in _RETRIED:
@@ -104,14 +113,16 @@ class Reply:
             )
         if self.status == 401:
             raise RetryError(text, token_refused=True)
-        raise EndpointError(f"{url} answered {text}. {_mend(self.status)}")
+        raise EndpointError(f"{url} answered {text}. {_hint(self.status)}")
 
     def _retry_after(self) -> float:
         text = self.headers.get("retry-after", "")
-        return float(text) if text.isascii() and text.isdigit() else 0.0  # the form with a date is not used
+        return (
+            float(text) if text.isascii() and text.isdigit() else 0.0
+        )  # no server here uses the form with a date
 
 
-def _json(body: bytes) -> dict:
+def _json(body: bytes) -> dict[str, Any]:
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -119,7 +130,7 @@ def _json(body: bytes) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def _mend(status: int) -> str:
+def _hint(status: int) -> str:
     if status == 401:
         return "Check that it takes Google access tokens, or name it by --endpoint to have one sent"
     if status == 403:

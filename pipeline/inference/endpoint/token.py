@@ -1,4 +1,4 @@
-"""Google access tokens, renewed on a thread of their own before they expire."""
+"""Keeps a Google access token, and renews it on a thread of its own before it expires."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from pipeline.request.errors import EndpointError, TransientError
 
 _LOGGER = logging.getLogger(__name__)
 
-# The scope that aiplatform.endpoints.predict asks for.
+# The scope that aiplatform.endpoints.predict requires.
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
-# A metadata server hands out its cached token until about 4 minutes before it expires; asking sooner gives
-# the same one again. google.auth waits as long (REFRESH_THRESHOLD).
+# A metadata server hands out its cached token until about 4 minutes before it expires; asking sooner returns
+# the same token. google.auth waits as long (REFRESH_THRESHOLD).
 RENEW_BEFORE_S = 225.0
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 
 
 class TokenSource:
-    """Keeps one current access token. `current` never waits and never fails.
+    """A source of one current access token. `current` never waits and never fails.
 
     A single thread renews the token: before it expires, or when a call reports it `refused`.
     """
 
     def __init__(self, credentials: Credentials, request: Request | None = None) -> None:
-        """Gets the first token.
+        """Get the first token.
 
         Raises:
-            TransientError: the token server could not be reached.
-            EndpointError: it refused the credentials.
+            TransientError: The token server could not be reached.
+            EndpointError: It refused the credentials.
         """
         self._credentials = credentials
         self._request = request or HttpRequest()
         self._changed = threading.Condition()
-        self._wanted = False
+        self._renewal_wanted = False
         self._closed = False
         try:
             credentials.refresh(self._request)
@@ -56,10 +56,11 @@ class TokenSource:
 
     @classmethod
     def default(cls) -> TokenSource:
-        """Tokens of the application default credentials.
+        """Return a source of tokens for the application default credentials.
 
         Raises:
-            EndpointError: there are none.
+            TransientError: The token server could not be reached.
+            EndpointError: There are no such credentials, or they were refused.
         """
         try:
             credentials, _ = google.auth.default(scopes=[SCOPE])
@@ -71,17 +72,18 @@ class TokenSource:
         return cls(credentials)
 
     def refused(self, token: str) -> None:
-        """Tells that a server did not take `token`. If it is still the current one, it is renewed, once."""
+        """Record that a server did not accept `token`. If it is still current, it is renewed, once."""
         with self._changed:
             if token == self.current:
-                self._wanted = True
+                self._renewal_wanted = True
                 self._changed.notify()
 
     def close(self) -> None:
+        """Stop renewing."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        # Not joined: a refresh may be in the middle of a call.
+        # The thread is not joined: a refresh may be in the middle of a call.
 
     def _renew(self) -> None:
         pause = 0.0
@@ -90,7 +92,7 @@ class TokenSource:
                 if pause:
                     self._changed.wait_for(lambda: self._closed, pause)
                 else:
-                    self._changed.wait_for(lambda: self._closed or self._wanted, self._seconds_left())
+                    self._changed.wait_for(lambda: self._closed or self._renewal_wanted, self._seconds_left())
                 if self._closed:
                     return
             try:
@@ -104,14 +106,14 @@ class TokenSource:
             pause = 0.0
             with self._changed:
                 self.current = self._credentials.token
-                self._wanted = False
+                self._renewal_wanted = False
 
     def _seconds_left(self) -> float | None:
-        """Until the token is to be renewed; None for one that does not expire."""
+        """Return the seconds until the token is to be renewed; None if it does not expire."""
         expiry = self._credentials.expiry
         if expiry is None:
             return None
         # google.auth keeps naive UTC.
         left = (expiry - datetime.datetime.now(datetime.UTC).replace(tzinfo=None)).total_seconds()
-        # At half time for tokens that do not live as long; never in a tight loop.
+        # Tokens with a shorter life are renewed after half of it; never in a tight loop.
         return max(left - RENEW_BEFORE_S, left / 2, 1.0)

@@ -1,4 +1,4 @@
-"""Files on this machine and on any of Beam's filesystems (gs://… and what else is installed), read alike."""
+"""Reads files on this machine and on any of Beam's filesystems (gs://… and others that are installed)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _CHUNK_BYTES = 16 * 1024 * 1024
 
 
 def is_local(path: str) -> bool:
-    """Whether `path` is one of this machine rather than scheme://…"""
+    """Return whether `path` is on this machine, rather than a scheme://… path."""
     return FileSystems.get_scheme(path) is None
 
 
 def fetch(path: str, folder: Path) -> Path:
-    """The file as one of this machine: a local path as it is, any other copied into `folder`.
+    """Return a local path of the file: a local path as it is, any other copied into `folder`.
 
     Args:
-        path: a local path, which need not exist, or scheme://….
-        folder: an existing folder; the copy keeps the file's own name there.
+        path: A local path, which need not exist, or scheme://….
+        folder: An existing folder; the copy keeps the file's own name there.
 
     Raises:
-        FileNotFoundError: there is no such file on the filesystem that `path` names.
-        OSError: it cannot be read, or not be written to `folder`.
+        FileNotFoundError: There is no such file on the filesystem that `path` names.
+        OSError: The file cannot be read, or the copy cannot be written.
     """
     if is_local(path):
         return Path(path)
@@ -33,22 +33,22 @@ def fetch(path: str, folder: Path) -> Path:
     try:
         with _open(path) as source, target.open("wb") as copy:
             shutil.copyfileobj(source, copy, _CHUNK_BYTES)
-    except Exception as error:  # each filesystem has errors of its own
+    except Exception as error:  # each filesystem raises errors of its own
         raise _unreadable(path, error) from error
     return target
 
 
 def read_small(path: str, limit: int) -> str:
-    """The text of a file of at most `limit` bytes of UTF-8.
+    """Return the text of a file of at most `limit` bytes of UTF-8.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: it cannot be read, is larger, or is not UTF-8.
+        FileNotFoundError: There is no such file.
+        OSError: It cannot be read, is larger, or is not UTF-8.
     """
     try:
         with _open(path) as source:
             data = source.read(limit + 1)
-    except Exception as error:  # each filesystem has errors of its own
+    except Exception as error:  # each filesystem raises errors of its own
         raise _unreadable(path, error) from error
     if len(data) > limit:
         raise OSError(f"{path} has more than {limit:,} bytes")
@@ -59,12 +59,12 @@ def read_small(path: str, limit: int) -> str:
 
 
 def _open(path: str):  # type: ignore[no-untyped-def]
-    # The bytes as they are: by default Beam unpacks what is called .gz.
+    # The bytes as they are: by default Beam unpacks files named .gz.
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def _unreadable(path: str, error: Exception) -> OSError:
-    # 404: Google's and Amazon's clients.
+    # 404: the errors of Google's and Amazon's clients.
     if isinstance(error, FileNotFoundError) or getattr(error, "code", None) == 404:
         return FileNotFoundError(f"there is no file {path}")
     return OSError(f"{path} cannot be read: {error or type(error).__name__}")

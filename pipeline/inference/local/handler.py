@@ -1,4 +1,4 @@
-"""In-process inference: a Beam ModelHandler over the process's one PyTorch model."""
+"""In-process inference: a Beam ModelHandler over the one PyTorch model of the process."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from pipeline.request.messages import DeadLetter, Request, Result
 
 
 class LocalModelHandler(ModelHandler[Request, Result | DeadLetter, ProcessModel]):
-    """Hands what a bundle has to the model, where it meets the requests of other bundles."""
+    """The model handler that runs bundles on the process's model, where they meet other bundles."""
 
     def __init__(self, options: JobOptions, on_dataflow: bool) -> None:
-        # min = max: Beam's batch-size estimator is skipped, and a batch is what the bundle has, up to max.
+        # min = max skips Beam's batch-size estimator: a batch is what the bundle has, up to max.
         super().__init__(min_batch_size=options.max_batch_size, max_batch_size=options.max_batch_size)
         self._options = options
         self._on_dataflow = on_dataflow
 
     def load_model(self) -> ProcessModel:
-        """The process's one model; loaded at the first call.
+        """Return the process's one model, which the first call loads.
 
         Raises:
-            ModelError: see `ProcessModel`.
+            ModelError: See `ProcessModel`.
+            TransientError: See `ProcessModel`.
         """
-        # Beam holds models by weak references only and would load again after a minute's idleness.
+        # Beam holds models by weak references only, and would load the model again after a minute without
+        # work.
         return registry.shared(
             ("model", repr(self._options)), lambda: ProcessModel(self._options, self._on_dataflow)
         )
@@ -40,11 +42,13 @@ class LocalModelHandler(ModelHandler[Request, Result | DeadLetter, ProcessModel]
         model: ProcessModel,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[Result | DeadLetter]:
+        """Return one outcome for each request; see `ProcessModel.submit`."""
         return model.submit(batch)
 
     def get_num_bytes(self, batch: Sequence[Request]) -> int:
-        # Of the bodies: Beam's default pickles the whole batch to count.
+        """Return the size of the requests' bodies. Beam's default would pickle the whole batch to count."""
         return sum(len(request.data) for request in batch)
 
     def get_metrics_namespace(self) -> str:
+        """Return the namespace of the job's metrics."""
         return metrics.NAMESPACE

@@ -15,19 +15,20 @@ class ModelPointer:
     """A small file that holds a model's path, relative to the root or full, and nothing else."""
 
     def __init__(self, pointer: str, root: str | None = None) -> None:
-        """
+        """Name the pointer; nothing is read yet.
+
         Args:
             pointer: --model_pointer, on this machine or any of Beam's filesystems.
-            root: --model_root, the folder that models lie under; None: the pointer's own.
+            root: --model_root, the folder that models lie under; None: the pointer's own folder.
         """
         self._pointer = pointer
         self._root = root if root is not None else _folder(pointer)
 
     def path(self) -> str:
-        """The full path of the model it names, with symbolic links followed.
+        """Return the full path of the model that the pointer names, with symbolic links followed.
 
         Raises:
-            ModelError: it cannot be read, or names something outside the root.
+            ModelError: The pointer cannot be read, or names something outside the root.
         """
         try:
             content = self.read()
@@ -36,10 +37,10 @@ class ModelPointer:
         return self.resolve(content)
 
     def read(self) -> str:
-        """What it holds, without white space around.
+        """Return the pointer's content, without white space around it.
 
         Raises:
-            OSError: it cannot be read, is empty, larger than 4 KiB or not UTF-8.
+            OSError: The pointer cannot be read, is empty, larger than 4 KiB or not UTF-8.
         """
         try:
             content = files.read_small(self._pointer, _MOST_POINTER_BYTES).strip()
@@ -50,12 +51,12 @@ class ModelPointer:
         return content
 
     def resolve(self, content: str) -> str:
-        """The full path of the model that `content` names, with symbolic links followed.
+        """Return the full path of the model that `content` names, with symbolic links followed.
 
         Raises:
-            ModelError: it is outside the root.
+            ModelError: It is outside the root.
         """
-        # Of what is printed on one line only: a line break or a NUL is in no path that anybody means.
+        # Nobody means a path with a line break or a NUL in it.
         if content.isprintable():
             inside = _local_path if files.is_local(self._root) else _remote_path
             path = inside(self._root, content)
@@ -81,5 +82,5 @@ def _remote_path(root: str, content: str) -> str | None:
     start = root.rstrip("/") + "/"
     path = start + content if files.is_local(content) else content
     parts = path.removeprefix(start).split("/")
-    # Some of these filesystems have real folders, in which .. leads up.
+    # Some of these filesystems have real folders, where .. leads up.
     return path if path.startswith(start) and not {"", ".", ".."} & set(parts) else None

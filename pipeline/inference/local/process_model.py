@@ -1,4 +1,4 @@
-"""The one model of a process, and all that runs it: loading, batching, swapping."""
+"""The one model of a process: loaded, batched, swapped."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ import torch
 from pipeline import metrics
 from pipeline.batching.batch_runner import BatchRunner, BatchSlice, BundleInputs, DeviceLostError
 from pipeline.batching.batcher import Batcher
-from pipeline.batching.results import answers
+from pipeline.batching.results import outcomes
 from pipeline.inference.local import files
 from pipeline.inference.local.pointer import ModelPointer
 from pipeline.inference.local.watcher import ModelWatcher
 from pipeline.model import compute, golden
-from pipeline.model import model as models
 from pipeline.model.active_model import ActiveModel
 from pipeline.model.compute import Compute
+from pipeline.model.load import load
+from pipeline.model.model import Model
 from pipeline.options.job_options import JobOptions
 from pipeline.options.workers import torch_threads
 from pipeline.process.exit import give_back_and_exit
@@ -31,26 +32,28 @@ from pipeline.request.messages import DeadLetter, Request, Result
 
 _LOGGER = logging.getLogger(__name__)
 
-# While one batch is computed, the next is put together and copied.
+# While one batch is computed, the next one is put together and copied.
 _CONCURRENT_BATCHES_ON_GPU = 2
 _EXIT_TRY_AGAIN = 3
 
 
 class ProcessModel:
-    """What all bundle threads of a process share."""
+    """The model that all bundle threads of a process share."""
 
     def __init__(self, options: JobOptions, on_dataflow: bool) -> None:
-        """Loads the model.
+        """Load the model.
 
         Raises:
-            ModelError: the model or the pointer to it is of no use; the message names the flag and the file.
-            TransientError: the storage that holds them cannot be read now.
+            ModelError: The model or the pointer to it cannot be used; the message names the flag and the
+                file.
+            TransientError: The storage that holds them cannot be read now.
         """
         self._options = options
-        self._threads = torch_threads(options, on_dataflow)
+        self._torch_threads = torch_threads(options, on_dataflow)
         self._prepare_thread()
-        # Modules and classes stay as long as the process. Left to the garbage collector, Beam and torch make
-        # each full collection stop all threads for some 280 ms. The model comes after: it may be replaced.
+        # Modules and classes stay as long as the process. If the garbage collector has to visit those of Beam
+        # and torch, each full collection stops all threads for some 280 ms. The model comes after: it may be
+        # replaced.
         gc.collect()
         gc.freeze()
         self._watcher: ModelWatcher | None = None
@@ -64,99 +67,102 @@ class ProcessModel:
             self._watcher = ModelWatcher(self._active, pointer, self._load_checked, options.model_refresh_s)
             self._watcher.start()
         on_gpu = self._active.model.device.startswith("cuda")
-        self._lanes_to_warm = _CONCURRENT_BATCHES_ON_GPU if on_gpu else 0
-        self._passes = BatchRunner(self._active)
+        self._workers_to_warm = _CONCURRENT_BATCHES_ON_GPU if on_gpu else 0
+        self._batch_runner = BatchRunner(self._active)
         self._batcher: Batcher[BundleInputs, BatchSlice] = Batcher(
             self._run,
             max_batch_size=options.max_batch_size,
             max_wait_s=options.max_batch_wait_ms / 1000,
             timeout_s=options.inference_timeout_s,
             concurrent_batches=_CONCURRENT_BATCHES_ON_GPU if on_gpu else 1,
-            prepare_thread=self._prepare_lane,
+            prepare_thread=self._prepare_worker,
         )
 
     def __str__(self) -> str:
         return str(self._active.model)
 
     def submit(self, requests: Sequence[Request]) -> list[Result | DeadLetter]:
-        """The answers to one bundle's requests, in the same order. To be called on a bundle thread.
+        """Return one outcome for each request of a bundle, in the same order. Call it on a bundle thread.
 
         Raises:
-            TransientError: the model took longer than --inference_timeout_s, or the process is stopping.
+            TransientError: The model took longer than --inference_timeout_s, or the process is stopping.
         """
-        # As much as can be is done here rather than on the batcher's thread, for which all bundles wait, and
-        # to whose core each object would have to travel: one block goes there, and one share comes back.
+        # As much as possible is done here rather than on the batcher's worker thread. All bundles wait for
+        # that one, and each object would have to travel to its core: one `BundleInputs` goes there, one slice
+        # comes back.
         inputs = self._options.input_shape.stack([request.inputs for request in requests])
-        share = self._batcher.submit(BundleInputs(inputs, len(requests)), len(requests))
+        batch_slice = self._batcher.submit(BundleInputs(inputs, len(requests)), len(requests))
         metrics.count_models(*self._active.take_counts())
-        return answers(requests, share, allow_nan=self._options.allow_nan)
+        return outcomes(requests, batch_slice, allow_nan=self._options.allow_nan)
 
     def close(self) -> None:
+        """Stop watching the pointer, and fail what is queued or running."""
         if self._watcher is not None:
             self._watcher.close()
         self._batcher.close()
 
-    def _run(self, blocks: list[BundleInputs]) -> list[BatchSlice]:
+    def _run(self, bundles: list[BundleInputs]) -> list[BatchSlice]:
         try:
-            return self._passes(blocks)
+            return self._batch_runner(bundles)
         except DeviceLostError as error:
-            _end(error)
+            _end_process(error)
 
-    def _load(self, path: str, flag: str, *, checked: bool = False) -> models.Model:
+    def _load(self, path: str, flag: str, *, checked: bool = False) -> Model:
         options = self._options
-        called = f"{flag}: {path}"
+        label = f"{flag}: {path}"
         try:
             with tempfile.TemporaryDirectory(prefix="model-") as folder:
-                model = models.load(
-                    str(_fetch(path, folder, ModelError(f"{called}: there is no file"))),
+                model = load(
+                    str(_fetch(path, folder, ModelError(f"{label}: there is no file"))),
                     options.input_shape,
                     model_class=options.model_class,
                     model_params=options.model_params,
                     max_batch_size=options.max_batch_size,
                     compute=Compute(options.device, options.precision, options.compile, options.cuda_graphs),
-                    called=called,
+                    label=label,
                 )
                 if checked:
                     golden.check(
                         model,
-                        _fetch(path + golden.SUFFIX, folder, golden.missing(called, options.input_shape)),
+                        _fetch(path + golden.SUFFIX, folder, golden.missing(label, options.input_shape)),
                         options.input_shape,
                         options.precision,
                         max_batch_size=options.max_batch_size,
-                        called=called,
+                        label=label,
                     )
         except OSError as error:
             if files.is_local(path):
-                raise ModelError(f"{called}: {error}") from error
-            # Storage trouble, a full disk: the same may work in a moment.
-            raise TransientError(f"{called}: {error}") from error
+                raise ModelError(f"{label}: {error}") from error
+            # The storage is unavailable, or the disk is full: the same may work in a moment.
+            raise TransientError(f"{label}: {error}") from error
         return model
 
-    def _load_checked(self, path: str) -> models.Model:
+    def _load_checked(self, path: str) -> Model:
         self._prepare_thread()
         try:
             return self._load(path, "--model_pointer", checked=True)
         except ModelError as error:
             if error.__cause__ is not None and compute.is_device_lost(error.__cause__):
-                _end(error)
+                _end_process(error)
             raise
 
-    def _prepare_lane(self) -> None:
+    def _prepare_worker(self) -> None:
         self._prepare_thread()
-        # On a GPU a thread's first batch makes its buffers and handles, for which no request should wait. Not
-        # where it takes the place of another whose call hangs: this one might, too.
-        if self._lanes_to_warm:
-            self._lanes_to_warm -= 1
-            with contextlib.suppress(Exception):  # it will fail again with the first request
+        # On a GPU a thread's first batch allocates its buffers and handles, for which no request should wait.
+        # A thread that replaces one whose call hangs is not warmed up: its call might hang, too.
+        if self._workers_to_warm:
+            self._workers_to_warm -= 1
+            with contextlib.suppress(Exception):  # the first request will fail in the same way
                 self._active.model.warm_up()
 
     def _prepare_thread(self) -> None:
-        # On each thread that computes: on one that never asked for torch's number of threads, the libraries
-        # beneath take one for every core, whatever was set (2 cores, a batch of 12: 47 ms instead of 4.5).
-        torch.set_num_threads(self._threads)
+        # Needed on each thread that computes. On a thread that never set torch's number of threads, the
+        # libraries below torch use one for every core, whatever another thread set (2 cores, a batch of 12:
+        # 47 ms instead of 4.5).
+        torch.set_num_threads(self._torch_threads)
 
 
-def _end(error: Exception) -> NoReturn:
+def _end_process(error: Exception) -> NoReturn:
     _LOGGER.critical(
         "%s. Only a new process can use the GPU again: this one ends; what was not answered comes again",
         error,

@@ -1,4 +1,4 @@
-"""Watches the pointer of a live job, and swaps the model where it names another one."""
+"""Watches the pointer of a live job, and swaps the model when the pointer names another one."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _JOIN_S = 1.0
 
 
 class ModelWatcher:
-    """Looks at the pointer again and again, on a thread of its own, and swaps the model where it changed.
+    """A thread that polls the pointer, and swaps the model when the pointer has changed.
 
-    A candidate that cannot be loaded, fails its check or has another output is refused: the model of the
-    moment goes on, and the same content of the pointer is not tried again.
+    A candidate that cannot be loaded, fails its check or has another output is refused: the active model
+    stays, and the same content of the pointer is not tried again.
     """
 
     def __init__(
@@ -35,28 +35,32 @@ class ModelWatcher:
         load: Callable[[str], Model],
         refresh_s: float,
     ) -> None:
-        """
+        """Prepare the thread; `start` starts it.
+
         Args:
-            current: where the model is swapped; its `path` is the one that the pointer led to.
-            load: loads and checks the model at a full path. Whatever it raises refuses the candidate.
-            refresh_s: seconds between two looks.
+            active: The model to swap; its `path` is the one that the pointer named.
+            pointer: The pointer to poll.
+            load: Loads and checks the model at a full path. The candidate is refused if it raises, unless it
+                raises TransientError.
+            refresh_s: Seconds between two polls.
         """
         self._active = active
         self._pointer = pointer
         self._load = load
         self._refresh_s = refresh_s
         self._decided: str | None = None  # the pointer's content at the last swap or refusal
-        self._trouble: str | None = None  # why the pointer could not be read at the last look
-        self._replaced: weakref.ref[Model] | None = None  # by the last swap, until its last batch is done
+        self._last_failure: str | None = None  # why the last poll failed
+        self._replaced: weakref.ref[Model] | None = None  # by the last swap, until its memory is released
         self._closed = threading.Event()
         self._swapping = threading.Lock()
         self._thread = ComputeThread(self._run, "model watcher")
 
     def start(self) -> None:
+        """Start to poll."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stops looking. No swap happens after it; a load that is under way is left to itself."""
+        """Stop polling. No swap happens afterwards; a load that is under way is left to itself."""
         with self._swapping:
             self._closed.set()
         if self._thread.is_alive():
@@ -71,11 +75,11 @@ class ModelWatcher:
         try:
             content = self._pointer.read()
         except OSError as error:
-            # Nothing was decided, so nothing is refused. Storage may be back at the next look.
+            # Nothing was decided, so nothing is refused. Storage may be back at the next poll.
             self._warn_once(error)
             return
         if content == self._decided:
-            self._trouble = None
+            self._last_failure = None
         else:
             self._decided = content
             with self._active.candidate():
@@ -89,10 +93,10 @@ class ModelWatcher:
                 return
             candidate = self._candidate(path)
         except TransientError as error:
-            # Of the storage's, not the candidate's making: nothing is decided yet.
+            # The storage is to blame, not the candidate: nothing is decided yet.
             self._decided = None
             self._warn_once(error)
-        except (Exception, SystemExit) as error:  # load runs what users wrote; this thread must outlive it
+        except (Exception, SystemExit) as error:  # `load` runs users' code, which this thread must survive
             self._refuse(error)
         else:
             self._swap(candidate, path, time.monotonic() - started)
@@ -101,9 +105,9 @@ class ModelWatcher:
         compute.release_cached_memory()
 
     def _warn_once(self, error: Exception) -> None:
-        """Logs trouble that passes, once."""
-        if str(error) != self._trouble:
-            self._trouble = str(error)
+        """Log a transient failure, unless the last poll failed for the same reason."""
+        if str(error) != self._last_failure:
+            self._last_failure = str(error)
             _LOGGER.warning("%s; going on with %s", _one_line(error), self._active.model.model_id)
 
     def _candidate(self, path: str) -> Model:

@@ -17,7 +17,7 @@ LONG_S = 60.0
 
 
 class Gate:
-    """A `run` that waits to be let through, and notes what it was given."""
+    """A `run` that waits to be let through, and records what it was given."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -33,7 +33,7 @@ class Gate:
 
 
 def by_bundle(run: Callable[[list[int]], list[int]]) -> Callable[[list[list[int]]], list[list[int]]]:
-    """From a function of numbers to one of bundles of numbers."""
+    """Turn a function of numbers into one of bundles of numbers."""
 
     def run_bundles(bundles: list[list[int]]) -> list[list[int]]:
         answers = iter(run([number for bundle in bundles for number in bundle]))
@@ -42,7 +42,7 @@ def by_bundle(run: Callable[[list[int]], list[int]]) -> Callable[[list[list[int]
     return run_bundles
 
 
-def hand_in(batcher: Batcher[list[int], list[int]], bundle: list[int]) -> list[int]:
+def submit(batcher: Batcher[list[int], list[int]], bundle: list[int]) -> list[int]:
     return batcher.submit(bundle, len(bundle))
 
 
@@ -57,31 +57,31 @@ Make = Callable[..., Batcher[list[int], list[int]]]
 
 @pytest.fixture
 def make() -> Iterator[Make]:
-    made = []
+    built = []
 
     def batcher(run: Callable[[list[int]], list[int]], **changed: Any) -> Batcher[list[int], list[int]]:
         flags: dict[str, Any] = {"max_batch_size": 128, "max_wait_s": 0.0, "timeout_s": LONG_S}
-        made.append(Batcher(by_bundle(run), **(flags | changed)))
-        return made[-1]
+        built.append(Batcher(by_bundle(run), **(flags | changed)))
+        return built[-1]
 
     yield batcher
-    for one in made:
+    for one in built:
         one.close()
 
 
-def waiting(batcher: Batcher, count: int) -> None:
+def wait_until_queued(batcher: Batcher[list[int], list[int]], count: int) -> None:
     wait_until(lambda: len(batcher._queue) == count)
 
 
 def fill(
     batcher: Batcher[list[int], list[int]], gate: Gate, threads: ThreadPoolExecutor, *bundles: list[int]
 ) -> list[Future[list[int]]]:
-    """Hands in the bundles in this order while a call with one other item is held."""
-    futures = [threads.submit(hand_in, batcher, [0])]
+    """Submit the bundles in this order while a call with one other item is held."""
+    futures = [threads.submit(submit, batcher, [0])]
     wait_until(lambda: len(gate.batches) == 1)
     for count, bundle in enumerate(bundles, start=1):
-        futures.append(threads.submit(hand_in, batcher, bundle))
-        waiting(batcher, count)
+        futures.append(threads.submit(submit, batcher, bundle))
+        wait_until_queued(batcher, count)
     return futures
 
 
@@ -138,35 +138,35 @@ class TestBatches:
 
         def bundles(thread: int) -> bool:
             firsts = range(thread * 1000, thread * 1000 + 200)
-            return all(hand_in(batcher, [n, -n]) == [n + 1, 1 - n] for n in firsts)
+            return all(submit(batcher, [n, -n]) == [n + 1, 1 - n] for n in firsts)
 
         assert all(threads.map(bundles, range(24)))
         assert sum(sizes) == 24 * 200 * 2
         assert max(sizes) <= 16
 
 
-class TestCompany:
-    def test_waits_for_those_who_were_just_answered(self, make: Make, threads: ThreadPoolExecutor) -> None:
+class TestBatchWindow:
+    def test_waits_for_threads_that_were_just_answered(self, make: Make, threads: ThreadPoolExecutor) -> None:
         gate = Gate()
         batcher = make(gate, max_wait_s=LONG_S)
         futures = fill(batcher, gate, threads, [1], [2])
         gate.let_through()
         answers(futures[:1])
-        # One was answered, two wait: they are run only once the third is back.
-        waiting(batcher, 2)
-        back = threads.submit(hand_in, batcher, [3])
+        # One thread was answered, two wait: they run only once the first is back.
+        wait_until_queued(batcher, 2)
+        back = threads.submit(submit, batcher, [3])
         gate.let_through(2)
         assert answers([*futures[1:], back]) == [[10], [20], [30]]
         assert gate.batches == [[0], [1, 2, 3]]
 
-    def test_for_no_longer_than_told(self, make: Make, threads: ThreadPoolExecutor) -> None:
+    def test_closes_after_the_longest_wait(self, make: Make, threads: ThreadPoolExecutor) -> None:
         gate = Gate()
         futures = fill(make(gate, max_wait_s=0.02), gate, threads, [1], [2])
         gate.let_through(2)
         assert answers(futures) == [[0], [10], [20]]
         assert gate.batches == [[0], [1, 2]]
 
-    def test_a_full_batch_waits_for_nobody(self, make: Make, threads: ThreadPoolExecutor) -> None:
+    def test_a_full_batch_does_not_wait(self, make: Make, threads: ThreadPoolExecutor) -> None:
         gate = Gate()
         futures = fill(make(gate, max_wait_s=LONG_S, max_batch_size=2), gate, threads, [1], [2])
         gate.let_through(2)
@@ -174,23 +174,23 @@ class TestCompany:
 
     def test_one_thread_alone_never_waits(self, make: Make) -> None:
         batcher = make(lambda items: items, max_wait_s=LONG_S)
-        assert [hand_in(batcher, [n]) for n in range(100)] == [[n] for n in range(100)]
+        assert [submit(batcher, [n]) for n in range(100)] == [[n] for n in range(100)]
 
 
-class TestLanes:
-    def test_two_run_at_once_and_share_what_waits(self, make: Make, threads: ThreadPoolExecutor) -> None:
+class TestConcurrentBatches:
+    def test_two_run_at_once_and_share_what_is_queued(self, make: Make, threads: ThreadPoolExecutor) -> None:
         gate = Gate()
         batcher = make(gate, concurrent_batches=2)
-        first = threads.submit(hand_in, batcher, [0])
+        first = threads.submit(submit, batcher, [0])
         wait_until(lambda: len(gate.batches) == 1)
-        second = threads.submit(hand_in, batcher, [1])
+        second = threads.submit(submit, batcher, [1])
         wait_until(lambda: len(gate.batches) == 2)
         rest = []
         for count in range(1, 7):
-            rest.append(threads.submit(hand_in, batcher, [count + 1]))
-            waiting(batcher, count)
+            rest.append(threads.submit(submit, batcher, [count + 1]))
+            wait_until_queued(batcher, count)
         gate.let_through()
-        # Of eight threads one lane takes four, however many wait.
+        # Of eight threads one worker takes four, however many wait.
         wait_until(lambda: len(gate.batches) == 3)
         assert len(gate.batches[2]) == 4
         gate.let_through(7)
@@ -217,7 +217,7 @@ class TestTrouble:
                 future.result(LONG_S)
 
     @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, MemoryError])
-    def test_whatever_is_raised_the_lane_goes_on(self, make: Make, error: type[BaseException]) -> None:
+    def test_whatever_is_raised_the_worker_goes_on(self, make: Make, error: type[BaseException]) -> None:
         def run(items: list[int]) -> list[int]:
             if items == [1]:
                 raise error
@@ -225,8 +225,8 @@ class TestTrouble:
 
         batcher = make(run)
         with pytest.raises(error):
-            hand_in(batcher, [1])
-        assert hand_in(batcher, [2]) == [2]
+            submit(batcher, [1])
+        assert submit(batcher, [2]) == [2]
 
     def test_a_wrong_number_of_answers(self) -> None:
         batcher: Batcher[int, int] = Batcher(lambda _: [], max_batch_size=1, max_wait_s=0, timeout_s=LONG_S)
@@ -247,14 +247,14 @@ class TestTrouble:
 
         batcher = make(run, max_batch_size=2, timeout_s=1.0)
         gate.let_through(100)
-        hung = [threads.submit(hand_in, batcher, [666]) for _ in range(2)]
+        hung = [threads.submit(submit, batcher, [666]) for _ in range(2)]
         for future in hung:
             with pytest.raises(TransientError, match=r"longer than 1 s .*--inference_timeout_s"):
                 future.result(LONG_S)
-        assert hand_in(batcher, [1]) == [10]
+        assert submit(batcher, [1]) == [10]
         hang.set()
-        # What the hung call brings in the end is nobody's.
-        assert [hand_in(batcher, [n]) for n in range(20)] == [[10 * n] for n in range(20)]
+        # What the hung call returns in the end reaches nobody.
+        assert [submit(batcher, [n]) for n in range(20)] == [[10 * n] for n in range(20)]
 
     def test_waiting_in_the_queue_is_no_time_out(self, make: Make, threads: ThreadPoolExecutor) -> None:
         gate = Gate()
@@ -262,7 +262,7 @@ class TestTrouble:
         futures = fill(batcher, gate, threads, [1], [2])
         with pytest.raises(TransientError):
             futures[0].result(LONG_S)
-        # These waited as long as the call that was given up, and run on.
+        # These waited as long as the call that timed out, and run on.
         assert answers(futures[1:]) == [[1], [2]]
         gate.let_through()
 
@@ -282,10 +282,10 @@ class TestClose:
         batcher = make(lambda items: items)
         batcher.close()
         with pytest.raises(TransientError, match="stopping"):
-            hand_in(batcher, [1])
+            submit(batcher, [1])
 
-    def test_its_threads_end(self, make: Make) -> None:
+    def test_its_worker_threads_end(self, make: Make) -> None:
         batcher = make(lambda items: items, concurrent_batches=2)
-        hand_in(batcher, [1])
+        submit(batcher, [1])
         batcher.close()
-        assert not any(thread.is_alive() for thread in batcher._threads)
+        assert not any(thread.is_alive() for thread in batcher._workers)

@@ -1,11 +1,11 @@
-"""Requests and what their batch came to: results and dead letters, in order."""
+"""From forward passes to results and dead letters, in order."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from pipeline.batching.batch_runner import BatchSlice, ForwardPass
-from pipeline.batching.results import answers
+from pipeline.batching.results import outcomes
 from pipeline.model.outputs import OutputRows
 from pipeline.request.messages import DeadLetter, Request, Result, Timeline
 
@@ -16,7 +16,7 @@ def requests(count: int) -> list[Request]:
     ]
 
 
-def share(offset: int, *passes: ForwardPass) -> BatchSlice:
+def batch_slice(offset: int, *passes: ForwardPass) -> BatchSlice:
     return BatchSlice(offset, list(passes), 1.0)
 
 
@@ -30,7 +30,7 @@ def failed(row: int, why: str) -> ForwardPass:
     return ForwardPass(row, row + 1, "m@1", 2.0, 3.0, None, ValueError(why))
 
 
-def told(found: list[Result | DeadLetter]) -> list[tuple[str | None, object]]:
+def described(found: list[Result | DeadLetter]) -> list[tuple[str | None, object]]:
     return [
         (each.request.request_id, float(each.prediction))
         if isinstance(each, Result)
@@ -41,8 +41,8 @@ def told(found: list[Result | DeadLetter]) -> list[tuple[str | None, object]]:
 
 def test_results_in_order_with_times_model_and_batch_size() -> None:
     batch = requests(3)
-    found = answers(batch, share(0, passed(0, 3, 4, 5)), allow_nan=False)
-    assert told(found) == [("r0", 3), ("r1", 4), ("r2", 5)]
+    found = outcomes(batch, batch_slice(0, passed(0, 3, 4, 5)), allow_nan=False)
+    assert described(found) == [("r0", 3), ("r1", 4), ("r2", 5)]
     assert {(each.model_id, each.batch_size) for each in found if isinstance(each, Result)} == {("m@1", 3)}
     assert {(t.batched, t.inference_start, t.inference_end) for t in (r.timeline for r in batch)} == {
         (1, 2, 3)
@@ -51,20 +51,20 @@ def test_results_in_order_with_times_model_and_batch_size() -> None:
 
 def test_only_its_own_rows_of_passes_that_hold_others_too() -> None:
     passes = [passed(0, 0, 10), passed(2, 20, 30, 40), failed(5, "bad"), passed(6, 60, 70)]
-    assert told(answers(requests(1), share(0, *passes), allow_nan=False)) == [("r0", 0)]
-    assert told(answers(requests(3), share(1, *passes), allow_nan=False)) == [
+    assert described(outcomes(requests(1), batch_slice(0, *passes), allow_nan=False)) == [("r0", 0)]
+    assert described(outcomes(requests(3), batch_slice(1, *passes), allow_nan=False)) == [
         ("r0", 10),
         ("r1", 20),
         ("r2", 30),
     ]
-    found = answers(requests(3), share(4, *passes), allow_nan=False)
-    assert told(found) == [("r0", 40), ("r1", "the model failed (m@1): bad"), ("r2", 60)]
+    found = outcomes(requests(3), batch_slice(4, *passes), allow_nan=False)
+    assert described(found) == [("r0", 40), ("r1", "the model failed (m@1): bad"), ("r2", 60)]
     assert [each.batch_size for each in found if isinstance(each, Result)] == [3, 2]
-    assert told(answers(requests(1), share(7, *passes), allow_nan=False)) == [("r0", 70)]
+    assert described(outcomes(requests(1), batch_slice(7, *passes), allow_nan=False)) == [("r0", 70)]
 
 
 def test_a_failure_is_a_dead_letter() -> None:
-    (letter,) = answers(requests(1), share(0, failed(0, "the number of the beast")), allow_nan=False)
+    (letter,) = outcomes(requests(1), batch_slice(0, failed(0, "the number of the beast")), allow_nan=False)
     assert isinstance(letter, DeadLetter)
     assert (letter.data, letter.attributes, letter.stage) == (b"0", {"a": "b"}, "inference")
     assert (letter.error_type, letter.failed_at) == ("ValueError", 3.0)
@@ -72,11 +72,11 @@ def test_a_failure_is_a_dead_letter() -> None:
 
 
 def test_nan_is_a_dead_letter_unless_it_is_allowed() -> None:
-    batch = share(0, passed(0, 1, np.nan, -np.inf, 0))
-    found = answers(requests(4), batch, allow_nan=False)
+    batch = batch_slice(0, passed(0, 1, np.nan, -np.inf, 0))
+    found = outcomes(requests(4), batch, allow_nan=False)
     assert [type(each) for each in found] == [Result, DeadLetter, DeadLetter, Result]
     letter = found[1]
     assert isinstance(letter, DeadLetter)
     assert letter.stage == "inference"
     assert letter.error_message == "the model's output holds NaN or infinity (see --allow_nan)"
-    assert [type(each) for each in answers(requests(4), batch, allow_nan=True)] == [Result] * 4
+    assert [type(each) for each in outcomes(requests(4), batch, allow_nan=True)] == [Result] * 4

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ SPEC = InputSpec.parse("3")
 
 
 class Stub:
-    """Answers each row by a function, and remembers how many rows came together."""
+    """A model that answers each row by a function, and records how many rows came together."""
 
     def __init__(self, answer: Callable[[Any], Any]) -> None:
         self._answer = answer
@@ -34,7 +36,7 @@ def golden(tmp_path: Path) -> Path:
     return tmp_path / f"m.pt2{SUFFIX}"
 
 
-def write(golden: Path, *lines: dict) -> None:
+def write(golden: Path, *lines: dict[str, Any]) -> None:
     golden.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
@@ -169,4 +171,4 @@ class TestFile:
     def test_messages_call_it_by_where_it_came_from(self, golden: Path) -> None:
         write(golden, {"features": [1, 2, 3], "prediction": 0})
         with pytest.raises(ModelError, match=rf"^--model_pointer: gs://b/m.pt2{SUFFIX}, line 1: "):
-            check(Stub(total), golden, SPEC, "fp32", called="--model_pointer: gs://b/m.pt2")  # type: ignore[arg-type]
+            check(Stub(total), golden, SPEC, "fp32", label="--model_pointer: gs://b/m.pt2")  # type: ignore[arg-type]

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import gc
 import json
 import weakref
@@ -12,10 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.model import model as model_module
+from pipeline.model import load as load_module
 from pipeline.model.compiling import Compiled, padded_sizes
 from pipeline.model.compute import Compute
-from pipeline.model.model import Model, load
+from pipeline.model.load import load
+from pipeline.model.model import Model
 from pipeline.request.errors import InferenceError, ModelError
 from pipeline.request.input_spec import Inputs, InputSpec
 from tests.pipeline.model.test_compiling import Counting, needs_compiler
@@ -70,7 +73,7 @@ class TestLoad:
         (tmp_path / "m.pt2").touch()
         for name in ("m.pt2", "gone.pt2"):
             with pytest.raises(ModelError, match=r"^--model_pointer: gs://b/v2\.pt2\b"):
-                load(str(tmp_path / name), SPEC, called="--model_pointer: gs://b/v2.pt2")
+                load(str(tmp_path / name), SPEC, label="--model_pointer: gs://b/v2.pt2")
 
     def test_another_input_shape(self, tmp_path: Path) -> None:
         with pytest.raises(
@@ -228,7 +231,7 @@ class TestCompile:
     @pytest.fixture
     def counting(self, monkeypatch: pytest.MonkeyPatch) -> Counting:
         counting = Counting()
-        monkeypatch.setattr(model_module, "Compiled", partial(Compiled, compile_graph=counting))
+        monkeypatch.setattr(load_module, "Compiled", partial(Compiled, compile_graph=counting))
         return counting
 
     @pytest.mark.parametrize(("write", "model_class"), [(export, None), (state, LAYERS)])

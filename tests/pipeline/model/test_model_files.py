@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import io
 import json
 import logging
@@ -51,17 +53,17 @@ def read(
         model_params=model_params or {},
         max_batch_size=max_batch_size,
         device=torch.device("cpu"),
-        called="--model_pointer: gs://bucket/m",
+        label="--model_pointer: gs://bucket/m",
     )
 
 
 class Bomb:
-    """Makes a file when it is unpickled."""
+    """An object that makes a file when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return (Path.touch, (self._file,))
 
 
@@ -92,14 +94,14 @@ class TestExport:
 
 
 class TestExportWithCode:
-    """torch.export.load by itself would run it."""
+    """Code in an export, which torch.export.load by itself would run."""
 
     @pytest.fixture
     def exploded(self, tmp_path: Path) -> Path:
         return tmp_path / "exploded"
 
     def rewritten(self, tmp_path: Path, change: Callable[[dict[str, bytes]], None]) -> str:
-        """An export whose archive's parts are changed."""
+        """Write an export with parts of its archive changed."""
         with zipfile.ZipFile(export(tmp_path / "m.pt2", module=Layers())) as archive:
             parts = {name.split("/", 1)[1]: archive.read(name) for name in archive.namelist()}
         change(parts)
@@ -198,7 +200,7 @@ class TestStateDict:
             ("tests.pipeline.models:Named", {}, "gs://bucket/m is not a state_dict of"),
         ],
     )
-    def test_refuses(self, tmp_path: Path, model_class: str, params: dict, reason: str) -> None:
+    def test_refuses(self, tmp_path: Path, model_class: str, params: dict[str, Any], reason: str) -> None:
         with pytest.raises(ModelError, match=reason):
             read(state(tmp_path / "m.pt"), model_class=model_class, model_params=params)
 

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
@@ -14,8 +16,8 @@ class Answer(NamedTuple):
     best: Any
 
 
-class ModelOutput(OrderedDict):
-    """As the transformers library has them."""
+class ModelOutput(OrderedDict[str, Any]):
+    """An output like those of the transformers library."""
 
 
 SCORES, BEST = torch.zeros(2, 3), torch.ones(2, dtype=torch.int64)

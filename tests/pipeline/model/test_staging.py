@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch
@@ -37,7 +39,7 @@ class TestHost:
         ]
         ids, scale = HostStaging(TWO, None).run(rows, Recorder())
         assert (ids.tolist(), scale.tolist()) == ([[0, 1], [1, 1]], [[2], [2]])
-        assert (ids.dtype, scale.dtype) == (np.int64, np.float32)
+        assert (ids.dtype, scale.dtype) == (np.dtype(np.int64), np.dtype(np.float32))
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_floats_are_cast_there_and_widened_back(self, dtype: torch.dtype) -> None:
@@ -45,8 +47,8 @@ class TestHost:
         rows: list[Inputs] = [{"ids": np.array([[300, 1]]), "scale": np.array([[0.5]], np.float32)}]
         ids, scale = HostStaging(TWO, dtype).run(rows, forward)
         assert (forward.seen["ids"].dtype, forward.seen["scale"].dtype) == (torch.int64, dtype)
-        assert (ids.tolist(), ids.dtype) == ([[300, 1]], np.int64)
-        assert (scale.tolist(), scale.dtype) == ([[0.5]], np.float32)
+        assert (ids.tolist(), ids.dtype) == ([[300, 1]], np.dtype(np.int64))
+        assert (scale.tolist(), scale.dtype) == ([[0.5]], np.dtype(np.float32))
 
     def test_wide_floats_stay_wide(self) -> None:
         (output,) = HostStaging(ONE, None).run(rows_of(1), lambda batch: [batch["features"].double()])
@@ -65,9 +67,9 @@ class TestHost:
         HostStaging(ONE, None).run(rows_of(1), forward)
         assert forward.seen["features"].is_inference()
 
-    def test_blocks_of_several_rows(self) -> None:
-        blocks: list[Inputs] = [np.full((n, 2, 3), n, np.float32) for n in (2, 1, 3)]
-        (batch,) = HostStaging(ONE, None).run(blocks, Recorder())
+    def test_inputs_of_several_rows(self) -> None:
+        inputs: list[Inputs] = [np.full((n, 2, 3), n, np.float32) for n in (2, 1, 3)]
+        (batch,) = HostStaging(ONE, None).run(inputs, Recorder())
         assert batch[:, 0, 0].tolist() == [2, 2, 1, 3, 3, 3]
 
 

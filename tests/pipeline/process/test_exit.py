@@ -1,4 +1,6 @@
-"""Ends of a process, each in a process of its own."""
+"""Both ways to end a process, each in a process of its own."""
+
+from __future__ import annotations
 
 import subprocess
 import sys
@@ -9,7 +11,7 @@ import pytest
 
 
 def ended(script: str) -> subprocess.CompletedProcess[str]:
-    """A process of its own, as these end it."""
+    """Run a script in a process of its own, because it ends the process."""
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
         cwd=Path(__file__).parents[3],

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import orjson
@@ -15,7 +16,7 @@ READY_SOON = "Model is not yet ready for inference"
 
 
 class ScriptedEndpoint:
-    """Serves POST on every path. Each entry of `script` decides one call, in order; then all are served.
+    """A server of POST on every path. Each entry of `script` decides one call, in order; then all are served.
 
     An entry is a status, or a function from the predictions to what is answered in their place.
 
@@ -27,8 +28,8 @@ class ScriptedEndpoint:
     """
 
     def __init__(self) -> None:
-        self.script: list[int | Callable[[list], object]] = []
-        self.refuse: Callable[[list], int | None] = lambda instances: None
+        self.script: list[int | Callable[[list[Any]], object]] = []
+        self.refuse: Callable[[list[Any]], int | None] = lambda instances: None
         self.accept_token: Callable[[str | None], bool] = lambda token: True
         self.message = "scripted"
         self.refusal_headers: dict[str, str] = {}

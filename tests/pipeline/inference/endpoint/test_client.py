@@ -7,12 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from pipeline.inference.endpoint import client as client_module
-from pipeline.inference.endpoint.client import Answer, EndpointClient, EndpointConfig
-from pipeline.inference.endpoint.retrying import RetryPolicy
+from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
+from pipeline.inference.endpoint.retry_policy import RetryPolicy
 from pipeline.options.address import Address
 from pipeline.request.errors import EndpointError, TransientError
 from pipeline.request.input_spec import InputSpec
@@ -31,7 +32,7 @@ Make = Callable[..., EndpointClient]
 def make(endpoint: ScriptedEndpoint) -> Iterator[Make]:
     clients: list[EndpointClient] = []
 
-    def make_client(**changes: object) -> EndpointClient:
+    def make_client(**changes: Any) -> EndpointClient:
         config = EndpointConfig(Address(f"{endpoint.address}/predict", False), "predict", 10, 8, PATIENT)
         clients.append(EndpointClient(replace(config, **changes)))
         return clients[-1]
@@ -42,18 +43,18 @@ def make(endpoint: ScriptedEndpoint) -> Iterator[Make]:
 
 
 def requests(count: int, first: int = 0) -> list[Request]:
-    """Requests whose ids are their sums."""
+    """Make requests whose ids are their sums."""
     bodies = (json.dumps({"features": [n, 0, 0], "request_id": str(n)}) for n in range(first, first + count))
     return [decode(body.encode(), {}, THREE, received=0.0) for body in bodies]
 
 
 def predict(
     client: EndpointClient, batch: list[Request], throttled: Callable[[float], object] = lambda seconds: None
-) -> list[Answer]:
+) -> list[Result | DeadLetter]:
     return client.predict(batch, stopping=lambda: False, throttled=throttled)
 
 
-def assert_right(answers: list[Answer], count: int) -> None:
+def assert_right(answers: list[Result | DeadLetter], count: int) -> None:
     """Every request has its own answer, in order."""
     results = [answer for answer in answers if isinstance(answer, Result)]
     assert [float(result.prediction) for result in results] == list(range(count))
@@ -172,21 +173,21 @@ def test_a_prediction_that_is_no_number_is_a_dead_letter(endpoint: ScriptedEndpo
 def test_past_the_deadline_nothing_is_refused(endpoint: ScriptedEndpoint, make: Make) -> None:
     endpoint.script = [500] * 1000
     with pytest.raises(TransientError, match=r"failed for 1 s \(--endpoint_deadline_s\).* 500 scripted"):
-        predict(make(patience=replace(PATIENT, deadline_s=1)), requests(30))
+        predict(make(retry_policy=replace(PATIENT, deadline_s=1)), requests(30))
 
 
 def test_a_server_that_asks_for_more_time_than_there_is(endpoint: ScriptedEndpoint, make: Make) -> None:
     """It gets what there is, and is asked once more before the end."""
     endpoint.script = [503]
     endpoint.refusal_headers = {"Retry-After": "300"}
-    client = make(patience=replace(PATIENT, deadline_s=1.5))
+    client = make(retry_policy=replace(PATIENT, deadline_s=1.5))
     assert_right(predict(client, requests(3)), 3)
     assert endpoint.sizes == [3, 3]
 
 
 def test_a_missed_deadline_is_tried_again(endpoint: ScriptedEndpoint, make: Make) -> None:
     endpoint.hold.clear()
-    client = make(patience=replace(PATIENT, timeout_s=0.2))
+    client = make(retry_policy=replace(PATIENT, timeout_s=0.2))
     with ThreadPoolExecutor(1) as threads:
         bundle = threads.submit(predict, client, requests(5))
         wait_until(lambda: len(endpoint.sizes) == 2)
@@ -197,7 +198,7 @@ def test_a_missed_deadline_is_tried_again(endpoint: ScriptedEndpoint, make: Make
 def test_nobody_there(make: Make) -> None:
     nowhere = Address("http://127.0.0.1:1/predict", False)
     with pytest.raises(TransientError, match="127.0.0.1:1/predict failed for 0.2 s"):
-        predict(make(address=nowhere, patience=replace(PATIENT, deadline_s=0.2)), requests(3))
+        predict(make(address=nowhere, retry_policy=replace(PATIENT, deadline_s=0.2)), requests(3))
 
 
 @pytest.mark.parametrize("status", [302, 401, 403, 404, 405, 415])
@@ -221,7 +222,7 @@ class TestScaleUp:
         caplog.set_level("INFO")
         endpoint.message = READY_SOON
         endpoint.script = [429] * 6
-        client = make(patience=RetryPolicy(10, 0.1, 20))
+        client = make(retry_policy=RetryPolicy(10, 0.1, 20))
         assert_right(predict(client, requests(40)), 40)
         assert [
             "is not yet ready for inference: waiting up to 20 s" in r.message for r in caplog.records
@@ -237,13 +238,13 @@ class TestScaleUp:
         endpoint.message = READY_SOON
         endpoint.script = [429] * 1000
         with pytest.raises(TransientError, match=r"not ready for inference within 0.5 s"):
-            predict(make(patience=RetryPolicy(10, 20, 0.5)), requests(40))
+            predict(make(retry_policy=RetryPolicy(10, 20, 0.5)), requests(40))
 
     def test_a_stop_ends_the_wait(self, endpoint: ScriptedEndpoint, make: Make) -> None:
         endpoint.message = READY_SOON
         endpoint.script = [429] * 1000
         stop = threading.Event()
-        client = make(patience=RetryPolicy(10, 20, 600))
+        client = make(retry_policy=RetryPolicy(10, 20, 600))
         with ThreadPoolExecutor(1) as threads:
             bundle = threads.submit(
                 client.predict, requests(5), stopping=stop.is_set, throttled=lambda s: None
@@ -275,13 +276,13 @@ def test_a_stop_lets_a_call_finish(endpoint: ScriptedEndpoint, make: Make) -> No
 
 def test_throttled_seconds_are_those_of_the_wait(endpoint: ScriptedEndpoint, make: Make) -> None:
     client = make()
-    told: list[float] = []
-    predict(client, requests(5), told.append)
-    assert told == []
+    reported: list[float] = []
+    predict(client, requests(5), reported.append)
+    assert reported == []
     endpoint.script = [429] * 4
-    predict(client, requests(5), told.append)
+    predict(client, requests(5), reported.append)
     # Four pauses, each at least half of 50, 100, 200 and 400 ms.
-    assert sum(told) >= 0.375
+    assert sum(reported) >= 0.375
 
 
 def test_closing_ends_what_is_in_flight(endpoint: ScriptedEndpoint, make: Make) -> None:

@@ -1,12 +1,14 @@
+from __future__ import annotations
+
 import json
 
 import numpy as np
 import pytest
 
-from pipeline.inference.endpoint.codec import BadAnswerError, WrongCountError, bodies
+from pipeline.inference.endpoint.codec import BadResponseError, WrongCountError, codec_for
 
-JSON = bodies("predict")
-RAW = bodies("raw")
+JSON = codec_for("predict")
+RAW = codec_for("raw")
 ROWS = [np.array([0.1, 2, 3], np.float32), np.array([4, 5, 6], np.float32)]
 
 
@@ -16,49 +18,49 @@ def raw_type(shape: str) -> str:
 
 class TestJson:
     def test_instances_are_lists(self) -> None:
-        assert json.loads(JSON.write(ROWS)) == {"instances": [[0.1, 2.0, 3.0], [4.0, 5.0, 6.0]]}
+        assert json.loads(JSON.encode(ROWS)) == {"instances": [[0.1, 2.0, 3.0], [4.0, 5.0, 6.0]]}
 
     def test_named_inputs_are_objects(self) -> None:
         rows = [{"ids": np.array([1, 2]), "scale": np.array([[0.5]])}]
-        assert json.loads(JSON.write(rows)) == {"instances": [{"ids": [1, 2], "scale": [[0.5]]}]}
+        assert json.loads(JSON.encode(rows)) == {"instances": [{"ids": [1, 2], "scale": [[0.5]]}]}
 
     def test_predictions_in_order(self) -> None:
         body = b'{"predictions": [1, [2.5], {"a": "b"}], "deployedModelId": "7"}'
-        assert JSON.read(body, "application/json", 3) == ([1, [2.5], {"a": "b"}], "7")
+        assert JSON.decode(body, "application/json", 3) == ([1, [2.5], {"a": "b"}], "7")
 
     def test_not_finite_is_none(self) -> None:
         body = b'{"predictions": [1.5, NaN, [1, Infinity], {"a": [-Infinity]}, null, {"a": [2]}]}'
-        assert JSON.read(body, "", 6).rows == [1.5, None, None, None, None, {"a": [2]}]
-        assert JSON.read(b'{"predictions": [null, 1]}', "", 2) == ([None, 1], None)
+        assert JSON.decode(body, "", 6).rows == [1.5, None, None, None, None, {"a": [2]}]
+        assert JSON.decode(b'{"predictions": [null, 1]}', "", 2) == ([None, 1], None)
 
     @pytest.mark.parametrize("body", [b"", b'{"predictions": [1', b"[1]", b'{"predictions": 1}', b"<html>"])
     def test_what_is_no_answer(self, body: bytes) -> None:
-        with pytest.raises(BadAnswerError, match="the answer") as caught:
-            JSON.read(body, "application/json", 1)
+        with pytest.raises(BadResponseError, match="the answer") as caught:
+            JSON.decode(body, "application/json", 1)
         assert not isinstance(caught.value, WrongCountError)
 
     @pytest.mark.parametrize("count", [0, 1, 3])
     def test_another_number_of_predictions(self, count: int) -> None:
         with pytest.raises(WrongCountError, match=f"2 predictions for {count} instances"):
-            JSON.read(b'{"predictions": [1, 2]}', "", count)
+            JSON.decode(b'{"predictions": [1, 2]}', "", count)
 
 
 class TestRaw:
     def test_rows_one_after_the_other(self) -> None:
-        assert RAW.write(ROWS) == np.array([[0.1, 2, 3], [4, 5, 6]], "<f4").tobytes()
+        assert RAW.encode(ROWS) == np.array([[0.1, 2, 3], [4, 5, 6]], "<f4").tobytes()
 
     @pytest.mark.parametrize("media_type", [raw_type("2x3"), 'Application/X-Float32;shape="2x3"'])
     def test_predictions_have_their_shape(self, media_type: str) -> None:
-        first, second = RAW.read(RAW.write(ROWS), media_type, 2).rows
+        first, second = RAW.decode(RAW.encode(ROWS), media_type, 2).rows
         assert first.tolist() == ROWS[0].tolist()
         assert second.tolist() == [4, 5, 6]
 
     def test_scalars(self) -> None:
-        assert RAW.read(np.array([1, 2], "<f4").tobytes(), raw_type("2"), 2) == ([1, 2], None)
+        assert RAW.decode(np.array([1, 2], "<f4").tobytes(), raw_type("2"), 2) == ([1, 2], None)
 
     def test_not_finite_is_none(self) -> None:
         body = np.array([[1, np.nan], [np.inf, 1], [1, 2]], "<f4").tobytes()
-        first, second, third = RAW.read(body, raw_type("3x2"), 3).rows
+        first, second, third = RAW.decode(body, raw_type("3x2"), 3).rows
         assert (first, second, third.tolist()) == (None, None, [1, 2])
 
     @pytest.mark.parametrize(
@@ -72,10 +74,10 @@ class TestRaw:
         ],
     )
     def test_what_is_no_answer(self, media_type: str, body: bytes) -> None:
-        with pytest.raises(BadAnswerError) as caught:
-            RAW.read(body, media_type, 2)
+        with pytest.raises(BadResponseError) as caught:
+            RAW.decode(body, media_type, 2)
         assert not isinstance(caught.value, WrongCountError)
 
     def test_another_number_of_predictions(self) -> None:
         with pytest.raises(WrongCountError, match="1 predictions for 2 instances"):
-            RAW.read(bytes(8), raw_type("1x2"), 2)
+            RAW.decode(bytes(8), raw_type("1x2"), 2)

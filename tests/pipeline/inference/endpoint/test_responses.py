@@ -1,30 +1,32 @@
+from __future__ import annotations
+
 import json
 
 import pytest
 
-from pipeline.inference.endpoint.responses import RefusedError, Reply, RetryError
+from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, RetryError
 from pipeline.request.errors import EndpointError
 
 URL = "http://127.0.0.1:8080/predict"
 
 
-def reply(status: int, body: object = None, **headers: str) -> Reply:
+def response(status: int, body: object = None, **headers: str) -> HttpResponse:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Reply(status, named, body if isinstance(body, bytes) else json.dumps(body).encode())
+    return HttpResponse(status, named, body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
-def google(code: int, message: str, status: str = "X") -> dict:
+def google(code: int, message: str, status: str = "X") -> dict[str, object]:
     return {"error": {"code": code, "message": message, "status": status}}
 
 
 def test_served() -> None:
-    reply(200, {}).check(URL)
+    response(200, {}).check(URL)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_refused(status: int) -> None:
     with pytest.raises(RefusedError, match=f"^{status} instance 3: too long$"):
-        reply(status, google(status, "instance 3: too long")).check(URL)
+        response(status, google(status, "instance 3: too long")).check(URL)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,7 @@ def test_refused(status: int) -> None:
 )
 def test_tried_again(status: int, congested: bool) -> None:
     with pytest.raises(RetryError, match=f"{status} busy") as caught:
-        reply(status, google(status, "busy")).check(URL)
+        response(status, google(status, "busy")).check(URL)
     assert caught.value.congested is congested
     assert not caught.value.not_ready
     assert caught.value.after_s == 0
@@ -41,25 +43,25 @@ def test_tried_again(status: int, congested: bool) -> None:
 
 def test_scaling_up() -> None:
     with pytest.raises(RetryError) as caught:
-        reply(429, google(429, "Model is not yet ready for inference. Try again.")).check(URL)
+        response(429, google(429, "Model is not yet ready for inference. Try again.")).check(URL)
     assert caught.value.not_ready
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("7", 7.0), ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0), ("", 0.0)])
 def test_retry_after(text: str, seconds: float) -> None:
     with pytest.raises(RetryError) as caught:
-        reply(503, b"", retry_after=text).check(URL)
+        response(503, b"", retry_after=text).check(URL)
     assert caught.value.after_s == seconds
 
 
 def test_expired_token() -> None:
     with pytest.raises(RetryError) as caught:
-        reply(401, google(401, "expired")).check(URL)
+        response(401, google(401, "expired")).check(URL)
     assert caught.value.token_refused
 
 
 @pytest.mark.parametrize(
-    ("status", "mend"),
+    ("status", "hint"),
     [
         (403, "Grant .* aiplatform.endpoints.predict"),
         (404, "Check --endpoint"),
@@ -67,19 +69,19 @@ def test_expired_token() -> None:
         (302, "Check the endpoint"),
     ],
 )
-def test_the_endpoint_is_to_blame(status: int, mend: str) -> None:
-    with pytest.raises(EndpointError, match=f"{URL} answered {status} no.* {mend}"):
-        reply(status, b"no").check(URL)
+def test_the_endpoint_is_to_blame(status: int, hint: str) -> None:
+    with pytest.raises(EndpointError, match=f"{URL} answered {status} no.* {hint}"):
+        response(status, b"no").check(URL)
 
 
 def test_no_model_deployed_is_no_fault_of_the_instances() -> None:
     with pytest.raises(EndpointError, match="400 nothing deployed"):
-        reply(400, google(400, "nothing deployed", "FAILED_PRECONDITION")).check(URL)
+        response(400, google(400, "nothing deployed", "FAILED_PRECONDITION")).check(URL)
 
 
 def test_a_long_page_is_cut() -> None:
     with pytest.raises(RetryError) as caught:
-        reply(502, b"<html>" * 1000).check(URL)
+        response(502, b"<html>" * 1000).check(URL)
     assert len(str(caught.value)) < 520
 
 
@@ -94,7 +96,7 @@ def test_a_long_page_is_cut() -> None:
     ],
 )
 def test_server_time(header: str, expected: float | None) -> None:
-    assert reply(200, server_timing=header).server_ms == expected
+    assert response(200, server_timing=header).server_ms == expected
 
 
 @pytest.mark.parametrize(
@@ -106,4 +108,4 @@ def test_server_time(header: str, expected: float | None) -> None:
     ],
 )
 def test_model_id(headers: dict[str, str], expected: str | None) -> None:
-    assert reply(200, **headers).model_id == expected
+    assert response(200, **headers).model_id == expected

@@ -10,7 +10,7 @@ import pytest
 from google.oauth2.service_account import Credentials
 
 from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
-from pipeline.inference.endpoint.retrying import RetryPolicy
+from pipeline.inference.endpoint.retry_policy import RetryPolicy
 from pipeline.inference.endpoint.token import SCOPE, TokenSource
 from pipeline.options.address import Address
 from pipeline.request.errors import EndpointError, TransientError
@@ -104,7 +104,7 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         TokenSource.default()
 
 
-def _client(endpoint: ScriptedEndpoint, patience: RetryPolicy) -> EndpointClient:
+def _client(endpoint: ScriptedEndpoint, retry_policy: RetryPolicy) -> EndpointClient:
     return EndpointClient(
-        EndpointConfig(Address(f"{endpoint.address}/v1/x", True), "predict", 10, 8, patience)
+        EndpointConfig(Address(f"{endpoint.address}/v1/x", True), "predict", 10, 8, retry_policy)
     )

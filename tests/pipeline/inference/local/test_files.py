@@ -1,5 +1,7 @@
 """This machine's files, a filesystem of the test's own, and gs:// by Beam's client and a loopback server."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

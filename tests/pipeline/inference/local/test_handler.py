@@ -16,8 +16,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that
 
 from pipeline.engine.runner import StreamingRunner
+from pipeline.inference.local import process_model
 from pipeline.inference.local.handler import LocalModelHandler
-from pipeline.model import model as models
+from pipeline.model.load import load
+from pipeline.model.model import Model
 from pipeline.request.messages import Request, Result, Timeline
 from tests.pipeline.job_options import local_job_options
 from tests.pipeline.models import Sum
@@ -62,13 +64,12 @@ def test_the_model_is_loaded_once_for_all_copies(handler: LocalModelHandler) -> 
 def test_idleness_does_not_load_it_again(handler: LocalModelHandler, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a minute without work a worker tears its DoFns down; the next bundle sets up fresh ones."""
     loads = []
-    load = models.load
 
-    def counted(*args: object, **named: object) -> models.Model:
+    def counted(*args: object, **named: object) -> Model:
         loads.append(args)
         return load(*args, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(models, "load", counted)
+    monkeypatch.setattr(process_model, "load", counted)
     for _ in range(3):
         dofn = _RunInferenceDoFn(pickle.loads(pickle.dumps(handler)), time, None)
         dofn.setup()

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,8 +35,11 @@ def requests(*firsts: float) -> list[Request]:
     ]
 
 
+OpenModel = Callable[..., ProcessModel]
+
+
 def write_version(folder: Path, name: str, scale: float, **golden: object) -> str:
-    """A state_dict of Sum, and beside it what it answers to ones."""
+    """Write a state_dict of Sum, and its golden set beside it."""
     torch.save(Sum(scale).state_dict(), folder / name)
     body = {"features": [1, 1, 1], "prediction": 3 * scale, **golden}
     (folder / f"{name}.golden.jsonl").write_bytes(orjson.dumps(body))
@@ -57,7 +60,7 @@ def opened() -> Iterator[list[ProcessModel]]:
 
 
 @pytest.fixture
-def open_model(opened: list[ProcessModel]):  # type: ignore[no-untyped-def]
+def open_model(opened: list[ProcessModel]) -> OpenModel:
     def open_with(*flags: str) -> ProcessModel:
         options = local_job_options("--input_shape=3", "--max_batch_size=8", *flags)
         opened.append(ProcessModel(options, on_dataflow=False))
@@ -73,7 +76,7 @@ def answers(model: ProcessModel, *firsts: float) -> list[tuple[float, str]]:
 
 
 class TestFixed:
-    def test_answers(self, tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+    def test_answers(self, tmp_path: Path, open_model: OpenModel) -> None:
         write_version(tmp_path, "m.pt", 2)
         model = open_model(f"--model_path={tmp_path / 'm.pt'}", SUM)
         (first, model_id), (second, _) = answers(model, 1, 2)
@@ -81,7 +84,7 @@ class TestFixed:
         assert model_id.startswith("m.pt@")
         assert model_id in str(model)
 
-    def test_many_bundles_at_once(self, tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+    def test_many_bundles_at_once(self, tmp_path: Path, open_model: OpenModel) -> None:
         write_version(tmp_path, "m.pt", 1)
         model = open_model(f"--model_path={tmp_path / 'm.pt'}", SUM)
 
@@ -98,11 +101,11 @@ class TestFixed:
             for done in [pool.submit(bundles, thread) for thread in range(1, 13)]:
                 done.result(60)
 
-    def test_the_file_is_named(self, open_model) -> None:  # type: ignore[no-untyped-def]
+    def test_the_file_is_named(self, open_model: OpenModel) -> None:
         with pytest.raises(ModelError, match=r"--model_path: /no/such\.pt2"):
             open_model("--model_path=/no/such.pt2")
 
-    def test_closed(self, tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+    def test_closed(self, tmp_path: Path, open_model: OpenModel) -> None:
         write_version(tmp_path, "m.pt", 1)
         model = open_model(f"--model_path={tmp_path / 'm.pt'}", SUM)
         model.close()
@@ -110,12 +113,12 @@ class TestFixed:
             model.submit(requests(1))
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-    def test_no_gpu_is_no_reason_to_take_the_cpu(self, tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+    def test_no_gpu_is_no_reason_to_take_the_cpu(self, tmp_path: Path, open_model: OpenModel) -> None:
         write_version(tmp_path, "m.pt", 1)
         with pytest.raises(ModelError, match="--device=gpu"):
             open_model(f"--model_path={tmp_path / 'm.pt'}", SUM, "--device=gpu")
 
-    def test_threads_of_the_thread_that_computes(self, tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+    def test_threads_of_the_thread_that_computes(self, tmp_path: Path, open_model: OpenModel) -> None:
         torch.save(Linear().state_dict(), tmp_path / "m.pt")
         before = torch.get_num_threads()
         try:
@@ -130,7 +133,7 @@ class TestFixed:
 
 
 class TestPointer:
-    def test_there_and_back(self, tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+    def test_there_and_back(self, tmp_path: Path, open_model: OpenModel) -> None:
         write_version(tmp_path, "v1.pt", 1)
         write_version(tmp_path, "v2.pt", -2)
         point(tmp_path, "v1.pt")
@@ -147,8 +150,8 @@ class TestPointer:
         wait_until(lambda: now() == (3, "v1.pt"))
 
     def test_a_refused_one_changes_nothing(
-        self, tmp_path: Path, open_model, caplog: pytest.LogCaptureFixture
-    ) -> None:  # type: ignore[no-untyped-def]
+        self, tmp_path: Path, open_model: OpenModel, caplog: pytest.LogCaptureFixture
+    ) -> None:
         write_version(tmp_path, "v1.pt", 1)
         write_version(tmp_path, "v2.pt", 2, prediction=7)
         point(tmp_path, "v1.pt")
@@ -159,14 +162,14 @@ class TestPointer:
         assert answers(model, 1)[0][0] == 3
 
     @pytest.mark.parametrize("content", ["../v1.pt", "/etc/passwd", "gs://elsewhere/v1.pt"])
-    def test_nothing_from_outside_the_root(self, tmp_path: Path, open_model, content: str) -> None:  # type: ignore[no-untyped-def]
+    def test_nothing_from_outside_the_root(self, tmp_path: Path, open_model: OpenModel, content: str) -> None:
         write_version(tmp_path, "v1.pt", 1)
         (tmp_path / "root").mkdir()
         point(tmp_path, content)
         with pytest.raises(ModelError, match=r"--model_root"):
             open_model(f"--model_pointer={tmp_path / 'current'}", f"--model_root={tmp_path / 'root'}", SUM)
 
-    def test_the_first_model_has_its_golden_set_too(self, tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+    def test_the_first_model_has_its_golden_set_too(self, tmp_path: Path, open_model: OpenModel) -> None:
         write_version(tmp_path, "v1.pt", 1)
         (tmp_path / "v1.pt.golden.jsonl").unlink()
         point(tmp_path, "v1.pt")
@@ -175,7 +178,7 @@ class TestPointer:
 
 
 class TestStorage:
-    """Trouble of the storage's is nobody's fault, and tried again."""
+    """A failure of the storage refuses no model, and is tried again."""
 
     @pytest.fixture
     def bucket(self, tmp_path: Path) -> Iterator[str]:
@@ -188,12 +191,12 @@ class TestStorage:
         yield "memory://bucket"
         OBJECTS.clear()
 
-    def test_at_the_start(self, bucket: str, open_model) -> None:  # type: ignore[no-untyped-def]
+    def test_at_the_start(self, bucket: str, open_model: OpenModel) -> None:
         OBJECTS[f"{bucket}/v1.pt"] = OSError("503")
         with pytest.raises(TransientError, match=rf"--model_path: {bucket}/v1\.pt: .* cannot be read: 503"):
             open_model(f"--model_path={bucket}/v1.pt")
 
-    def test_in_a_swap(self, bucket: str, open_model, caplog: pytest.LogCaptureFixture) -> None:  # type: ignore[no-untyped-def]
+    def test_in_a_swap(self, bucket: str, open_model: OpenModel, caplog: pytest.LogCaptureFixture) -> None:
         model = open_model(f"--model_pointer={bucket}/current", "--model_refresh_s=0.01", SUM)
         second = OBJECTS[f"{bucket}/v2.pt"]
         OBJECTS[f"{bucket}/v2.pt"] = OSError("503")
@@ -215,8 +218,8 @@ class TestStorage:
         ],
     )
     def test_what_is_not_there_is_refused(
-        self, bucket: str, open_model, caplog: pytest.LogCaptureFixture, gone: str, reason: str
-    ) -> None:  # type: ignore[no-untyped-def]
+        self, bucket: str, open_model: OpenModel, caplog: pytest.LogCaptureFixture, gone: str, reason: str
+    ) -> None:
         open_model(f"--model_pointer={bucket}/current", "--model_refresh_s=0.01", SUM)
         del OBJECTS[f"{bucket}/{gone}"]
         OBJECTS[f"{bucket}/current"] = b"v2.pt"
@@ -224,7 +227,7 @@ class TestStorage:
         assert reason in caplog.text
 
 
-def test_a_wrong_number_of_rows_names_the_model(tmp_path: Path, open_model) -> None:  # type: ignore[no-untyped-def]
+def test_a_wrong_number_of_rows_names_the_model(tmp_path: Path, open_model: OpenModel) -> None:
     """One that passes the check at load and fails later."""
     torch.save(Linear().state_dict(), tmp_path / "m.pt")
     model = open_model(
@@ -256,7 +259,8 @@ def test_a_lost_device_ends_the_process(tmp_path: Path) -> None:
                 print("given back", flush=True)
 
         handler = LocalModelHandler(
-            local_job_options("--input_shape=3", "--model_path={tmp_path / "m.pt"}", "{SUM}"), on_dataflow=False
+            local_job_options("--input_shape=3", "--model_path={tmp_path / "m.pt"}", "{SUM}"),
+            on_dataflow=False
         )
         model = handler.load_model()
         registry.shared("subscription", Subscription)

@@ -1,0 +1,151 @@
+"""The pointer: which paths it may name, on this machine and on other filesystems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.inference.local.pointer import ModelPointer
+from pipeline.request.errors import ModelError
+from tests.pipeline.memory_files import OBJECTS
+
+
+@pytest.fixture(autouse=True)
+def no_objects() -> Iterator[None]:
+    OBJECTS.clear()
+    yield
+    OBJECTS.clear()
+
+
+@pytest.mark.parametrize(
+    ("root", "content", "path"),
+    [
+        (None, "v1.pt2", "models/v1.pt2"),
+        (None, " \t2026/v1 final.pt2 \r\n", "models/2026/v1 final.pt2"),
+        (None, "{tmp}/models/v1.pt2", "models/v1.pt2"),
+        (None, "old/../v1.pt2", "models/v1.pt2"),
+        ("{tmp}", "models/v1.pt2", "models/v1.pt2"),
+        ("{tmp}/elsewhere/", "v1.pt2", "elsewhere/v1.pt2"),
+    ],
+)
+def test_local(tmp_path: Path, root: str | None, content: str, path: str) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/current").write_text(content.format(tmp=tmp_path))
+    pointer = ModelPointer(str(tmp_path / "models/current"), root and root.format(tmp=tmp_path))
+    assert pointer.path() == str(tmp_path / path)
+
+
+def test_relative_to_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "current").write_text("v1.pt2")
+    assert ModelPointer("current").path() == str(tmp_path / "v1.pt2")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "..",
+        ".",
+        "../v1.pt2",
+        "a/../../v1.pt2",
+        "/etc/passwd",
+        "{tmp}/models",
+        "{tmp}/models-evil/v1.pt2",
+        "out/v1.pt2",
+        "out.pt2",
+        "gs://bucket/v1.pt2",
+        "file://{tmp}/models/v1.pt2",
+        "v1.pt2\nv2.pt2",
+        "v1.pt2\0",
+    ],
+)
+def test_local_outside(tmp_path: Path, content: str) -> None:
+    root = tmp_path / "models"
+    root.mkdir()
+    (tmp_path / "secret").mkdir()
+    (root / "out").symlink_to(tmp_path / "secret")
+    (root / "out.pt2").symlink_to("/etc/passwd")
+    (root / "current").write_text(content.format(tmp=tmp_path))
+    with pytest.raises(ModelError) as caught:
+        ModelPointer(str(root / "current")).path()
+    text = str(caught.value)
+    assert text.startswith(f"--model_pointer: {root}/current holds '")
+    assert text.endswith(f"which is no path under --model_root ({root})")
+
+
+def test_symbolic_links_that_stay_inside(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "models")
+    (tmp_path / "models/newest.pt2").symlink_to("v2.pt2")
+    (tmp_path / "models/current").write_text("newest.pt2")
+    pointer = ModelPointer(str(tmp_path / "link/current"))
+    # What was looked at is what is loaded, whatever becomes of the link meanwhile.
+    assert pointer.path() == str(tmp_path / "models/v2.pt2")
+
+
+@pytest.mark.parametrize("root", [None, "memory://bucket/models", "memory://bucket/models/"])
+def test_another_filesystem(root: str | None) -> None:
+    for content in ("2026/v1.pt2", "memory://bucket/models/2026/v1.pt2"):
+        OBJECTS["memory://bucket/models/current"] = f"{content}\n".encode()
+        pointer = ModelPointer("memory://bucket/models/current", root)
+        assert pointer.path() == "memory://bucket/models/2026/v1.pt2"
+
+
+def test_at_the_top_of_a_bucket() -> None:
+    OBJECTS["memory://bucket/current"] = b"v1.pt2"
+    assert ModelPointer("memory://bucket/current").path() == "memory://bucket/v1.pt2"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "../v1.pt2",
+        "a/../v1.pt2",
+        "./v1.pt2",
+        "/v1.pt2",
+        "a//v1.pt2",
+        "a/",
+        "memory://bucket/models/",
+        "memory://bucket/models/../v1.pt2",
+        "memory://bucket/models-evil/v1.pt2",
+        "memory://bucket/v1.pt2",
+        "memory://other/models/v1.pt2",
+        "MEMORY://bucket/models/v1.pt2",
+        "gs://bucket/models/v1.pt2",
+    ],
+)
+def test_another_filesystem_outside(content: str) -> None:
+    OBJECTS["memory://bucket/models/current"] = content.encode()
+    with pytest.raises(ModelError, match="no path under --model_root"):
+        ModelPointer("memory://bucket/models/current").path()
+
+
+def test_a_pointer_and_models_in_different_places(tmp_path: Path) -> None:
+    OBJECTS["memory://bucket/current"] = b"v1.pt2"
+    assert ModelPointer("memory://bucket/current", str(tmp_path)).path() == str(tmp_path / "v1.pt2")
+    (tmp_path / "current").write_text("v1.pt2")
+    pointer = ModelPointer(str(tmp_path / "current"), "memory://bucket")
+    assert pointer.path() == "memory://bucket/v1.pt2"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "there is no file memory://bucket/current"),
+        (b"", "memory://bucket/current is empty: write a model's path into it"),
+        (b" \n", "memory://bucket/current is empty"),
+        (b"x" * 4097, "memory://bucket/current has more than 4,096 bytes"),
+        (b"\xff", "memory://bucket/current is not UTF-8"),
+        (RuntimeError("storage is away"), "memory://bucket/current cannot be read: storage is away"),
+    ],
+)
+def test_unreadable(content: bytes | Exception | None, reason: str) -> None:
+    if content is not None:
+        OBJECTS["memory://bucket/current"] = content
+    pointer = ModelPointer("memory://bucket/current")
+    with pytest.raises(OSError, match=f"^--model_pointer: {reason}"):
+        pointer.read()
+    with pytest.raises(ModelError, match=f"^--model_pointer: {reason}"):
+        pointer.path()
