@@ -31,6 +31,7 @@ class Options:
         max_batch_size: most instances in one call.
         device: where the model computes; see `pipeline.model.compute.Compute`.
         precision: what the model computes in; see there, too.
+        cuda_graphs: whether forward passes on a GPU are captured; see there, too.
         workers: processes that each hold the model.
         cores: that this process may use.
         drain_s: seconds that predictions are still served after SIGTERM.
@@ -48,6 +49,7 @@ class Options:
     max_batch_size: int
     device: str
     precision: str
+    cuda_graphs: bool
     workers: int
     cores: int
     drain_s: float
@@ -93,6 +95,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         precision=read.text(
             "--precision", flags.precision, values.one_of("fp32", "fp16", "bf16"), stand_in="fp32"
         ),
+        cuda_graphs=read.text("--cuda_graphs", flags.cuda_graphs, values.boolean, stand_in=True),
         workers=read.optional("--workers", flags.workers, values.integer(1, 1_000)) or cores,
         cores=cores,
         drain_s=read.text("--drain_s", flags.drain_s, _seconds_or_zero, stand_in=0.0),
@@ -116,6 +119,7 @@ class _Flags(argparse.Namespace):
     max_batch_size: str
     device: str
     precision: str
+    cuda_graphs: str
     drain_s: str
 
 
@@ -181,6 +185,11 @@ def _parser(cores: int) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--precision", default="fp32", help="what the model computes in: fp32, fp16 or bf16 (fp32)"
+    )
+    parser.add_argument(
+        "--cuda_graphs",
+        default="true",
+        help="true: on a GPU, forward passes are captured as CUDA graphs; false: never (true)",
     )
     parser.add_argument(
         "--drain_s",

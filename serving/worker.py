@@ -126,7 +126,7 @@ class _Worker:
                 model_class=options.model_class,
                 model_params=options.model_params,
                 max_batch_size=options.max_batch_size,
-                compute=Compute(options.device, options.precision),
+                compute=Compute(options.device, options.precision, cuda_graphs=options.cuda_graphs),
             )
         except ModelError as error:
             return Failed(str(error))

@@ -9,6 +9,7 @@ from benchmarks.gpu.parts import (
     against_stock,
     compiled,
     copies,
+    cores,
     cuda_tests,
     memory,
     plain,
@@ -41,6 +42,7 @@ PARTS = {
     "memory": Part("Out of memory on purpose", memory.measure, 15),
     "swap": Part("A swap under load", swap.measure, 55),
     "processes": Part("Processes on one GPU", processes.measure, 50),
+    "cores": Part("Ours on fewer cores", cores.measure, 30),
     "waiting": Part("Waiting for the GPU", waiting.measure, 10),
     "compiled": Part("--compile", compiled.measure, 50),
 }

@@ -78,7 +78,14 @@ def flags_of(workload: Workload, scale: Scale, weights: Path) -> dict[str, str]:
     }
 
 
-def load_model(workload: Workload, scale: Scale, weights: Path, *, max_batch_size: int = 128) -> Model:
+def load_model(
+    workload: Workload,
+    scale: Scale,
+    weights: Path,
+    *,
+    max_batch_size: int = 128,
+    cuda_graphs: bool = True,
+) -> Model:
     """Load the model as the job does, by the half of it that needs no Beam."""
     cls = workload.model_class
     return load(
@@ -87,7 +94,7 @@ def load_model(workload: Workload, scale: Scale, weights: Path, *, max_batch_siz
         model_class=f"{cls.__module__}:{cls.__name__}",
         model_params=workload.model_params,
         max_batch_size=max_batch_size,
-        compute=Compute(scale.device, workload.precision),
+        compute=Compute(scale.device, workload.precision, cuda_graphs=cuda_graphs),
     )
 
 

@@ -62,22 +62,35 @@ class Graphed:
         """
         if self._uncaptured:
             return self._module(*tensors, **named)
-        graphs: dict[int, _Graph] = self._of_thread.__dict__.setdefault("graphs", {})
+        graphs: dict[int, _Graph | None] = self._of_thread.__dict__.setdefault("graphs", {})
         inputs = [*tensors, *named.values()]
         rows = len(inputs[0])
         graph = graphs.get(rows)
         if graph is not None:
             return graph.replay(inputs)
         output = self._module(*tensors, **named)
-        try:
-            graphs[rows] = self._capture(tensors, named, output)
-        except RuntimeError as error:
-            if is_out_of_memory(error) or is_device_lost(error):
-                raise
-            self._uncaptured = True
-            reason = str(error).partition("\n")[0]
-            _LOGGER.warning("the model runs without CUDA graphs, which small batches gain by: %s", reason)
+        if rows not in graphs:
+            graphs[rows] = self._try_capture(tensors, named, output)
         return output
+
+    def _try_capture(
+        self, tensors: Sequence[torch.Tensor], named: Mapping[str, torch.Tensor], wanted: Any
+    ) -> _Graph | None:
+        """Return a graph for inputs like these, or None where there is to be none."""
+        try:
+            return self._capture(tensors, named, wanted)
+        except RuntimeError as error:
+            if is_device_lost(error):
+                raise
+            reason = str(error).partition("\n")[0]
+            if is_out_of_memory(error):
+                # The module itself has just run with so many rows: without a graph it goes on doing so.
+                rows = len([*tensors, *named.values()][0])
+                _LOGGER.info("no memory for a CUDA graph of %d rows: %s", rows, reason)
+            else:
+                self._uncaptured = True
+                _LOGGER.warning("the model runs without CUDA graphs, which small batches gain by: %s", reason)
+            return None
 
     def _capture(
         self, tensors: Sequence[torch.Tensor], named: Mapping[str, torch.Tensor], wanted: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from benchmarks.gpu.context import Context, NotAvailableError
 from benchmarks.gpu.goals import verdicts
 from benchmarks.gpu.nvml import Sampler, open_nvml
 from benchmarks.gpu.options import job_options
-from benchmarks.gpu.parts import copies, memory, waiting
+from benchmarks.gpu.parts import copies, cores, memory, waiting
 from benchmarks.gpu.parts.cuda_tests import TESTS
 from benchmarks.gpu.plan import PARTS
 from benchmarks.gpu.process import NOT_AVAILABLE
@@ -90,6 +91,16 @@ def test_copies_are_measured_alone_and_together(context: Context) -> None:
     assert [str(step["step"])[:4] for step in steps[:3]] == ["put ", "copy", "forw"]
     assert two["step"] == "whole batches, 2 at once"
     assert isinstance(two["of_longest"], float)
+
+
+def test_fewer_cores(context: Context) -> None:
+    every = os.sched_getaffinity(0)
+    try:
+        rows = list(cores.measure(context))
+    finally:
+        os.sched_setaffinity(0, every)
+    assert {row["cores"] for row in rows} == {len(every), *(n for n in (4, 2, 1) if n < len(every))}
+    assert all(row["requests_per_s"] for row in rows)
 
 
 def test_what_cannot_be_measured_says_why(context: Context) -> None:

@@ -132,8 +132,9 @@ def test_a_lost_device_ends_the_process_with_3(tmp_path: Path) -> None:
             return Request("1", {{"ids": np.full(2, value)}}, b"", {{}}, {{}}, Timeline(0.0, 0.0))
 
         print(handler.run_inference([request(2)], model)[0].prediction.tolist(), flush=True)
-        handler.run_inference([request(10**6)], model)
-        print("not reached")
+        # On a bundle thread: the main one must not end first.
+        threading.Thread(target=handler.run_inference, args=([request(10**6)], model), daemon=True).start()
+        threading.Event().wait()
     """)
     assert ended.stdout.splitlines() == ["[2.0, 2.0]", "given back"], ended.stderr
     assert ended.returncode == 3

@@ -25,7 +25,9 @@ def measure(context: Context) -> Iterator[Row]:
     """Yield a row for a batch with all memory, for the first one with little, and for the one after it."""
     scale = context.scale
     workload = scale.workload(scale.precisions[0])
-    model = load_model(workload, scale, save_weights(workload, context.folder), max_batch_size=_ROWS)
+    # Without CUDA graphs, whose memory stays and would hide what a batch takes.
+    weights = save_weights(workload, context.folder)
+    model = load_model(workload, scale, weights, max_batch_size=_ROWS, cuda_graphs=False)
     spec = InputSpec.parse(workload.input_shape)
     each = _ROWS // _BUNDLES
     inputs = workload.inputs(_ROWS)
