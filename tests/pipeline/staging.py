@@ -35,7 +35,7 @@ class Staged:
 
 
 def offline_flags(folder: Path) -> list[str]:
-    """Return flags with which the runner writes job and graph into `folder`, which it makes, and calls nobody."""
+    """Return flags with which the runner writes job and graph into `folder` and calls nobody."""
     for name in ("temp", "staging"):
         (folder / name).mkdir(parents=True)
     return [

@@ -1,4 +1,4 @@
-"""Fewer cores for the process: its threads wait for one interpreter lock, and wake each other sooner on few."""
+"""Fewer cores for the process: its threads share one interpreter lock, and wake sooner on few."""
 
 from __future__ import annotations
 

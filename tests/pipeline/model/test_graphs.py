@@ -109,7 +109,7 @@ def test_a_lost_device_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_a_model_raises_is_raised() -> None:
-    with pytest.raises(RuntimeError, match="size"):
+    with pytest.raises(RuntimeError, match="shapes"):
         Graphed(torch.nn.Linear(5, 1))(torch.ones(2, 3))
 
 
