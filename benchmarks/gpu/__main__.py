@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed or any(row.get("outcome") == "failed" for row in tests) else 0
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; what its values must be is looked at afterwards."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu", description=(__doc__ or "").splitlines()[0], allow_abbrev=False
     )
@@ -85,6 +86,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="a small model on the CPU: proves the script, and says nothing of a GPU; writes gpu-rehearsal",
     )
+    return parser
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser()
     flags = parser.parse_args(arguments)
     if unknown := [part for part in flags.parts if part not in PARTS]:
         parser.error(f"--parts: there is no {', '.join(unknown)}: choose from {', '.join(PARTS)}")

@@ -37,14 +37,7 @@ _GLIBC = ("2_28", "2_27", "2_24", "2_17")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Download the wheels; return 0, or 1 where one cannot be had or all are too large together."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu.wheels", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--python", default="3.12", help="of the GPU machine (default: %(default)s)")
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / ".wheels", help="folder for the wheels (default: .wheels)"
-    )
-    flags = parser.parse_args(arguments)
+    flags = make_parser().parse_args(arguments)
     flags.out.mkdir(parents=True, exist_ok=True)
     for old in flags.out.glob("*.whl"):
         old.unlink()
@@ -57,6 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"more than {MOST_BYTES >> 20} MiB: a package has grown", file=sys.stderr)
         return 1
     return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu.wheels", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--python", default="3.12", help="of the GPU machine (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / ".wheels", help="folder for the wheels (default: .wheels)"
+    )
+    return parser
 
 
 def command(python: str, out: Path) -> list[str]:

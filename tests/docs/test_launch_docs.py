@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from apache_beam.metrics.metricbase import Metric
 
+from benchmarks.gpu import __main__ as gpu
+from benchmarks.gpu import wheels
 from launch.cloud import template as job
 from launch.commands.table import COMMANDS, RUN, SETTINGS, command_named, parse
 from launch.rules import endpoint as endpoint_rules
@@ -94,9 +96,20 @@ def test_gcloud_takes_it() -> None:
 
 def test_the_load_driver_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    ((_, words),) = of_program("python")
+    (words,) = (words for _, words in of_program("python") if words[2] == "loadtest")
     assert words[:4] == ["python", "-m", "loadtest", "run"]
     assert loadtest.parse(words[4:])[1] == []
+
+
+GPU_PARSERS = {"benchmarks.gpu": gpu.make_parser(), "benchmarks.gpu.wheels": wheels.make_parser()}
+
+
+def test_the_gpu_benchmark_takes_it() -> None:
+    commands = [words for _, words in of_program("python") if words[2] != "loadtest"]
+    assert {words[2] for words in commands} == set(GPU_PARSERS)
+    for words in commands:
+        assert words[:2] == ["python", "-m"]
+        GPU_PARSERS[words[2]].parse_args(words[3:])
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -107,7 +120,8 @@ def test_flags_in_the_text_exist(page: str) -> None:
     codes = re.findall(r"`([^`]+)`", text)
     named = {name for code in codes for name in re.findall(r"(?<![\w-])--[a-z][\w-]*", code)}
     assert named
-    assert named - launch - job - OTHERS == set()
+    benchmark = {text for parser in GPU_PARSERS.values() for text in parser.format_help().split()}
+    assert named - launch - job - OTHERS - benchmark == set()
 
 
 def test_roles_are_those_of_google() -> None:
