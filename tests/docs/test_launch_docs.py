@@ -160,6 +160,26 @@ def test_what_the_job_does_with_a_gpu() -> None:
     assert f"`--device={job.parameters(launched)['device']}` to the job" in PAGES["gpu"]
 
 
+def test_the_figures_of_the_gpu_are_those_of_the_benchmark() -> None:
+    run = json.loads((ROOT / "benchmarks/results/gpu.json").read_text())
+    rates = {
+        (row["threads"], row["bundle"], row["side"]): row
+        for row in run["parts"]["against_stock"]["rows"]
+        if row["precision"] == "fp16"
+    }
+    shown = re.findall(
+        r"^\| (\d+) × (\d) \| ([\d,]+) \| ([\d.]+) ms \| ([\d,]+) \| ([\d.]+) ms \| ([\d.]+) \|$",
+        PAGES["gpu"],
+        re.MULTILINE,
+    )
+    assert len(shown) == 5
+    for threads, bundle, *figures in shown:
+        stock, ours = (rates[int(threads), int(bundle), side] for side in ("stock", "ours"))
+        wanted = [stock["requests_per_s"], stock["p99_ms"], ours["requests_per_s"], ours["p99_ms"]]
+        wanted.append(wanted[2] / wanted[0])
+        assert [float(text.replace(",", "")) for text in figures] == pytest.approx(wanted, rel=0.03)
+
+
 def test_the_processes_of_a_worker() -> None:
     (flag,) = (flag for flag in FLAGS if flag.name == "worker_processes")
     page = PAGES["scaling"].partition("### Processes of a worker")[2]
