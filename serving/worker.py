@@ -155,8 +155,9 @@ def main(arguments: list[str]) -> None:
     """Runs a worker on three inherited file descriptors: control, connections, board."""
     control, connections, board = map(int, arguments)
     configure_logging(logging.INFO)
-    worker = _Worker(Connection(control), socket.socket(fileno=connections), Scoreboard(board))
-    asyncio.run(worker.run())
+    with socket.socket(fileno=connections) as inherited:
+        worker = _Worker(Connection(control), inherited, Scoreboard(board))
+        asyncio.run(worker.run())
 
 
 if __name__ == "__main__":
