@@ -7,6 +7,7 @@ import torch
 
 from pipeline.model.staging import CudaStaging, HostStaging, make_staging
 from pipeline.request.input_spec import Inputs, InputSpec
+from tests.waiting import LIMIT_S
 
 ONE = InputSpec.parse("2x3")
 TWO = InputSpec.parse("ids:int64:2,scale:float32:1")
@@ -131,7 +132,7 @@ class TestCuda:
 
     def test_threads_share_nothing(self) -> None:
         staging = cuda(ONE)
-        together = threading.Barrier(2, timeout=30)
+        together = threading.Barrier(2, timeout=LIMIT_S)
 
         def forward(batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
             together.wait()  # both have filled their buffers

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import LIMIT_S
+
 
 def ended(script: str) -> subprocess.CompletedProcess[str]:
     """A process of its own, as these end it."""
@@ -15,7 +17,7 @@ def ended(script: str) -> subprocess.CompletedProcess[str]:
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LIMIT_S,
         check=False,
     )
 
