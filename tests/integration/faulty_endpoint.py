@@ -165,7 +165,7 @@ class FaultyEndpoint:
 
     def __enter__(self) -> FaultyEndpoint:
         self._lock = threading.Lock()
-        self._connections: dict[asyncio.Task[Any] | None, asyncio.StreamWriter] = {}
+        self._connections: set[asyncio.StreamWriter] = set()
         # Bound as long as the front lives and never listening: while away, nobody else gets the port.
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -192,9 +192,11 @@ class FaultyEndpoint:
         await self._listen()
         started.set_result(None)
         await self._stopping.wait()
+        # Each connection has a task. One that was being accepted gets its own only now.
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            await self._close()
+            await asyncio.wait(tasks)
         await self._close()
-        if self._connections:
-            await asyncio.wait([task for task in self._connections if task])
 
     async def _listen(self) -> None:
         port = self._reserved.getsockname()[1]
@@ -202,18 +204,24 @@ class FaultyEndpoint:
 
     async def _close(self) -> None:
         self._server.close()
-        for writer in self._connections.values():
+        for writer in self._connections:
             writer.transport.abort()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections[asyncio.current_task()] = writer
+    def _connected(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Coroutine[Any, Any, None]:
+        # Noted here and not in the task: `_close` may come before the task begins.
+        self._connections.add(writer)
+        return self._serve_all(reader, writer)
+
+    async def _serve_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while await self._serve(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client has gone, or was sent away
         finally:
-            del self._connections[asyncio.current_task()]
+            self._connections.remove(writer)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

@@ -135,6 +135,11 @@ class EndpointFront:
 
     async def _stop(self) -> None:
         if self._runner is not None:
+            assert self._runner.server is not None  # for mypy: `setup` made it
+            # An idle client does not answer the close of TLS, and its connection would outlive the loop.
+            for connection in self._runner.server.connections:
+                if connection.transport is not None:
+                    connection.transport.abort()
             await self._runner.cleanup()
         if self._client is not None:
             await self._client.close()
