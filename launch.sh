@@ -20,7 +20,9 @@ usage: ./launch.sh COMMAND [flags]
   replace JOB [flags] [-- job's flags]  launch a new version in its place
   endpoint deploy|update|undeploy       serve the model by a Vertex AI endpoint, change its replicas, end it
   smoke [flags] [-- flags of the job]   launch the smallest job, send 100 records, check 100 results, drain
-  test  [pytest arguments]              run linters, type checks and tests
+  check                                 run the linters, the type checker and the import rules
+  test  [--fast] [pytest arguments]     run check, then all tests and their coverage; with --fast, the quick ones
+                                        alone; with arguments of pytest, what these say
 
 Commands in the cloud take their settings from flags, else from the environment, else from launch.env (see
 launch.env.example); with --dry-run they print what they would run. COMMAND --help lists the flags.
@@ -80,17 +82,27 @@ install_failed() {
   fail "installing failed; the whole log is $1"
 }
 
-run_tests() {
-  cd -- "$root"
+# Runs in the checkout, with what requirements-dev.txt holds.
+run_check() {
   local bin=$venv/bin
   "$bin/ruff" check .
   "$bin/ruff" format --check .
   "$bin/mypy"
+  "$bin/lint-imports" --no-logo
   "$bin/shellcheck" launch.sh .ci/run docker/check_image.sh
-  if [[ $# -gt 0 ]]; then
-    "$bin/python" -m pytest "$@"
+}
+
+# Runs in the checkout, after run_check. Where more processes want a core than there are cores, the tests' time
+# limits grow (tests/waiting.py).
+run_tests() {
+  local pytest=("$venv/bin/python" -m pytest) scale='import os; print(max(1, os.getloadavg()[0] / os.cpu_count()))'
+  export TEST_TIME_SCALE=${TEST_TIME_SCALE:-$("$venv/bin/python" -c "$scale")}
+  if [[ ${1:-} == --fast ]]; then
+    "${pytest[@]}" --numprocesses 2 -m "not slow" "${@:2}"
+  elif [[ $# -gt 0 ]]; then
+    "${pytest[@]}" "$@"
   else
-    "$bin/python" -m pytest --numprocesses 2
+    "${pytest[@]}" --numprocesses 2 --cov
   fi
 }
 
@@ -110,8 +122,16 @@ build | run | update | status | drain | cancel | replace | endpoint | smoke)
   set_up cpu
   exec "$venv/bin/python" -P -m launch "$command" "$@"
   ;;
+check)
+  [[ $# -eq 0 ]] || fail "check takes no arguments"
+  set_up dev
+  cd -- "$root"
+  run_check
+  ;;
 test)
   set_up dev
+  cd -- "$root"
+  run_check
   run_tests "$@"
   ;;
 -h | --help | help)

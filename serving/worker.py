@@ -160,8 +160,9 @@ def main(arguments: list[str]) -> None:
     """Run a worker on three inherited file descriptors: control, connections, scoreboard."""
     control, connections, scoreboard = map(int, arguments)
     configure_logging(logging.INFO)
-    worker = _Worker(Connection(control), socket.socket(fileno=connections), Scoreboard(scoreboard))
-    asyncio.run(worker.run())
+    with socket.socket(fileno=connections) as inherited:
+        worker = _Worker(Connection(control), inherited, Scoreboard(scoreboard))
+        asyncio.run(worker.run())
 
 
 if __name__ == "__main__":

@@ -157,6 +157,7 @@ def test_launcher(inside: ModuleType, tmp_path: Path) -> None:
     assert inside.launcher() == str(tmp_path / "launcher")
 
 
+@pytest.mark.slow
 def test_launched_file(inside: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert inside.launched_file() == str(ROOT / "docker/main.py")
     empty = tmp_path / "main.py"
@@ -191,6 +192,7 @@ def test_gpu_where_there_is_none(inside: ModuleType, monkeypatch: pytest.MonkeyP
         inside.gpu()
 
 
+@pytest.mark.slow
 def test_each_check_is_a_line(
     inside: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,7 +20,7 @@ def used(value: object) -> set[str]:
 
 
 def build_flags(**substitutions: str) -> dict[str, list[str]]:
-    """The flags of `docker build` by name, after substitution."""
+    """Return the flags of `docker build` by name, after substitution."""
     (step,) = BUILD["steps"]
     values = {**BUILD["substitutions"], **substitutions}
     flags: dict[str, list[str]] = {}

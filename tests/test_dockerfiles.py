@@ -399,6 +399,7 @@ def run_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-S", *arguments], cwd=folder, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_packages_and_files_of_serving_are_enough(tmp_path: Path) -> None:
     image_in(tmp_path, "serving")
     model = ROOT / "examples" / "breast_cancer" / "model.pt2"
@@ -406,6 +407,7 @@ def test_the_packages_and_files_of_serving_are_enough(tmp_path: Path) -> None:
     assert (run.returncode, run.stdout) == (0, "application/x-float32; shape=2\n"), run.stderr
 
 
+@pytest.mark.slow
 def test_the_packages_and_files_of_the_worker_are_enough(tmp_path: Path) -> None:
     image_in(tmp_path, "worker")
     # A link would put the folder of what it points to first in sys.path.

@@ -48,6 +48,7 @@ from benchmarks.endpoint.sides import (
 from benchmarks.harness import results
 from benchmarks.harness.handlers import WrongAnswerError
 from tests.benchmarks.conftest import UsageError
+from tests.waiting import LIMIT_S
 
 HOUR = 3600.0
 
@@ -77,7 +78,7 @@ def url(server: EndpointProcess, method: str = "", endpoint: str = SHARED) -> st
 
 def post(server: EndpointProcess, method: str, body: bytes) -> tuple[bytes, str]:
     """Return the answer's body and content type."""
-    with urllib.request.urlopen(urllib.request.Request(url(server, method), body), timeout=30) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url(server, method), body), timeout=LIMIT_S) as answer:
         return answer.read(), answer.headers["Content-Type"]
 
 
@@ -137,12 +138,12 @@ def test_grpc_echoes_rows_in_order_and_counts(server: EndpointProcess) -> None:
             request_serializer=PredictRequest.pb().SerializeToString,
             response_deserializer=PredictResponse.pb().FromString,
         )
-        answer = predict(request, timeout=30)
+        answer = predict(request, timeout=LIMIT_S)
         assert [json_format.MessageToDict(each) for each in answer.predictions] == instances
         assert server.counts().instances == 2
         server.configure(ServerConfig(refusals=1))
         with pytest.raises(grpc.RpcError) as refused:
-            predict(request, timeout=30)
+            predict(request, timeout=LIMIT_S)
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
@@ -160,7 +161,7 @@ def test_http_refuses_once_and_then_serves(server: EndpointProcess, method: str)
 
 def test_the_two_kinds_of_endpoint(server: EndpointProcess) -> None:
     described = [
-        orjson.loads(urllib.request.urlopen(url(server, endpoint=endpoint), timeout=30).read())
+        orjson.loads(urllib.request.urlopen(url(server, endpoint=endpoint), timeout=LIMIT_S).read())
         for endpoint in (SHARED, DEDICATED)
     ]
     assert [each["dedicatedEndpointEnabled"] for each in described] == [False, True]
@@ -356,6 +357,7 @@ def test_wrong_flags_end_with_exit_code_2(flag: str, usage_error: UsageError) ->
     assert flag.split("=")[0] in usage_error(parse, flag)
 
 
+@pytest.mark.slow
 def test_a_short_run(tmp_path: Path) -> None:
     # A process of its own, because stock's SDK keeps its configuration for as long as the process lives.
     # Without the third table, in which stock waits for seconds.
@@ -364,7 +366,7 @@ def test_a_short_run(tmp_path: Path) -> None:
         [*command, "--seconds=0.1", "--rounds=1", "--batches=1"],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=LIMIT_S,
     )
     assert run.returncode == 0, run.stderr
     figures = orjson.loads((tmp_path / "endpoint.json").read_bytes())

@@ -87,6 +87,7 @@ def test_one_core_has_nothing_to_compare(monkeypatch: pytest.MonkeyPatch, usage_
     assert "one core" in usage_error(parse)
 
 
+@pytest.mark.slow
 def test_a_process_that_does_not_start(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     flags = [f"--model_path={tmp_path / 'no.pt2'}", "--input_shape=30"]
     with pytest.raises(RuntimeError, match="a process of the worker ended early, with exit code 1"):
@@ -94,6 +95,7 @@ def test_a_process_that_does_not_start(tmp_path: Path, capfd: pytest.CaptureFixt
     assert "no.pt2" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_short_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_processes, "WARM_UP_S", 0.1)
     monkeypatch.setattr(worker_processes, "cores", lambda: 2)

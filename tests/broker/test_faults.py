@@ -13,7 +13,7 @@ from google.cloud.pubsub_v1.subscriber.message import Message
 from google.pubsub_v1 import PublisherClient
 
 from broker import EmbeddedBroker
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, TIME_SCALE, wait_until
 
 Publish = Callable[..., list[str]]
 
@@ -58,14 +58,14 @@ def test_a_delay_holds_one_call_and_no_other(
 ) -> None:
     publish(b"a", b"b")
     received = subscriber.pull(subscription=subscription, max_messages=2).received_messages
-    broker.faults.delay("Acknowledge", 1.0)
+    broker.faults.delay("Acknowledge", 2 * TIME_SCALE)
     with ThreadPoolExecutor() as pool:
         held = pool.submit(subscriber.acknowledge, subscription=subscription, ack_ids=[received[0].ack_id])
         wait_until(lambda: not broker.faults.pending("Acknowledge"))
         subscriber.acknowledge(subscription=subscription, ack_ids=[received[1].ack_id])
         assert not held.done()
         assert broker.stats(subscription).acknowledged == 1
-        held.result(timeout=5)
+        held.result(timeout=LIMIT_S)
     assert broker.stats(subscription).acknowledged == 2
 
 
@@ -90,12 +90,12 @@ def test_a_dropped_stream_is_reopened_by_the_client_and_nothing_is_lost(
     streaming = subscriber.subscribe(subscription, callback)
     wait_until(lambda: broker.stats(subscription).streams == 1)
     published = publish(b"before")
-    assert received.get(timeout=5) == published[0]
+    assert received.get(timeout=LIMIT_S) == published[0]
     assert broker.faults.drop_streams() == 1
     published = publish(b"after")
-    assert received.get(timeout=10) == published[0]
+    assert received.get(timeout=LIMIT_S) == published[0]
     streaming.cancel()
-    streaming.result(timeout=5)
+    streaming.result(timeout=LIMIT_S)
 
 
 def test_a_stream_fails_to_open(
@@ -104,13 +104,13 @@ def test_a_stream_fails_to_open(
     broker.faults.fail("StreamingPull", grpc.StatusCode.PERMISSION_DENIED, message="no entry")
     streaming = subscriber.subscribe(subscription, lambda message: message.ack())
     with pytest.raises(exceptions.PermissionDenied, match="no entry"):
-        streaming.result(timeout=5)
+        streaming.result(timeout=LIMIT_S)
 
 
 def test_a_stream_is_slow_to_open(
     broker: EmbeddedBroker, subscription: str, subscriber: SubscriberClient, publish: Publish
 ) -> None:
-    broker.faults.delay("StreamingPull", 0.5)
+    broker.faults.delay("StreamingPull", TIME_SCALE)
     publish(b"a")
     received = threading.Event()
 
@@ -121,9 +121,9 @@ def test_a_stream_is_slow_to_open(
     streaming = subscriber.subscribe(subscription, callback)
     wait_until(lambda: not broker.faults.pending("StreamingPull"))
     assert broker.stats(subscription).streams == 0
-    assert received.wait(timeout=5)
+    assert received.wait(timeout=LIMIT_S)
     streaming.cancel()
-    streaming.result(timeout=5)
+    streaming.result(timeout=LIMIT_S)
 
 
 def test_duplicates_share_their_message_id_and_have_their_own_ack_ids(
@@ -143,7 +143,7 @@ def test_faults_can_be_taken_back(broker: EmbeddedBroker, topic: str, publisher:
     broker.faults.delay("Publish", 60)
     broker.faults.duplicate()
     broker.faults.clear()
-    publisher.publish(topic=topic, messages=[{"data": b"x"}], timeout=5, retry=None)
+    publisher.publish(topic=topic, messages=[{"data": b"x"}], timeout=LIMIT_S, retry=None)
     assert not broker.faults.take_duplicate()
 
 

@@ -16,6 +16,7 @@ from broker import EmbeddedBroker
 from broker.errors import NotFoundError
 from broker.testing import embedded_broker
 from pipeline.pubsub import protos
+from tests.waiting import LIMIT_S
 
 COMMAND = [sys.executable, "-m", "broker"]
 
@@ -34,7 +35,7 @@ def create_topic(address: str) -> None:
             "/google.pubsub.v1.Publisher/CreateTopic",
             request_serializer=protos.Topic.SerializeToString,
         )
-        call(protos.Topic(name="projects/test-project/topics/requests"), timeout=10, wait_for_ready=True)
+        call(protos.Topic(name="projects/test-project/topics/requests"), timeout=LIMIT_S, wait_for_ready=True)
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
@@ -48,7 +49,7 @@ def test_it_says_where_it_listens_and_stops_cleanly(signal_number: signal.Signal
     assert prefix == "broker listening on"
     create_topic(address)
     process.send_signal(signal_number)
-    rest, errors = process.communicate(timeout=10)
+    rest, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0
     assert "gone at exit" in lines[1]
     assert lines[2].endswith(f"export PUBSUB_EMULATOR_HOST={address}")
@@ -92,7 +93,7 @@ def test_it_stops_with_a_stream_open() -> None:
 )
 def test_a_wrong_flag_is_refused(arguments: list[str], reason: str, taken_port: int) -> None:
     arguments = [argument.replace("PORT", str(taken_port)) for argument in arguments]
-    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 2
     assert reason.replace("PORT", str(taken_port)) in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

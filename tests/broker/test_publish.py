@@ -11,6 +11,7 @@ from google.pubsub_v1 import PublisherClient
 
 from broker import EmbeddedBroker
 from tests.broker.conftest import FakeClock
+from tests.waiting import LIMIT_S
 
 
 def test_a_message_arrives_as_it_was_sent(
@@ -138,5 +139,5 @@ def test_the_clients_own_batching_publisher_works(
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", broker.address)
     with pubsub_v1.PublisherClient() as client:
         futures = [client.publish(topic, b"x", n=str(number)) for number in range(50)]
-        assert len({future.result(timeout=5) for future in futures}) == 50
+        assert len({future.result(timeout=LIMIT_S) for future in futures}) == 50
     assert broker.stats(subscription).backlog == 50

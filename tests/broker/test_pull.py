@@ -11,7 +11,7 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from broker import EmbeddedBroker
 from pipeline.pubsub import protos
 from tests.broker.conftest import FakeClock
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, wait_until
 
 
 def pull(subscriber: SubscriberClient, subscription: str, max_messages: int = 10) -> list[tuple[bytes, str]]:
@@ -37,7 +37,7 @@ def test_pull_waits_for_a_message(
         waiting = pool.submit(pull, subscriber, subscription)
         wait_until(lambda: broker.stats(subscription).streams == 1)
         publish(b"a")
-        assert [data for data, _ in waiting.result(timeout=5)] == [b"a"]
+        assert [data for data, _ in waiting.result(timeout=LIMIT_S)] == [b"a"]
 
 
 def test_pull_answers_with_none_after_the_wait(
@@ -50,7 +50,7 @@ def test_pull_answers_with_none_after_the_wait(
 def test_pull_answers_at_once_when_asked_to() -> None:
     topic, name = "projects/test-project/topics/requests", "projects/test-project/subscriptions/requests"
     # Any waiting at all would outlast the call's own deadline.
-    with EmbeddedBroker(pull_wait_s=60) as broker, grpc.insecure_channel(broker.address) as channel:
+    with EmbeddedBroker(pull_wait_s=10 * LIMIT_S) as broker, grpc.insecure_channel(broker.address) as channel:
         for method, request in (
             ("Publisher/CreateTopic", protos.Topic(name=topic)),
             ("Subscriber/CreateSubscription", protos.Subscription(name=name, topic=topic)),
@@ -62,7 +62,7 @@ def test_pull_answers_at_once_when_asked_to() -> None:
             call = channel.unary_unary(
                 f"/google.pubsub.v1.{method}", request_serializer=type(request).SerializeToString
             )
-            answer = call(request, timeout=5)
+            answer = call(request, timeout=LIMIT_S)
         assert answer == b""  # a PullResponse without messages
 
 
@@ -87,7 +87,7 @@ def test_deleting_the_subscription_ends_a_waiting_pull(
         wait_until(lambda: broker.stats(subscription).streams == 1)
         subscriber.delete_subscription(subscription=subscription)
         with pytest.raises(exceptions.NotFound, match="was deleted"):
-            waiting.result(timeout=5)
+            waiting.result(timeout=LIMIT_S)
 
 
 def test_an_unacknowledged_message_is_redelivered_after_its_deadline(

@@ -19,7 +19,7 @@ from broker.state import BrokerState
 from broker.streaming_pull import StreamingPull
 from pipeline.pubsub import protos
 from tests.broker.conftest import FakeClock
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, wait_until
 
 
 class Stream:
@@ -50,7 +50,7 @@ class Stream:
         self._call.cancel()
 
     def take(self, count: int) -> list[Any]:
-        return [self.received.get(timeout=5) for _ in range(count)]
+        return [self.received.get(timeout=LIMIT_S) for _ in range(count)]
 
     def has_nothing(self) -> bool:
         try:
@@ -193,7 +193,7 @@ def test_closing_the_clients_side_ends_the_stream_well(
 ) -> None:
     stream = open_stream()
     stream.close()
-    assert stream.ended.result(timeout=5)[0] is grpc.StatusCode.OK
+    assert stream.ended.result(timeout=LIMIT_S)[0] is grpc.StatusCode.OK
     assert broker.stats(subscription).streams == 0
 
 
@@ -204,7 +204,7 @@ def test_a_dropped_stream_ends_at_once(
     wait_until(lambda: broker.stats(subscription).streams == 2)
     assert broker.faults.drop_streams() == 2
     for stream in streams:
-        assert stream.ended.result(timeout=5)[0] is grpc.StatusCode.UNAVAILABLE
+        assert stream.ended.result(timeout=LIMIT_S)[0] is grpc.StatusCode.UNAVAILABLE
     assert broker.stats(subscription).streams == 0
 
 
@@ -235,7 +235,7 @@ def test_deleting_the_subscription_ends_the_stream(
     stream = open_stream()
     wait_until(lambda: broker.stats(subscription).streams == 1)
     subscriber.delete_subscription(subscription=subscription)
-    code, details = stream.ended.result(timeout=5)
+    code, details = stream.ended.result(timeout=LIMIT_S)
     assert code is grpc.StatusCode.NOT_FOUND
     assert "was deleted" in details
 
@@ -256,7 +256,7 @@ def test_deleting_the_subscription_ends_the_stream(
 def test_a_bad_first_request_is_refused(
     name: str, fields: dict[str, Any], code: grpc.StatusCode, reason: str, open_stream: OpenStream
 ) -> None:
-    found, details = open_stream(name, **fields).ended.result(timeout=5)
+    found, details = open_stream(name, **fields).ended.result(timeout=LIMIT_S)
     assert found is code
     assert reason in details
 
@@ -283,7 +283,7 @@ def test_a_bad_later_request_ends_the_stream(
 ) -> None:
     stream = open_stream()
     stream.send(**fields)
-    code, details = stream.ended.result(timeout=5)
+    code, details = stream.ended.result(timeout=LIMIT_S)
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert reason in details
 
@@ -299,10 +299,10 @@ def test_the_clients_subscriber_receives_everything_once(
 
     streaming = subscriber.subscribe(subscription, callback, flow_control=FlowControl(max_messages=20))
     published = [message_id for _ in range(20) for message_id in publish(*[b"x"] * 10)]
-    assert sorted(received.get(timeout=5) for _ in published) == sorted(published)
+    assert sorted(received.get(timeout=LIMIT_S) for _ in published) == sorted(published)
     wait_until(lambda: broker.stats(subscription).acknowledged == len(published))
     streaming.cancel()
-    streaming.result(timeout=5)
+    streaming.result(timeout=LIMIT_S)
     assert broker.stats(subscription).outstanding == broker.stats(subscription).backlog == 0
     assert received.empty()
 
@@ -324,5 +324,5 @@ def test_the_clients_subscriber_nacks(
     streaming = subscriber.subscribe(subscription, callback)
     wait_until(lambda: broker.stats(subscription).acknowledged == 1)
     streaming.cancel()
-    streaming.result(timeout=5)
+    streaming.result(timeout=LIMIT_S)
     assert received.get() == received.get()

@@ -1,5 +1,7 @@
 """docs/endpoint.md says what the code does."""
 
+from __future__ import annotations
+
 import re
 import subprocess
 import sys

@@ -1,5 +1,7 @@
 """docs/swapping-models.md: its commands are run, its log lines are those of the code."""
 
+from __future__ import annotations
+
 import json
 import logging
 import re
@@ -25,7 +27,7 @@ from pipeline.request.messages import Result
 from pipeline.request.wire_format import decode
 from tests.docs.test_launch_docs import ENV
 from tests.pipeline.job_options import local_job_options
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, wait_until
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/swapping-models.md").read_text()
@@ -37,7 +39,7 @@ SPEC = InputSpec.parse(JOB["input_shape"])
 
 
 def pattern(text: str, folder: Path) -> str:
-    """What matches a log line of the page, where models lie in `folder` and … stands for whatever."""
+    """Return what matches a log line of the page: models lie in `folder`, and … stands for anything."""
     return re.escape(text.replace("/models", str(folder))).replace("…", ".*")
 
 
@@ -53,7 +55,7 @@ class Job:
         self.model = self.start()
 
     def start(self) -> ProcessModel:
-        """What each process of the job begins with."""
+        """Return what each process of the job begins with."""
         flags = {**JOB, "model_pointer": self.local(JOB["model_pointer"]), "model_refresh_s": "0.001"}
         return ProcessModel(local_job_options(*(f"--{name}={text}" for name, text in flags.items())), False)
 
@@ -64,7 +66,7 @@ class Job:
         home = self.folder.parent
         (home / "make_models.py").write_text(BLOCKS["make_models.py"])
         script = self.local(BLOCKS[block]).replace("python ", f"{shlex.quote(sys.executable)} ")
-        subprocess.run(["bash", "-euc", script], cwd=home, check=True, timeout=100)
+        subprocess.run(["bash", "-euc", script], cwd=home, check=True, timeout=LIMIT_S)
 
     def point(self, content: str) -> None:
         (self.folder / "new").write_text(content)
@@ -101,6 +103,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
     job.model.close()
 
 
+@pytest.mark.slow
 def test_there_and_back(job: Job, counts: Counts, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     assert job.answer() == 3
@@ -137,6 +140,7 @@ def test_refusals(job: Job, counts: Counts, caplog: pytest.LogCaptureFixture) ->
     assert (counts.swaps, counts.refusals) == (0, len(REFUSALS))
 
 
+@pytest.mark.slow
 def test_a_pointer_that_is_gone(job: Job, caplog: pytest.LogCaptureFixture) -> None:
     (job.folder / "current").unlink()
     gone = next(line for line in LOG_LINES if line.startswith("--model_pointer"))

@@ -1,5 +1,7 @@
 """docs/wire-format.md says what the code does."""
 
+from __future__ import annotations
+
 import json
 import re
 from pathlib import Path

@@ -53,7 +53,7 @@ def section(title: str) -> str:
 
 
 def rows(title: str) -> list[list[str]]:
-    """The cells of a section's table, without its head."""
+    """Return the cells of a section's table, without its head."""
     lines = [line for line in section(title).splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
@@ -75,7 +75,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write(name: str) -> str:
-    """Runs the block that makes a file; returns its path."""
+    """Run the block that makes a file and return its path."""
     exec(compile(BLOCKS[name], name, "exec"), {"__name__": "__main__"})
     assert Path(name).is_file()
     return name
@@ -137,7 +137,7 @@ def test_the_hook_shown_is_the_examples() -> None:
     assert "".join(shown.split()) in "".join(code.split())
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.slow
 def test_the_text_model(tmp_path: Path) -> None:
     """The two commands, as they stand, with the table's requests in front of the example's own."""
     train, local = COMMANDS[:2]
@@ -243,7 +243,7 @@ def more_than_tensors() -> None:
 
 
 def of_models(name: str, **how: Any) -> None:
-    """Loads a module of the tests' own, which has no weights or those it begins with."""
+    """Load a module of the tests' own, without weights or with those that it begins with."""
     torch.save(getattr(models, name)().state_dict(), "own.pt")
     load("own.pt", InputSpec.parse("3"), model_class=f"tests.pipeline.models:{name}", **how)
 

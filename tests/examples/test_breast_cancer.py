@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def test_training_again_gives_the_committed_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["train", "--out", str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "examples.breast_cancer.train")
     runpy.run_module("examples.breast_cancer.train", run_name="__main__")
     printed = float(capsys.readouterr().out.splitlines()[-1].removeprefix("ROC AUC "))
     assert printed >= 0.88

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def test_the_written_model_is_right_about_reviews_it_has_not_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["train", "--out", str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "examples.text.train")
     runpy.run_module("examples.text.train", run_name="__main__")
     assert f"of {HELD_OUT} others" in capsys.readouterr().out
     assert (tmp_path / "model.pt2").stat().st_size < 100_000

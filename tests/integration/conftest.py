@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from loadtest.run import run
 from loadtest.summary import Summary
 from local.run import PROJECT, Topics
 from pipeline.pubsub.channels import subscriber_channel
+from tests.waiting import LIMIT_S, WARNINGS_ARE_ERRORS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "breast_cancer"
@@ -39,7 +41,7 @@ def embedded() -> Iterator[EmbeddedBroker]:
 
 @pytest.fixture(autouse=True)
 def no_faults_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test that failed in the midst of a fault must not fail the next one."""
+    """Clear all faults, so that a test that failed in the middle of one does not fail the next test."""
     yield
     if "embedded" in request.fixturenames:
         request.getfixturevalue("embedded").faults.clear()
@@ -56,7 +58,7 @@ def emulator_address() -> Iterator[str]:
 
 @pytest.fixture(params=["embedded", "emulator"])
 def pubsub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """HOST:PORT of a broker, which PUBSUB_EMULATOR_HOST names too."""
+    """Return HOST:PORT of a broker, which PUBSUB_EMULATOR_HOST names too."""
     if request.param == "embedded":
         address = request.getfixturevalue("embedded").address
     else:
@@ -67,7 +69,7 @@ def pubsub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.fixture
 def topics(pubsub: str) -> Topics:
-    """Fresh names, created on the broker of this test."""
+    """Create topics and subscriptions with fresh names on the broker of this test."""
     names = Topics.fresh(os.urandom(4).hex())
     names.create()
     return names
@@ -84,20 +86,27 @@ class Pipeline:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pipeline", *topics.job_arguments(), *flags],
                 cwd=ROOT,
+                env=os.environ | WARNINGS_ARE_ERRORS,
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
 
     def stop(self) -> int:
-        """SIGTERM; the exit code, which the job promises within 10 s."""
-        self.process.terminate()
-        return self.wait(10)
+        """Send SIGTERM and return the exit code of a job that stops by itself.
 
-    def wait(self, seconds: float) -> int:
+        One that does not within 8 s says so and is ended by force: that is how it keeps its promise of 10 s.
+        """
+        self.process.terminate()
+        code = self.wait()
+        assert "still busy" not in self.log
+        return code
+
+    def wait(self) -> int:
+        """Return the exit code of a job that ends by itself."""
         try:
-            return self.process.wait(seconds)
+            return self.process.wait(LIMIT_S)
         except subprocess.TimeoutExpired:
-            pytest.fail(f"the job did not end within {seconds} s; its log:\n{self.log}")
+            pytest.fail(f"the job did not end within {LIMIT_S:g} s; its log:\n{self.log}")
 
     @property
     def log(self) -> str:
@@ -106,7 +115,7 @@ class Pipeline:
 
 @pytest.fixture
 def start(topics: Topics, tmp_path: Path) -> Iterator[Callable[..., Pipeline]]:
-    """Starts a job; whatever still runs at the end of the test is ended."""
+    """Return a function that starts a job. Jobs that still run at the end of the test are killed."""
     started: list[Pipeline] = []
 
     def start_pipeline(*flags: str) -> Pipeline:
@@ -118,14 +127,15 @@ def start(topics: Topics, tmp_path: Path) -> Iterator[Callable[..., Pipeline]]:
         if pipeline.process.poll() is None:
             pipeline.process.kill()
             pipeline.process.wait()
+        assert "ResourceWarning" not in pipeline.log
 
 
 class At(Display):
-    """Does something once, as soon as so many results have been received."""
+    """Does something once, as soon as `received` results are there."""
 
-    def __init__(self, received: int, action: Callable[[], None]) -> None:
+    def __init__(self, received: int, action: Callable[[], object]) -> None:
         self._received = received
-        self._action: Callable[[], None] | None = action
+        self._action: Callable[[], object] | None = action
 
     def update(self, progress: Progress) -> None:
         if self._action is not None and progress.received >= self._received:
@@ -139,10 +149,14 @@ class At(Display):
 
 @pytest.fixture
 def drive(topics: Topics, tmp_path: Path) -> Callable[..., Summary]:
-    """Runs the load driver on the topics of this test."""
+    """Return a function that runs the load driver on the topics of this test."""
 
     def drive_topics(
-        rate: float, duration: float, display: Display | None = None, drain_timeout: float = 60
+        rate: float,
+        duration: float,
+        display: Display | None = None,
+        drain_timeout: float = LIMIT_S,
+        stop: threading.Event | None = None,
     ) -> Summary:
         options = RunOptions(
             project=PROJECT,
@@ -154,20 +168,22 @@ def drive(topics: Topics, tmp_path: Path) -> Callable[..., Summary]:
             input=RECORDS,
             out=tmp_path / "out",
             drain_timeout=drain_timeout,
+            ready_timeout=LIMIT_S,
         )
         assert not options.problems()
-        return run(options, display=display)
+        return run(options, display=display, stop=stop)
 
     return drive_topics
 
 
 @dataclass
 class Mailbox:
-    """What arrives on a subscription, acknowledged, until `count` messages are there or time is up."""
+    """Takes and acknowledges what arrives on a subscription."""
 
     subscription: str
 
-    def collect(self, count: int, within_s: float = 60) -> list[pubsub_v1.types.PubsubMessage]:
+    def collect(self, count: int, within_s: float = LIMIT_S) -> list[pubsub_v1.types.PubsubMessage]:
+        """Return at least `count` messages; fail the test if they do not come in time."""
         messages: list[pubsub_v1.types.PubsubMessage] = []
         deadline = time.monotonic() + within_s
         # Not a plain SubscriberClient, whose emulator channel takes no message above 4 MB.
@@ -176,7 +192,7 @@ class Mailbox:
             while len(messages) < count and time.monotonic() < deadline:
                 with contextlib.suppress(DeadlineExceeded):
                     pulled = client.pull(
-                        subscription=self.subscription, max_messages=100, timeout=5, retry=None
+                        subscription=self.subscription, max_messages=100, timeout=LIMIT_S, retry=None
                     )
                     messages += [received.message for received in pulled.received_messages]
                     ack_ids = [received.ack_id for received in pulled.received_messages]

@@ -29,7 +29,7 @@ _CODES = {
 
 @dataclass(frozen=True)
 class Refusal:
-    """Answers an error status with Google's error body, without asking the container."""
+    """An error status with Google's error body. The container is not asked."""
 
     status: int
     message: str = "fault injected by a test"
@@ -127,15 +127,15 @@ class FaultyEndpoint:
         times: int | None = None,
         when: Callable[[Call], bool] = lambda _call: True,
     ) -> None:
-        """From now on, each `every`-th POST that `when` holds for meets a fault, at most `times` times.
+        """Fault each `every`-th POST for which `when` holds, from now on and at most `times` times.
 
-        Several faults take turns. What was asked for before is forgotten.
+        Several faults take turns. They replace those of an earlier call.
         """
         with self._lock:
             self._rule = _Rule(faults, every, times, when)
 
     def behave(self) -> None:
-        """Passes everything on again. A call that hangs goes on hanging."""
+        """Pass everything on again. A call that hangs goes on hanging."""
         with self._lock:
             self._rule = None
 
@@ -151,11 +151,11 @@ class FaultyEndpoint:
         return [call for call in self.calls if call.fault is not None]
 
     def go_away(self) -> None:
-        """Breaks every connection and refuses new ones."""
+        """Break every connection and refuse new ones."""
         self._on_loop(self._close())
 
     def come_back(self) -> None:
-        """Listens again, on the same port."""
+        """Listen again, on the same port."""
         self._on_loop(self._listen())
 
     @property
@@ -165,7 +165,7 @@ class FaultyEndpoint:
 
     def __enter__(self) -> FaultyEndpoint:
         self._lock = threading.Lock()
-        self._connections: dict[asyncio.Task[Any] | None, asyncio.StreamWriter] = {}
+        self._connections: set[asyncio.StreamWriter] = set()
         # Bound as long as the front lives and never listening: while away, nobody else gets the port.
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -192,9 +192,11 @@ class FaultyEndpoint:
         await self._listen()
         started.set_result(None)
         await self._stopping.wait()
+        # Each connection has a task. One that was being accepted gets its own only now.
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            await self._close()
+            await asyncio.wait(tasks)
         await self._close()
-        if self._connections:
-            await asyncio.wait([task for task in self._connections if task])
 
     async def _listen(self) -> None:
         port = self._reserved.getsockname()[1]
@@ -202,22 +204,28 @@ class FaultyEndpoint:
 
     async def _close(self) -> None:
         self._server.close()
-        for writer in self._connections.values():
+        for writer in self._connections:
             writer.transport.abort()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections[asyncio.current_task()] = writer
+    def _connected(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Coroutine[Any, Any, None]:
+        # Noted here and not in the task: `_close` may come before the task begins.
+        self._connections.add(writer)
+        return self._serve_all(reader, writer)
+
+    async def _serve_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while await self._serve(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client has gone, or was sent away
         finally:
-            del self._connections[asyncio.current_task()]
+            self._connections.remove(writer)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answers one request; says whether the connection lives on."""
+        """Answer one request; return whether the connection stays open."""
         request = await _read(reader)
         call, fault = self._admit(request)
         await asyncio.sleep(self.delay_s * (1 + call.number % 3))
@@ -281,7 +289,7 @@ def _refuse(refusal: Refusal) -> _Message:
 
 
 def _spoil(answer: _Message, fault: Broken) -> _Message:
-    """The answer as the container gave it, but for the fault."""
+    """Return the container's answer with the fault in it."""
     if fault is Broken.MALFORMED:
         return answer.with_body(answer.body[: len(answer.body) // 8 * 4])
     if answer.headers["content-type"].startswith(FLOAT32_TYPE):

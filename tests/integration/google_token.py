@@ -50,19 +50,19 @@ class TokenServer:
             return list(self._refused)
 
     def revoke(self) -> None:
-        """Makes every token given so far a bad one."""
+        """Make every token given so far a bad one."""
         with self._lock:
             self._first_good = self._exchanges + 1
 
     def accepts(self, authorization: str | None) -> bool:
-        """Whether an `Authorization` header carries a good token."""
+        """Return whether an `Authorization` header carries a good token."""
         with self._lock:
             return authorization in {
                 f"Bearer {_token(n)}" for n in range(self._first_good, self._exchanges + 1)
             }
 
     def write_key(self, path: Path) -> None:
-        """Writes a service account's key file, as GOOGLE_APPLICATION_CREDENTIALS names one."""
+        """Write a service account's key file, as GOOGLE_APPLICATION_CREDENTIALS names one."""
         pem = self._key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -93,7 +93,7 @@ class TokenServer:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
-                """The test looks at `exchanges` and `refused`."""
+                """Log nothing: the test looks at `exchanges` and `refused`."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

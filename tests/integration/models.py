@@ -1,5 +1,7 @@
 """Models that misbehave on cue. They are loaded by --model_class from a state_dict."""
 
+from __future__ import annotations
+
 import torch
 from torch import nn
 

@@ -19,8 +19,6 @@ from tests.integration.models import Picky
 
 Start = Callable[..., Pipeline]
 
-pytestmark = pytest.mark.timeout(180)
-
 JSON, FLOAT32 = "application/json", "application/x-float32"
 # What is sent, its content type, and a part of the reason that a person gets to read.
 BAD = {
@@ -46,7 +44,7 @@ BAD = {
 
 @pytest.fixture
 def picky(tmp_path: Path) -> list[str]:
-    """The flags for the model `Picky`, which takes three features."""
+    """Return the flags for the model `Picky`, which takes three features."""
     path = tmp_path / "picky.pt"
     torch.save(Picky().state_dict(), path)
     return [

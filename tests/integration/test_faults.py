@@ -15,22 +15,20 @@ from loadtest.summary import Summary
 from local.run import Topics
 from pipeline.pubsub.channels import publisher_client
 from tests.integration.conftest import MODEL, RECORDS, At, Mailbox, Pipeline
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, wait_until
 
 Start = Callable[..., Pipeline]
 Drive = Callable[..., Summary]
 
-pytestmark = pytest.mark.timeout(400)
-
 
 def assert_complete(summary: Summary, sent: int) -> None:
-    """Everything was answered, by results alone, and the model's answers are the right ones."""
+    """Assert that each request was answered by a result and nothing else."""
     assert (summary.sent, summary.received, summary.dead_lettered, summary.lost) == (sent, sent, 0, 0)
     assert summary.error is None
 
 
 def send(topics: Topics, count: int) -> None:
-    """Publishes the first records in one call, with ids r-0, r-1, …"""
+    """Publish the first `count` records in one call, with the ids r-0, r-1 and so on."""
     records = RECORDS.read_bytes().splitlines()[:count]
     messages = [{"data": data, "attributes": {"request_id": f"r-{n}"}} for n, data in enumerate(records)]
     PublisherClient.publish(publisher_client(), request={"topic": topics.input_topic, "messages": messages})
@@ -50,7 +48,7 @@ def test_kill_and_restart_in_mid_stream(start: Start, drive: Drive) -> None:
 
     trigger = At(500, kill_and_start_again)
     # Google's emulator goes on dealing messages to the killed reader, half of them at each redelivery.
-    summary = drive(300, 6, trigger, drain_timeout=300)
+    summary = drive(300, 6, trigger, drain_timeout=2.5 * LIMIT_S)
     assert trigger.done
     assert_complete(summary, 1800)
     assert summary.auc == pytest.approx(0.954941, abs=1e-6)
@@ -74,7 +72,7 @@ def test_sigterm_in_mid_stream(start: Start, drive: Drive) -> None:
 
 def test_run_for_s_ends_by_itself(start: Start) -> None:
     job = start("--run_for_s=1")
-    assert job.wait(60) == 0
+    assert job.wait() == 0
     assert "--run_for_s=1 is over" in job.log
 
 
@@ -122,7 +120,7 @@ class TestBroker:
         send(topics, 100)
         embedded.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=1_000_000)
         job = start("--publish_deadline_s=1")
-        assert job.wait(60) == 3, job.log
+        assert job.wait() == 3, job.log
         assert f"publishing to {topics.output_topic} failed for 1 s" in job.log
         stats = embedded.stats(topics.input_subscription)
         assert (stats.backlog, stats.outstanding) == (100, 0)
@@ -136,7 +134,7 @@ class TestBroker:
     def test_stop_while_publishing(
         self, fault: str, embedded: EmbeddedBroker, topics: Topics, start: Start
     ) -> None:
-        """The stop is clean even so: within 10 s, with exit code 0 and the messages given back."""
+        """The stop is clean even so: with exit code 0 and the messages given back."""
         send(topics, 100)
         if fault == "hangs":
             embedded.faults.delay("Publish", 60, times=1_000)
@@ -156,7 +154,7 @@ class TestBroker:
 
 def test_missing_subscription(topics: Topics, start: Start) -> None:
     job = start(f"--input_subscription={topics.input_subscription}-gone")
-    assert job.wait(60) == 1
+    assert job.wait() == 1
     assert "NOT_FOUND" in job.log
     assert "check --input_subscription" in job.log
 
@@ -164,16 +162,22 @@ def test_missing_subscription(topics: Topics, start: Start) -> None:
 def test_missing_output_topic(topics: Topics, start: Start) -> None:
     send(topics, 1)
     job = start(f"--output_topic={topics.output_topic}-gone")
-    assert job.wait(60) == 1
+    assert job.wait() == 1
     assert f"cannot publish to {topics.output_topic}-gone" in job.log
     assert "1 messages given back" in job.log
 
 
-def test_a_model_that_does_not_load_costs_no_delivery(topics: Topics, start: Start, tmp_path: Path) -> None:
+def test_a_model_that_does_not_load_costs_no_delivery(
+    embedded: EmbeddedBroker, topics: Topics, start: Start, tmp_path: Path
+) -> None:
     send(topics, 1)
+    # A stream that is opened, even for a moment, uses this up. (With Google's emulator, nothing does.)
+    embedded.faults.fail("StreamingPull", grpc.StatusCode.UNAVAILABLE)
     (tmp_path / "broken.pt2").write_bytes(MODEL.read_bytes()[:1000])
     job = start(f"--model_path={tmp_path / 'broken.pt2'}")
-    assert job.wait(60) == 2
+    assert job.wait() == 2
     assert "--model_path: " in job.log
+    assert "reading projects/" not in job.log
+    assert embedded.faults.pending("StreamingPull") == 1
     start()
-    assert ids(Mailbox(topics.output_subscription).collect(1, within_s=15)) == {"r-0"}
+    assert ids(Mailbox(topics.output_subscription).collect(1)) == {"r-0"}

@@ -25,7 +25,7 @@ FLOAT32 = {"Content-Type": "application/x-float32"}
 
 @pytest.fixture(scope="module")
 def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a container with the example's model."""
+    """Start a container with the example's model and return its URL."""
     log = tmp_path_factory.mktemp("serving") / "log"
     serving = Serving(log, ("--workers=2", "--drain_s=0"), {"AIP_STORAGE_URI": str(EXAMPLE)})
     try:
@@ -43,7 +43,7 @@ def features() -> list[list[float]]:
 
 @pytest.fixture(scope="module")
 def expected(features: list[list[float]]) -> list[float]:
-    """What the model says in this process, without any server."""
+    """Return what the model says in this process, without any server."""
     spec = InputSpec.parse("30")
     model = load(str(MODEL), spec, max_batch_size=len(features))
     rows = model.predict([spec.from_json({"features": one}) for one in features])

@@ -1,4 +1,4 @@
-"""`loadtest local`, which `./launch.sh local` runs: everything, as a user starts it."""
+"""`python -m local`, which `./launch.sh local` runs: everything, as a user starts it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from local.children import Job
 from local.run import Topics
 from tests.integration.conftest import MODEL, ROOT, Mailbox
 from tests.integration.test_faults import ids, send
-from tests.waiting import wait_until
-
-pytestmark = pytest.mark.timeout(180)
+from tests.waiting import LIMIT_S, WARNINGS_ARE_ERRORS, wait_until
 
 
 def local(out: Path, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -27,10 +25,10 @@ def local(out: Path, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedP
     return subprocess.run(
         [sys.executable, "-m", "local", f"--out={out}", *arguments],
         cwd=cwd,
-        env={**environment, "PYTHONPATH": str(ROOT)},
+        env={**environment, **WARNINGS_ARE_ERRORS, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=2 * LIMIT_S,
     )
 
 

@@ -1,4 +1,4 @@
-"""`loadtest local` in endpoint mode and `--compare`, as a user starts them, with a real container."""
+"""`python -m local` in endpoint mode and `--compare`, as a user starts them, with a real container."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ from loadtest.run import RunError
 from local.container import Container
 from tests.integration.conftest import MODEL, RECORDS, ROOT
 from tests.integration.test_local import local
-from tests.waiting import wait_until
-
-pytestmark = pytest.mark.timeout(180)
+from tests.waiting import LIMIT_S, WARNINGS_ARE_ERRORS, wait_until
 
 AUC = 0.954941
 
 
 @pytest.fixture
 def container(tmp_path: Path) -> Iterator[Container]:
-    """The user's own: the example's model under another name, so that results tell who answered."""
+    """Start a user's own container: its model has another name, so that results tell who answered."""
     (tmp_path / "mine.pt2").write_bytes(MODEL.read_bytes())
     own = Container(str(tmp_path), ["--model_file=mine.pt2"], tmp_path / "own.log", on_failure=lambda: None)
     yield own
@@ -36,7 +34,7 @@ def container(tmp_path: Path) -> Iterator[Container]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts `loadtest local` into tmp_path/out and leaves it running."""
+    """Return a function that starts `python -m local`, with its files in tmp_path/out."""
     started: list[subprocess.Popen[str]] = []
 
     def start_local(*arguments: str) -> subprocess.Popen[str]:
@@ -44,7 +42,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process = subprocess.Popen(
             [sys.executable, "-m", "local", f"--out={tmp_path / 'out'}", *arguments],
             cwd=ROOT,
-            env={**environment, "COLUMNS": "80"},
+            env={**environment, **WARNINGS_ARE_ERRORS, "COLUMNS": "80"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -56,7 +54,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         if process.poll() is None:
             process.terminate()  # so that it ends what it started
-            process.communicate(timeout=60)
+            process.communicate(timeout=LIMIT_S)
 
 
 def read(path: Path) -> Any:
@@ -128,9 +126,9 @@ def test_an_interrupted_comparison_shows_what_there_is(
 ) -> None:
     process = start("--compare", "--rate=100", "--duration=3600")
     collected = tmp_path / "out/local/results.jsonl"
-    wait_until(lambda: collected.exists() and collected.stat().st_size, within_s=100)
+    wait_until(lambda: collected.exists() and collected.stat().st_size)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 1
     assert "local: local mode: interrupted after" in errors
     assert "local: endpoint mode: interrupted before it began" in errors
@@ -146,9 +144,9 @@ def test_a_container_that_dies_ends_the_run_and_is_named(
 ) -> None:
     process = start("--rate=50", "--duration=3600", "--", "--inference_mode=endpoint")
     collected = tmp_path / "out/results.jsonl"
-    wait_until(lambda: collected.exists() and collected.stat().st_size, within_s=100)
+    wait_until(lambda: collected.exists() and collected.stat().st_size)
     os.kill(child_of(process.pid, "-m serving"), signal.SIGKILL)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 1
     assert "local: the endpoint container ended by itself with exit code -9" in errors
     assert "serving.log" in errors
@@ -162,8 +160,8 @@ def child_of(parent: int, command: str) -> int:
         pid, of, arguments = line.split(maxsplit=2)
         if int(of) == parent and command in arguments:
             found.append(int(pid))
-    (pid,) = found
-    return pid
+    (child,) = found
+    return child
 
 
 def test_a_container_that_cannot_load_its_model_says_why(tmp_path: Path) -> None:

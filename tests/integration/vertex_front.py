@@ -37,6 +37,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from google.auth.credentials import AnonymousCredentials
 
+from tests.waiting import LIMIT_S
+
 PROJECT, LOCATION, ENDPOINT_ID = "front-project", "us-central1", "4711"
 DEPLOYED_MODEL_ID = "815"
 MODEL = f"projects/{PROJECT}/locations/{LOCATION}/models/12"
@@ -47,7 +49,6 @@ MODEL_VERSION = "1"
 _MAX_BODY_BYTES = 64 * 2**20
 # The container's own limits are what is measured: the front must not queue calls.
 _NO_LIMIT = 0
-_START_WITHIN_S = 10
 
 
 class EndpointFront:
@@ -66,11 +67,13 @@ class EndpointFront:
         predict_route: str = "/predict",
         dedicated: bool = False,
     ) -> None:
-        """Args:
-        container_url: scheme, host and port of the container.
-        predict_route: path that predictions are posted to, both JSON and raw.
-        dedicated: be a dedicated endpoint. Such are reached by https only: all is served over TLS then,
-            with a certificate that is made at start; `ca_file` verifies it.
+        """Take the container's address; nothing is started yet.
+
+        Args:
+            container_url: scheme, host and port of the container.
+            predict_route: path that predictions are posted to, both JSON and raw.
+            dedicated: be a dedicated endpoint. Such are reached by https only: all is served over TLS then,
+                with a certificate that is made at start; `ca_file` verifies it.
         """
         self.name = f"projects/{PROJECT}/locations/{LOCATION}/endpoints/{ENDPOINT_ID}"
         self.url = ""
@@ -102,11 +105,11 @@ class EndpointFront:
 
     @property
     def ca_file(self) -> Path:
-        """PEM file to verify the front by; `requests` takes it from the environment's REQUESTS_CA_BUNDLE."""
+        """PEM file that verifies the front; `requests` takes its name from REQUESTS_CA_BUNDLE."""
         return self._folder / "certificate.pem"
 
     def init_arguments(self) -> dict[str, Any]:
-        """Keyword arguments for `aiplatform.init`, which send the SDK here."""
+        """Return keyword arguments for `aiplatform.init` that send the SDK here."""
         return {
             "project": PROJECT,
             "location": LOCATION,
@@ -116,7 +119,7 @@ class EndpointFront:
         }
 
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_START_WITHIN_S)
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(LIMIT_S)
 
     async def _start(self) -> None:
         self._client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=_NO_LIMIT))
@@ -132,6 +135,11 @@ class EndpointFront:
 
     async def _stop(self) -> None:
         if self._runner is not None:
+            assert self._runner.server is not None  # for mypy: `setup` made it
+            # An idle client does not answer the close of TLS, and its connection would outlive the loop.
+            for connection in self._runner.server.connections:
+                if connection.transport is not None:
+                    connection.transport.abort()
             await self._runner.cleanup()
         if self._client is not None:
             await self._client.close()
@@ -170,7 +178,10 @@ class EndpointFront:
         return await self._ask(request)
 
     async def _ask(self, request: web.Request) -> web.Response:
-        """The container's status, Content-Type and body; no other header is sure to pass Vertex AI."""
+        """Return the container's status, Content-Type and body.
+
+        No other header is sure to pass Vertex AI.
+        """
         assert self._client is not None  # for mypy: `_start` made it
         try:
             async with self._client.post(
@@ -193,7 +204,7 @@ def _json(status: int, content: dict[str, Any]) -> web.Response:
 
 
 def _server_context(folder: Path) -> ssl.SSLContext:
-    """TLS for 127.0.0.1; writes `certificate.pem`, which signs itself, and its key into the folder."""
+    """Return TLS for 127.0.0.1; write the self-signed `certificate.pem` and its key into the folder."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "endpoint front")])
     now = datetime.now(UTC)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.waiting import LIMIT_S
+
 PROJECT = "shop-project"
 REGION = "us-central1"
 JOB_ID = "2026-01-02_03_04_05-678901234567890123"
@@ -109,7 +111,7 @@ class Cloud:
 
     def __exit__(self, *exception: object) -> None:
         self._server.shutdown()
-        self._thread.join(10)
+        self._thread.join(LIMIT_S)
         self._server.server_close()
 
     def environment(self, folder: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.launch.cloud import JOB_ID, PROJECT, REGION, Cloud
+from tests.waiting import LIMIT_S
 
 JOBS = f"/v1b3/projects/{PROJECT}/locations/{REGION}/jobs"
 
@@ -18,7 +19,7 @@ JOBS = f"/v1b3/projects/{PROJECT}/locations/{REGION}/jobs"
 def call(cloud: Cloud, method: str, path: str, body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(cloud.address + path, data, {"Authorization": "Bearer x"}, method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
         return json.load(answer)
 
 

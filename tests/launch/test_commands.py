@@ -12,6 +12,7 @@ import pytest
 from launch.__main__ import main
 from launch.commands.table import COMMANDS, command_named
 from tests.launch.conftest import ENVIRON
+from tests.waiting import LIMIT_S
 
 JOB_ID = "2026-01-02_03_04_05-678"
 
@@ -67,5 +68,7 @@ def test_an_unknown_command_is_refused(
 def test_it_starts_without_beam_and_torch() -> None:
     """They take seconds to import, which `status` or `--help` would wait for."""
     code = "import launch.__main__, sys; print({'apache_beam', 'torch'} & set(sys.modules))"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT_S, check=True
+    )
     assert ran.stdout.strip() == "set()"

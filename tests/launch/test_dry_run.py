@@ -12,6 +12,7 @@ import pytest
 
 from launch.__main__ import main
 from tests.launch.conftest import ENVIRON
+from tests.waiting import LIMIT_S
 
 ROOT = Path(__file__).parents[2]
 WHERE = "--project=shop-project --region=us-central1"
@@ -194,7 +195,7 @@ def test_the_lines_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[s
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=True,
     )
     update, describe, *metrics, cancel = [shlex.split(line) for line in ran.stdout.splitlines()]

@@ -14,8 +14,12 @@ import pytest
 from launch.__main__ import main
 from tests.launch.cloud import JOB_ID, PROJECT, REGION, Cloud
 from tests.launch.test_dry_run import JOB_FLAGS
+from tests.waiting import LIMIT_S
 
-pytestmark = pytest.mark.skipif(not shutil.which("gcloud"), reason="needs the Google Cloud CLI (gcloud)")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("gcloud"), reason="needs the Google Cloud CLI (gcloud)"),
+]
 
 JOBS = f"/v1b3/projects/{PROJECT}/locations/{REGION}/jobs"
 LAUNCH = f"/v1b3/projects/{PROJECT}/locations/{REGION}/flexTemplates:launch"
@@ -140,7 +144,7 @@ def test_launch_sh_goes_all_the_way(cloud: Cloud, tmp_path: Path) -> None:
             env={**os.environ, **ENVIRON},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LIMIT_S,
         )
 
     ended = launch_sh("drain", JOB_ID)

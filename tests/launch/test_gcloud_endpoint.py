@@ -18,8 +18,12 @@ from launch.commands import endpoint as endpoint_commands
 from launch.commands.table import command_named, parse
 from launch.settings.setting import SettingsError
 from tests.launch.cloud import PROJECT, REGION, Cloud
+from tests.waiting import LIMIT_S
 
-pytestmark = pytest.mark.skipif(not shutil.which("gcloud"), reason="needs the Google Cloud CLI (gcloud)")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("gcloud"), reason="needs the Google Cloud CLI (gcloud)"),
+]
 
 LOCATION = f"projects/{PROJECT}/locations/{REGION}"
 IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/images/serving:1"
@@ -158,7 +162,7 @@ def test_a_dry_run_pasted_into_a_shell_makes_the_same_calls(cloud: Cloud) -> Non
     flags = (*UPLOAD, "--serving-args=--input_shape=3,224 --workers=2", "--scale-to-zero", "--max-replicas=2")
     printed = run("endpoint deploy", *flags, dry_run=True)
     assert cloud.requests == []
-    subprocess.run(["bash", "-euc", "\n".join(printed)], check=True, capture_output=True, timeout=60)
+    subprocess.run(["bash", "-euc", "\n".join(printed)], check=True, capture_output=True, timeout=LIMIT_S)
     by_hand = list(cloud.requests)
     cloud.requests.clear()
     run("endpoint deploy", *flags)

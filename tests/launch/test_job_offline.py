@@ -18,6 +18,8 @@ from pipeline.job.main import main
 from tests.pipeline.job.test_command_line import ENDPOINT, line
 from tests.pipeline.staging import Staged, offline_flags, written
 
+pytestmark = pytest.mark.slow
+
 IMAGE = "us-central1-docker.pkg.dev/my-project/inference/worker"
 LAUNCH = (
     "--project=my-project",

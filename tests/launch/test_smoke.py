@@ -302,6 +302,7 @@ def test_settings_are_checked_before_anything_is_made(
     assert cloud.calls() == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("gcloud"), reason="needs the Google Cloud CLI (gcloud)")
 def test_the_real_gcloud_makes_and_deletes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = f"projects/{loopback.PROJECT}"

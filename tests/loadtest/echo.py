@@ -12,6 +12,7 @@ import orjson
 
 from loadtest.pubsub import Calls
 from pipeline.pubsub.protos import AcknowledgeRequest, PublishRequest, PubsubMessage, StreamingPullRequest
+from tests.waiting import LIMIT_S
 
 Answer = tuple[str, Any]  # full name of a topic, raw message
 Answering = Callable[[Any], list[Answer]]  # from a request's raw message
@@ -49,7 +50,7 @@ def echo(calls: Calls, subscription: str, answering: Answering) -> Iterator[None
     def publish(topic: str, messages: list[Any]) -> None:
         while not closed.is_set():
             try:
-                calls.publish(PublishRequest(topic=topic, messages=messages), timeout=5)
+                calls.publish(PublishRequest(topic=topic, messages=messages), timeout=LIMIT_S)
                 return
             except grpc.RpcError:
                 closed.wait(0.02)  # a fault that the test has injected for the driver
@@ -79,4 +80,4 @@ def echo(calls: Calls, subscription: str, answering: Answering) -> Iterator[None
     finally:
         closed.set()
         cancel[-1]()
-        thread.join(10)
+        thread.join(LIMIT_S)

@@ -14,7 +14,7 @@ from loadtest.collector import Collector
 from loadtest.records import Records
 from pipeline.pubsub.protos import PublishRequest, PubsubMessage
 from tests.loadtest.conftest import DEAD_LETTER_TOPIC, DEAD_LETTERS, OUTPUT, OUTPUT_TOPIC, Hub
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, wait_until
 
 COUNT = 300
 
@@ -43,7 +43,7 @@ def collecting(hub: Hub, answers: Answers) -> Iterator[Callable[[], Collector]]:
 
 def publish(hub: Hub, ids: list[str], topic: str = OUTPUT_TOPIC) -> None:
     messages = [PubsubMessage(data=b"{}", attributes={"request_id": request_id}) for request_id in ids]
-    hub.calls.publish(PublishRequest(topic=topic, messages=messages), timeout=10)
+    hub.calls.publish(PublishRequest(topic=topic, messages=messages), timeout=LIMIT_S)
 
 
 def own(first: int = 0, last: int = COUNT) -> list[str]:

@@ -15,7 +15,7 @@ from loadtest.__main__ import main
 from tests.loadtest.conftest import INPUT, OUTPUT_TOPIC, Hub
 from tests.loadtest.echo import echo, result_message
 from tests.loadtest.test_run import sequence, to_results
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, TIME_SCALE, WARNINGS_ARE_ERRORS, wait_until
 
 
 def start(hub: Hub, *arguments: str) -> subprocess.Popen[str]:
@@ -24,7 +24,7 @@ def start(hub: Hub, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PUBSUB_EMULATOR_HOST": hub.broker.address, "COLUMNS": "80"},
+        env=os.environ | WARNINGS_ARE_ERRORS | {"PUBSUB_EMULATOR_HOST": hub.broker.address, "COLUMNS": "80"},
     )
 
 
@@ -47,7 +47,7 @@ def flags(input_file: Path, tmp_path: Path) -> list[str]:
 def test_a_good_run_ends_with_the_table_and_the_area(hub: Hub, flags: list[str], tmp_path: Path) -> None:
     with echo(hub.calls, INPUT, to_results):
         process = start(hub, *flags, "--duration=1")
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=LIMIT_S)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     # On a busy machine the driver may be late; that and nothing else may then be complained about.
     late = summary["schedule_error_ms"]["p99"] > 5
@@ -63,8 +63,8 @@ def test_a_good_run_ends_with_the_table_and_the_area(hub: Hub, flags: list[str],
 
 def test_a_lost_request_exits_1_and_says_so(hub: Hub, flags: list[str]) -> None:
     with echo(hub.calls, INPUT, lambda message: [] if sequence(message) == 4 else to_results(message)):
-        process = start(hub, *flags, "--duration=0.5", "--drain_timeout=0.5")
-        output, errors = process.communicate(timeout=60)
+        process = start(hub, *flags, "--duration=0.5", f"--drain_timeout={2 * TIME_SCALE}")
+        output, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 1
     assert "loadtest: lost 1 of 25 requests" in errors
     assert output.splitlines()[-1] == "ROC AUC 0.937500"  # record 4 has come round again
@@ -72,7 +72,7 @@ def test_a_lost_request_exits_1_and_says_so(hub: Hub, flags: list[str]) -> None:
 
 def test_a_silent_job_exits_1_with_one_line(hub: Hub, flags: list[str]) -> None:
     process = start(hub, *flags, "--duration=1", "--ready_timeout=0.3")
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 1
     assert len(errors.splitlines()) == 1
     assert "projects/project/subscriptions/results" in errors
@@ -80,7 +80,7 @@ def test_a_silent_job_exits_1_with_one_line(hub: Hub, flags: list[str]) -> None:
 
 def test_wrong_flags_exit_2_with_a_line_each(hub: Hub, flags: list[str]) -> None:
     process = start(hub, *flags, "--duration=0", "--rate=0", "--input=/no/such/file", "--colour=red")
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 2
     assert output == ""
     assert len(errors.splitlines()) == 4
@@ -118,7 +118,7 @@ def test_an_interrupt_ends_early_with_a_summary(
         process = start(hub, *flags, "--duration=3600")
         wait_until(lambda: len(answered) > 10)
         process.send_signal(number)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 1
     assert "loadtest: interrupted after" in errors
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())

@@ -27,7 +27,7 @@ from tests.loadtest.conftest import (
     Hub,
 )
 from tests.loadtest.echo import Answer, dead_letter_message, echo, result_message
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, TIME_SCALE, wait_until
 
 
 class Recorder(Display):
@@ -53,8 +53,8 @@ def options(input_file: Path, tmp_path: Path) -> RunOptions:
         duration=0.5,
         input=input_file,
         out=tmp_path / "out",
-        drain_timeout=10,
-        ready_timeout=20,
+        drain_timeout=LIMIT_S,
+        ready_timeout=LIMIT_S,
     )
 
 
@@ -128,7 +128,7 @@ def test_dead_letters_losses_and_double_answers(hub: Hub, options: RunOptions) -
                 return to_results(message)
 
     with echo(hub.calls, INPUT, answering):
-        summary = run(dataclasses.replace(options, drain_timeout=0.5))
+        summary = run(dataclasses.replace(options, drain_timeout=2 * TIME_SCALE))
     assert (summary.sent, summary.lost, summary.censored) == (200, 1, 1)
     assert (summary.received, summary.dead_lettered, summary.answered_both) == (198, 2, 1)
     assert summary.duplicates == 3
@@ -174,7 +174,7 @@ def test_another_runs_results_are_left_alone(hub: Hub, options: RunOptions) -> N
         first = run(dataclasses.replace(options, rate=40))
         hub.broker.faults.clear()
         late = result_message(_request(f"{first.run}-0"))
-        hub.calls.publish(PublishRequest(topic=OUTPUT_TOPIC, messages=[late]), timeout=5)
+        hub.calls.publish(PublishRequest(topic=OUTPUT_TOPIC, messages=[late]), timeout=LIMIT_S)
         second = run(options)
     assert (second.received, second.foreign, second.lost) == (200, 1, 0)
     assert hub.unacknowledged(OUTPUT) == 1

@@ -12,7 +12,7 @@ from google.cloud import pubsub_v1
 from loadtest.clock import epoch_clock
 from loadtest.sender import Sender
 from tests.loadtest.conftest import INPUT, INPUT_TOPIC, Hub
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, wait_until
 
 BODIES = [b'{"record_id":0}', b'{"record_id": 1}', b'{"record_id":2 }']
 
@@ -28,14 +28,14 @@ def published(count: int) -> list[Any]:
     found: list[Any] = []
     with pubsub_v1.SubscriberClient() as client:
         while len(found) < count:
-            found += client.pull(subscription=INPUT, max_messages=1000, timeout=10).received_messages
+            found += client.pull(subscription=INPUT, max_messages=1000, timeout=LIMIT_S).received_messages
     return sorted((m.message for m in found), key=lambda m: int(m.attributes["request_id"].split("-")[1]))
 
 
 def test_every_message_carries_its_record_and_times(hub: Hub) -> None:
     sending = sender(hub, 200)
     sending.start()
-    assert sending.finished.wait(20)
+    assert sending.finished.wait(LIMIT_S)
     sending.close()
     assert (sending.sent, sending.published, sending.publish_errors) == (200, 200, 0)
     messages = published(200)
@@ -56,7 +56,7 @@ def test_nothing_is_sent_before_it_is_due(hub: Hub) -> None:
     wait_until(lambda: sending.published == 1)
     assert sending.sent == 1
     sending.stop()
-    assert sending.finished.wait(20)
+    assert sending.finished.wait(LIMIT_S)
     sending.close()
     assert np.isnan(sending.sent_at[1])
     assert (sending.sent, sending.publish_errors) == (1, 0)
@@ -66,14 +66,14 @@ def test_a_transient_failure_is_tried_again(hub: Hub) -> None:
     hub.broker.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=3)
     sending = sender(hub, 20)
     sending.start()
-    assert sending.finished.wait(20)
+    assert sending.finished.wait(LIMIT_S)
     sending.close()
     assert (sending.published, sending.publish_errors) == (20, 0)
     assert len(published(20)) == 20
 
 
 def test_a_slow_broker_delays_no_later_message(hub: Hub) -> None:
-    hub.broker.faults.delay("Publish", 5.0)
+    hub.broker.faults.delay("Publish", LIMIT_S)
     sending = sender(hub, 50)
     sending.start()
     # All others are through while the first request still waits for its answer.
@@ -87,7 +87,7 @@ def test_the_deadline_turns_retries_into_errors(hub: Hub) -> None:
     hub.broker.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=1000, message="away")
     sending = sender(hub, 10, publish_deadline_s=0.3)
     sending.start()
-    assert sending.finished.wait(20)
+    assert sending.finished.wait(LIMIT_S)
     sending.close()
     assert (sending.sent, sending.published, sending.publish_errors) == (10, 0, 10)
     assert sending.last_error == "UNAVAILABLE: away"
@@ -96,7 +96,7 @@ def test_the_deadline_turns_retries_into_errors(hub: Hub) -> None:
 def test_a_permanent_failure_is_final_at_once(hub: Hub) -> None:
     sending = sender(hub, 10, topic="projects/project/topics/missing")
     sending.start()
-    assert sending.finished.wait(20)
+    assert sending.finished.wait(LIMIT_S)
     sending.close()
     assert sending.publish_errors == 10
     assert (sending.last_error or "").startswith("NOT_FOUND")
@@ -119,7 +119,7 @@ def test_requests_keep_pubsubs_limits(hub: Hub) -> None:
     heavy = Sender(hub.calls.publish, INPUT_TOPIC, "cafe", large, np.full(5, clock()), clock)
     for sending in (many, heavy):
         sending.start()
-        assert sending.finished.wait(30)
+        assert sending.finished.wait(LIMIT_S)
         sending.close()
         assert sending.publish_errors == 0
     assert (many.published, heavy.published) == (2500, 5)

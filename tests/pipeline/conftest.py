@@ -1,3 +1,7 @@
+"""A broker with topics for tests in one process, and a registry that each test finds empty."""
+
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 

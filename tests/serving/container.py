@@ -16,7 +16,7 @@ import orjson
 import pytest
 import torch
 
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, WARNINGS_ARE_ERRORS, wait_until
 
 ROOT = Path(__file__).parents[2]
 JSON, FLOAT32 = "application/json", "application/x-float32"
@@ -53,7 +53,7 @@ def ask(
 
 
 def call(
-    address: str, method: str, path: str, body: bytes = b"", content_type: str = "", timeout: float = 60
+    address: str, method: str, path: str, body: bytes = b"", content_type: str = "", timeout: float = LIMIT_S
 ) -> Answer:
     """One exchange on a connection of its own."""
     connection = http.client.HTTPConnection(address, timeout=timeout)
@@ -86,7 +86,7 @@ class Serving:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "serving", "--host=127.0.0.1", *flags],
                 cwd=ROOT,
-                env=os.environ | {"AIP_HTTP_PORT": "0"} | environment,
+                env=os.environ | WARNINGS_ARE_ERRORS | {"AIP_HTTP_PORT": "0"} | environment,
                 stdout=subprocess.PIPE,
                 stderr=file,
                 text=True,
@@ -115,7 +115,7 @@ class Serving:
     def wait(self) -> int:
         """Return the exit code; the container promises to end far sooner than is waited here."""
         try:
-            return self.process.wait(60)
+            return self.process.wait(LIMIT_S)
         except subprocess.TimeoutExpired:
             pytest.fail(f"the container did not end; its log:\n{self.log}")
 
@@ -125,6 +125,7 @@ class Serving:
         self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
+        assert "ResourceWarning" not in self.log
 
     @property
     def log(self) -> str:

@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import serving
 from tests.serving.conftest import Start
 from tests.serving.container import ROOT, call, instances
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
 
 EXAMPLE = ROOT / "examples" / "breast_cancer"
 

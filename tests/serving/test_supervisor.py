@@ -17,7 +17,9 @@ import torch
 from tests.serving.conftest import Start
 from tests.serving.container import JSON, ROOT, Serving, ask, call, hang_up, instances, puppet
 from tests.serving.models import DIE, PID, WAIT
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, wait_until
+
+pytestmark = pytest.mark.slow
 
 EXAMPLE = ROOT / "examples" / "breast_cancer"
 
@@ -36,7 +38,9 @@ class Pool:
     """Connections that stay open, and which worker process answers on each."""
 
     def __init__(self, serving: Serving, connections: int) -> None:
-        self._open = [http.client.HTTPConnection(serving.address, timeout=60) for _ in range(connections)]
+        self._open = [
+            http.client.HTTPConnection(serving.address, timeout=LIMIT_S) for _ in range(connections)
+        ]
 
     def pids(self) -> list[int]:
         """One call on each."""
@@ -105,7 +109,7 @@ def test_a_worker_that_dies_is_replaced(two_workers: Serving, puppet_folder: Pat
     with closing(Pool(two_workers, 2)) as pool:
         before = set(pool.pids())
     (puppet_folder / "hold").touch()
-    with closing(http.client.HTTPConnection(two_workers.address, timeout=60)) as connection:
+    with closing(http.client.HTTPConnection(two_workers.address, timeout=LIMIT_S)) as connection:
         victim = int(ask(connection, "POST", "/predict", instances([PID]), JSON).json["predictions"][0])
         with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
             ask(connection, "POST", "/predict", instances([DIE]), JSON)
@@ -153,7 +157,7 @@ def test_while_draining_health_is_503_and_predictions_go_on(start: Start, tmp_pa
     serving = start(*puppet(tmp_path), "--workers=1", "--drain_s=600").ready()
     worker = int(serving.predict([PID]).json["predictions"][0])
     with ExitStack() as open_ones:
-        kept = http.client.HTTPConnection(serving.address, timeout=60)
+        kept = http.client.HTTPConnection(serving.address, timeout=LIMIT_S)
         open_ones.enter_context(closing(kept))
         assert ask(kept, "GET", "/health").status == 200
         serving.process.terminate()
@@ -171,7 +175,7 @@ def test_while_draining_health_is_503_and_predictions_go_on(start: Start, tmp_pa
 def refused(address: str) -> bool:
     host, _, port = address.partition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=10).close()
+        socket.create_connection((host, int(port)), timeout=LIMIT_S).close()
     except ConnectionRefusedError:
         return True
     return False

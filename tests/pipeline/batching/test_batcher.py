@@ -11,9 +11,9 @@ import pytest
 
 from pipeline.batching.batcher import Batcher
 from pipeline.request.errors import TransientError
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, wait_until
 
-LONG_S = 60.0
+LONG_S = LIMIT_S
 
 
 class Gate:

@@ -41,7 +41,7 @@ def send(pubsub: Pubsub, *bodies: bytes) -> None:
 
 def take(subscriber: Subscriber, count: int) -> list[Any]:
     taken: list[Any] = []
-    wait_until(lambda: taken.extend(subscriber.take(count - len(taken), 0.1)) or len(taken) == count, 20)  # type: ignore[func-returns-value]
+    wait_until(lambda: taken.extend(subscriber.take(count - len(taken), 0.1)) or len(taken) == count)  # type: ignore[func-returns-value]
     return taken
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import LIMIT_S
+
 
 def ended(script: str) -> subprocess.CompletedProcess[str]:
     """Run a script in a process of its own, because it ends the process."""
@@ -17,7 +19,7 @@ def ended(script: str) -> subprocess.CompletedProcess[str]:
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LIMIT_S,
         check=False,
     )
 

@@ -12,6 +12,8 @@ import numpy as np
 import orjson
 from aiohttp import web
 
+from tests.waiting import LIMIT_S
+
 READY_SOON = "Model is not yet ready for inference"
 
 
@@ -58,16 +60,16 @@ class ScriptedEndpoint:
         self._loop.create_task(serve())
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        assert started.wait(10)
+        assert started.wait(LIMIT_S)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.hold.set()
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(LIMIT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(LIMIT_S)
         self._loop.close()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:

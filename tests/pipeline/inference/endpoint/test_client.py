@@ -20,10 +20,10 @@ from pipeline.request.input_spec import InputSpec
 from pipeline.request.messages import DeadLetter, Request, Result
 from pipeline.request.wire_format import decode
 from tests.pipeline.inference.endpoint.server import READY_SOON, ScriptedEndpoint
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, wait_until
 
 THREE = InputSpec.parse("3")
-PATIENT = RetryPolicy(timeout_s=10, deadline_s=20, scale_up_wait_s=20)
+PATIENT = RetryPolicy(timeout_s=LIMIT_S, deadline_s=LIMIT_S, scale_up_wait_s=LIMIT_S)
 
 Make = Callable[..., EndpointClient]
 
@@ -252,7 +252,7 @@ class TestScaleUp:
             wait_until(lambda: endpoint.sizes)
             stop.set()
             with pytest.raises(TransientError, match="told to stop"):
-                bundle.result(30)
+                bundle.result(LIMIT_S)
 
 
 def test_a_stop_gives_up_a_call_that_hangs(
@@ -271,7 +271,7 @@ def test_a_stop_lets_a_call_finish(endpoint: ScriptedEndpoint, make: Make) -> No
         bundle = threads.submit(client.predict, requests(5), stopping=lambda: True, throttled=lambda s: None)
         wait_until(lambda: endpoint.sizes)
         endpoint.hold.set()
-        assert_right(bundle.result(30), 5)
+        assert_right(bundle.result(LIMIT_S), 5)
 
 
 def test_throttled_seconds_are_those_of_the_wait(endpoint: ScriptedEndpoint, make: Make) -> None:
@@ -293,7 +293,7 @@ def test_closing_ends_what_is_in_flight(endpoint: ScriptedEndpoint, make: Make) 
         wait_until(lambda: endpoint.sizes)
         client.close()
         with pytest.raises(TransientError, match="cancelled"):
-            bundle.result(30)
+            bundle.result(LIMIT_S)
 
 
 def test_nothing_to_predict(make: Make) -> None:

@@ -22,7 +22,7 @@ from pipeline.request.messages import DeadLetter, Request, Result, Timeline
 from tests.pipeline.job_options import local_job_options
 from tests.pipeline.memory_files import OBJECTS
 from tests.pipeline.models import Linear, Sum
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, wait_until
 
 ROOT = Path(__file__).parents[4]
 SUM = "--model_class=tests.pipeline.models:Sum"
@@ -99,7 +99,7 @@ class TestFixed:
 
         with ThreadPoolExecutor(12) as pool:
             for done in [pool.submit(bundles, thread) for thread in range(1, 13)]:
-                done.result(60)
+                done.result(LIMIT_S)
 
     def test_the_file_is_named(self, open_model: OpenModel) -> None:
         with pytest.raises(ModelError, match=r"--model_path: /no/such\.pt2"):
@@ -270,7 +270,7 @@ def test_a_lost_device_ends_the_process(tmp_path: Path) -> None:
         try:
             handler.run_inference(requests(1), model)
         except TransientError:
-            threading.Event().wait(60)  # whatever the bundle's thread does, the process ends
+            threading.Event().wait()  # whatever the bundle's thread does, the process ends
         print("still here", flush=True)
     """)
     ended = subprocess.run(
@@ -279,7 +279,7 @@ def test_a_lost_device_ends_the_process(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LIMIT_S,
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (3, "given back\n"), ended.stderr
