@@ -26,6 +26,7 @@ from benchmarks.gpu.plan import PARTS
 from benchmarks.gpu.process import NOT_AVAILABLE
 from benchmarks.gpu.process import main as process
 from benchmarks.gpu.workload import REHEARSAL
+from tests.waiting import LIMIT_S
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 
@@ -213,7 +214,7 @@ for name in ("apache_beam", "aiohttp", "rich", "google.cloud", "grpc", "fastapi"
     sys.modules[name] = None
 import benchmarks.gpu.__main__, benchmarks.gpu.parts.worker, benchmarks.gpu.process, benchmarks.gpu.wheels
 """
-    subprocess.run([sys.executable, "-c", code], cwd=command.ROOT, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], cwd=command.ROOT, check=True, timeout=LIMIT_S)
 
 
 def test_the_cuda_tests_are_collected_in_a_bare_checkout(tmp_path: Path) -> None:
@@ -231,7 +232,7 @@ sys.exit(pytest.main(["-q", "--collect-only", "-p", "no:cacheprovider", "--confi
         cwd=command.ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LIMIT_S,
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -56,7 +56,7 @@ def topics(address: str) -> int:
             "/google.pubsub.v1.Publisher/ListTopics",
             request_serializer=protos.ListTopicsRequest.SerializeToString,
             response_deserializer=protos.ListTopicsResponse.FromString,
-        )(protos.ListTopicsRequest(project="projects/my-project"), timeout=10)
+        )(protos.ListTopicsRequest(project="projects/my-project"), timeout=LIMIT_S)
     return len(answer.topics)
 
 
@@ -83,7 +83,7 @@ def test_the_example_passes_in_a_folder_of_its_own(tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=LIMIT_S,
     )
     assert "2 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
     assert "there is no java" in done.stdout

@@ -14,6 +14,7 @@ import torch
 
 from pipeline.model.compute import Compute, is_device_lost, is_out_of_memory, name_of, release_cached_memory
 from tests.gpu import needs_cuda
+from tests.waiting import LIMIT_S
 
 pytestmark = needs_cuda
 
@@ -41,7 +42,7 @@ def in_a_process(script: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=LIMIT_S,
         check=False,
     )
 

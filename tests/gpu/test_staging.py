@@ -13,6 +13,7 @@ from pipeline.model.staging import CudaStaging, HostStaging, make_staging
 from pipeline.request.input_spec import Inputs, InputSpec
 from tests.gpu import needs_cuda
 from tests.pipeline.model.test_staging import ONE, TWO, Recorder, rows_of
+from tests.waiting import LIMIT_S
 
 pytestmark = needs_cuda
 
@@ -72,7 +73,7 @@ def test_after_a_failure() -> None:
 
 def test_threads_share_nothing() -> None:
     staging = cuda(ONE)
-    together = threading.Barrier(2, timeout=30)
+    together = threading.Barrier(2, timeout=LIMIT_S)
 
     def forward(batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
         together.wait()  # both have filled their buffers

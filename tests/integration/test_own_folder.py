@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from tests.integration.conftest import ROOT
-
-pytestmark = pytest.mark.timeout(180)
+from tests.waiting import LIMIT_S
 
 OURS = ("broker", "examples", "launch", "loadtest", "local", "pipeline", "serving")
 PYTHONS = ("json", "logging", "queue", "socket", "types")
@@ -59,7 +58,7 @@ def run(
         env=inherited | environment,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=2 * LIMIT_S,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.model import active_model
 from pipeline.model.active_model import ActiveModel
+from tests.waiting import LIMIT_S
 
 
 def active(path: str | None = None) -> Any:
@@ -48,7 +49,7 @@ def test_waits_until_the_candidate_is_loaded_or_refused(fails: bool) -> None:
                     raise ValueError("refused")
         except ValueError:
             assert fails
-        assert waits.result(30) is True
+        assert waits.result(LIMIT_S) is True
     assert models.waited_for_candidate() is False
 
 

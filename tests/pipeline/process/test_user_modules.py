@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.process import user_modules
 from pipeline.process.user_modules import explain_hidden_module
+from tests.waiting import LIMIT_S
 
 ROOT = Path(__file__).parents[3]
 IMPORT = "from pipeline.process.user_modules import import_user_module as find\nimport sys\n"
@@ -24,7 +25,7 @@ def python(folder: Path, code: str, *flags: str, path: str = str(ROOT)) -> str:
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.strip()

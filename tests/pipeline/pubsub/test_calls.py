@@ -9,12 +9,13 @@ from pipeline.pubsub import calls, protos
 from pipeline.pubsub.channels import publisher_channel, publisher_client, subscriber_channel
 from pipeline.pubsub.limits import MAX_PUBLISH_BYTES
 from tests.pipeline.conftest import Pubsub
+from tests.waiting import LIMIT_S
 
 
 def publish(pubsub: Pubsub, channel: grpc.Channel, data: bytes) -> list[str]:
     topic = pubsub.topics.input_topic
     request = protos.PublishRequest(topic=topic, messages=[protos.PubsubMessage(data=data)])
-    answer = calls.publish(channel)(request, timeout=30, metadata=calls.routing("topic", topic))
+    answer = calls.publish(channel)(request, timeout=LIMIT_S, metadata=calls.routing("topic", topic))
     return list(answer.message_ids)
 
 
@@ -23,7 +24,7 @@ def pull(pubsub: Pubsub, channel: grpc.Channel) -> tuple[Any, Any]:
     first = protos.StreamingPullRequest(
         subscription=pubsub.topics.input_subscription, stream_ack_deadline_seconds=10
     )
-    stream = calls.streaming_pull(channel)(iter([first]), timeout=30)
+    stream = calls.streaming_pull(channel)(iter([first]), timeout=LIMIT_S)
     return stream, next(stream).received_messages[0]
 
 
@@ -51,7 +52,7 @@ def test_deadlines_and_acknowledgements(pubsub: Pubsub) -> None:
 
 
 def test_the_client_publishes_to_the_emulator(pubsub: Pubsub) -> None:
-    publisher_client().publish(pubsub.topics.input_topic, b"x").result(timeout=30)
+    publisher_client().publish(pubsub.topics.input_topic, b"x").result(timeout=LIMIT_S)
     assert pubsub.broker.stats(pubsub.topics.input_subscription).backlog == 1
 
 

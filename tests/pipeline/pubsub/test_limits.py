@@ -2,6 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.waiting import LIMIT_S
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -12,6 +14,6 @@ def test_the_wire_format_needs_no_grpc() -> None:
         "print(*sorted({'pipeline.pubsub.limits', 'grpc', 'apache_beam', 'torch'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=LIMIT_S
     )
     assert done.stdout.split() == ["pipeline.pubsub.limits"]
