@@ -16,7 +16,7 @@ import pytest
 from broker import testing
 from broker.testing import embedded_broker, google_emulator, why_no_emulator
 from pipeline.pubsub import protos
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, wait_until
 
 ROOT = Path(__file__).parents[2]
 
