@@ -91,14 +91,17 @@ class Pipeline:
                 stderr=subprocess.STDOUT,
             )
 
-    def stop(self) -> int:
+    def stop(self, *, by_force: bool = False) -> int:
         """Send SIGTERM and return the exit code of a job that stops by itself.
 
         One that does not within 8 s says so and is ended by force: that is how it keeps its promise of 10 s.
+
+        Args:
+            by_force: whether it may come to that: a call hangs, and on a busy machine nothing else takes 8 s.
         """
         self.process.terminate()
         code = self.wait()
-        assert "still busy" not in self.log
+        assert by_force or "still busy" not in self.log
         return code
 
     def wait(self) -> int:

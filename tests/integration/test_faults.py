@@ -143,7 +143,7 @@ class TestBroker:
             embedded.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=1_000_000)
             job = start("--publish_deadline_s=5")
         wait_until(lambda: embedded.stats(topics.input_subscription).outstanding == 100)
-        assert job.stop() == 0, job.log
+        assert job.stop(by_force=fault == "hangs") == 0, job.log
         stats = embedded.stats(topics.input_subscription)
         assert (stats.backlog, stats.outstanding) == (100, 0)
 
