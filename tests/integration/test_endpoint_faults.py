@@ -343,5 +343,5 @@ def test_stop_while_calls_hang(
     front.misbehave(Broken.HANG)
     job = start_job()
     wait_until(lambda: front.faulted)
-    assert job.stop(by_force=True) == 0, job.log
+    assert job.stop() == 0, job.log
     assert_given_back(embedded, topics, 100)
