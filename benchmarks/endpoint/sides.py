@@ -31,7 +31,7 @@ from requests.adapters import HTTPAdapter
 
 from benchmarks.endpoint.process import EndpointProcess
 from benchmarks.endpoint.server import DEDICATED, LOCATION, PROJECT, SHARED
-from benchmarks.harness.handlers import WrongAnswerError
+from benchmarks.harness.models import WrongAnswerError
 from pipeline.inference.endpoint.client import EndpointConfig
 from pipeline.inference.endpoint.handler import EndpointModelHandler
 from pipeline.inference.endpoint.retry_policy import RetryPolicy

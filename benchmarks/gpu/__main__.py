@@ -17,70 +17,82 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 import torch
 
-from benchmarks.gpu import report
+from benchmarks.gpu import mps, report
+from benchmarks.gpu.child import exit_on_sigterm, run_child
+from benchmarks.gpu.context import GRACE_S
 from benchmarks.gpu.goals import verdicts
 from benchmarks.gpu.nvml import Sampler
 from benchmarks.gpu.plan import PARTS
-from benchmarks.gpu.process import NOT_AVAILABLE
-from benchmarks.harness.verdict import Verdict
+from benchmarks.gpu.status import outcome
+from benchmarks.harness.cli import add_names, add_number, add_out, new_parser, progress
+from benchmarks.harness.verdict import Verdict, figures
 
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
 
-# For a part to import torch and Beam, and to end by itself once its time is up.
+# For a part to import torch and Beam.
 _START_S = 10.0
-_GRACE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """The GPU that torch takes.
+
+    Attributes:
+        title: its name and memory.
+        uuid: as NVML has it.
+    """
+
+    title: str
+    uuid: str
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the parts; return 0 where each was measured or is not available here, else 1."""
+    """Run the parts.
+
+    Returns:
+        1 where a part or a CUDA test failed, or a part had to be ended; else 0, also where a part is not
+        available here or had too little time.
+    """
     flags = _parse(arguments)
-    sampler = Sampler()
+    gpu = None if flags.rehearse else _gpu()
+    sampler = Sampler(None if gpu is None else gpu.uuid)
     run: dict[str, Any] = {
         "title": _title(flags.rehearse),
         "rehearsal": flags.rehearse,
-        "machine": _machine(sampler, flags.rehearse),
+        "machine": _machine(gpu, sampler),
         "minutes": flags.minutes,
         "parts": {},
     }
     name = "gpu-rehearsal" if flags.rehearse else "gpu"
     ends_at = time.monotonic() + 60 * flags.minutes
     weights = sum(PARTS[part].weight for part in flags.parts)
+    failed = False
     with tempfile.TemporaryDirectory(prefix="gpu-") as folder:
         for part in flags.parts:
             share = PARTS[part].weight / weights * max(0.0, ends_at - time.monotonic())
             weights -= PARTS[part].weight
-            print(f"{PARTS[part].title}, at most {share:.0f} s", file=sys.stderr, flush=True)
-            run["parts"][part] = _run_part(part, share, Path(folder), sampler, flags.rehearse)
+            progress(f"{PARTS[part].title}, at most {share:.0f} s")
+            run["parts"][part], error = _run_part(part, share, Path(folder), sampler, flags.rehearse)
+            failed |= error
             _write(flags.out / name, run)
     print(report.text(run, _verdicts(run)))
-    failed = [part for part, found in run["parts"].items() if found["status"].startswith("failed")]
     tests = run["parts"].get("tests", {"rows": []})["rows"]
-    return 1 if failed or any(row.get("outcome") == "failed" for row in tests) else 0
+    return 1 if failed or any(row["outcome"] == "failed" for row in tests) else 0
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line; what its values must be is looked at afterwards."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu", description=(__doc__ or "").splitlines()[0], allow_abbrev=False
-    )
-    parser.add_argument("--minutes", type=float, default=6.0, help="in all, about (default: %(default)g)")
-    parser.add_argument(
-        "--out", type=Path, default=RESULTS, help="gets gpu.txt and gpu.json (default: benchmarks/results)"
-    )
-    parser.add_argument(
-        "--parts",
-        type=lambda text: text.split(","),
-        default=list(PARTS),
-        help=f"some of {','.join(PARTS)} (default: all)",
-    )
+    parser = new_parser("gpu", __doc__ or "")
+    add_number(parser, "--minutes", 6.0, "in all, about")
+    add_out(parser, "gets gpu.txt and gpu.json (default: benchmarks/results)")
+    add_names(parser, "--parts", PARTS)
     parser.add_argument(
         "--rehearse",
         action="store_true",
@@ -92,68 +104,56 @@ def make_parser() -> argparse.ArgumentParser:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser()
     flags = parser.parse_args(arguments)
-    if unknown := [part for part in flags.parts if part not in PARTS]:
-        parser.error(f"--parts: there is no {', '.join(unknown)}: choose from {', '.join(PARTS)}")
     if not 0 < flags.minutes <= 600:
         parser.error("--minutes must be above 0 and at most 600")
-    if not flags.out.is_dir():
-        parser.error(f"--out: {flags.out} is not a folder that exists")
     if not flags.rehearse and not torch.cuda.is_available():
         parser.error("torch finds no CUDA device here; --rehearse runs it all on the CPU, with a small model")
     return flags
 
 
-def _run_part(name: str, seconds: float, folder: Path, sampler: Sampler, rehearse: bool) -> dict[str, Any]:
-    """Run one part in its process, and return its title, status, seconds, rows and what NVML told."""
-    rows = folder / f"{name}.jsonl"
-    rows.touch()
-    log = folder / f"{name}.log"
+def _run_part(
+    name: str, seconds: float, folder: Path, sampler: Sampler, rehearse: bool
+) -> tuple[dict[str, Any], bool]:
+    """Run one part in its process.
+
+    Returns:
+        Its title, status, reason, seconds, rows and what NVML told, for JSON; and whether it is an error.
+    """
+    rows, log, why_not = (folder / f"{name}.{suffix}" for suffix in ("jsonl", "log", "reason"))
+    for file in (rows, why_not):
+        file.touch()
     own = folder / name
     own.mkdir()
     command = [
         *(sys.executable, "-m", "benchmarks.gpu.process", name, f"--folder={own}", f"--rows={rows}"),
-        *(f"--seconds={max(1.0, seconds - _START_S)}", *(["--rehearse"] if rehearse else [])),
+        *(f"--why-not={why_not}", f"--seconds={max(1.0, seconds - _START_S)}"),
+        *(["--rehearse"] if rehearse else []),
     ]
     begun = time.monotonic()
     with sampler.sampling() as readings, log.open("wb") as output:
         try:
-            code: int | None = subprocess.run(
-                command,
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                timeout=seconds + _GRACE_S,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            code = None
+            code = run_child(command, ROOT, output, seconds + GRACE_S)
+        finally:
+            # The part ends its daemon itself, unless it was killed.
+            mps.stop(mps.folder_of(own))
         nvml = readings()
     found = [orjson.loads(line) for line in rows.read_bytes().splitlines()]
-    return {
+    result = outcome(code, found, why_not.read_text(), log.read_text(errors="replace"))
+    part = {
         "title": PARTS[name].title,
-        "status": _status(code, found, log),
+        "status": result.status,
+        "reason": result.reason,
         "seconds": time.monotonic() - begun,
         "rows": found,
         "nvml": nvml,
     }
-
-
-def _status(code: int | None, rows: list[Mapping[str, Any]], log: Path) -> str:
-    if code == 0:
-        return "measured"
-    if code == NOT_AVAILABLE:
-        return f"not available: {rows.pop()['not_available']}"
-    if code is None:
-        return "ended when its time was up"
-    tail = " ".join(log.read_text(errors="replace").split())[-1500:]
-    return f"failed with exit code {code}: {tail}"
+    return part, result.is_error
 
 
 def _write(path: Path, run: Mapping[str, Any]) -> None:
     found = _verdicts(run)
-    figures = {**run, "verdicts": [{**asdict(verdict), "met": verdict.met} for verdict in found]}
     for suffix, content in (
-        (".json", orjson.dumps(figures, option=orjson.OPT_INDENT_2)),
+        (".json", orjson.dumps({**run, "verdicts": figures(found)}, option=orjson.OPT_INDENT_2)),
         (".txt", report.text(run, found).encode()),
     ):
         part = path.with_suffix(f"{suffix}.part")
@@ -178,19 +178,23 @@ def _title(rehearse: bool) -> str:
     )
 
 
-def _machine(sampler: Sampler, rehearse: bool) -> dict[str, str]:
+def _gpu() -> Gpu:
     # Asked in a process that ends: a CUDA context of this one would take memory from the parts.
-    ask = "import torch; p = torch.cuda.get_device_properties(0); print(p.name, p.total_memory >> 20, 'MiB')"
-    device = "none, CPU only"
-    if not rehearse:
-        device = subprocess.run(
-            [sys.executable, "-c", ask], capture_output=True, text=True, check=True
-        ).stdout.strip()
+    ask = (
+        "import torch; p = torch.cuda.get_device_properties(0); "
+        "print(p.name, p.total_memory >> 20, 'MiB'); print(f'GPU-{p.uuid}')"
+    )
+    told = subprocess.run([sys.executable, "-c", ask], stdout=subprocess.PIPE, text=True, check=True)
+    title, uuid = told.stdout.splitlines()
+    return Gpu(title, uuid)
+
+
+def _machine(gpu: Gpu | None, sampler: Sampler) -> dict[str, str]:
     beam = "not installed"
     if importlib.util.find_spec("apache_beam") is not None:
         beam = importlib.metadata.version("apache-beam")
     return {
-        "device": device,
+        "device": "none, CPU only" if gpu is None else gpu.title,
         "driver": sampler.driver(),
         "CUDA of torch": str(torch.version.cuda),
         "torch": torch.__version__,
@@ -203,4 +207,5 @@ def _machine(sampler: Sampler, rehearse: bool) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    exit_on_sigterm()
     sys.exit(main())

@@ -12,6 +12,13 @@ from benchmarks.gpu.workload import Scale
 # Figures and words by name, as JSON has them.
 Row = Mapping[str, object]
 
+# What a row has in place of its figures where the part's time was up before it.
+NOT_MEASURED = "not_measured"
+NO_TIME = {NOT_MEASURED: "no time was left"}
+
+# How much longer than its time a part may take before it is ended.
+GRACE_S = 20.0
+
 
 @dataclass(frozen=True)
 class Context:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Barrier
+from threading import Barrier, BrokenBarrierError
 
 import torch
 
@@ -55,23 +55,35 @@ def drive(
         seconds: for which bundles count that begin in them.
         warm_up_s: before that.
         check: sees each answered bundle that counts.
+
+    Raises:
+        Exception: what a thread met with; the others do not wait for it.
     """
     together = Barrier(threads)
     cpu: list[float] = []
 
     def work(number: int) -> tuple[list[float], float, float]:
         torch.set_num_threads(1)
-        with side.bundle_thread(inputs[number * bundle : (number + 1) * bundle]) as send:
-            together.wait(_TOGETHER_WITHIN_S)
-            _repeat(send, warm_up_s, check)
-            together.wait(_TOGETHER_WITHIN_S)
-            begun = time.process_time()
-            done = _repeat(send, seconds, check)
-            cpu.append(time.process_time() - begun)
-            return done
+        try:
+            with side.bundle_thread(inputs[number * bundle : (number + 1) * bundle]) as send:
+                together.wait(_TOGETHER_WITHIN_S)
+                _repeat(send, warm_up_s, check)
+                together.wait(_TOGETHER_WITHIN_S)
+                begun = time.process_time()
+                done = _repeat(send, seconds, check)
+                cpu.append(time.process_time() - begun)
+                return done
+        except BaseException:
+            together.abort()
+            raise
 
     with ThreadPoolExecutor(threads) as pool:
-        done = list(pool.map(work, range(threads)))
+        running = [pool.submit(work, number) for number in range(threads)]
+    errors = [error for each in running if (error := each.exception()) is not None]
+    if errors:
+        # A broken barrier is what the others saw of it.
+        raise next((error for error in errors if not isinstance(error, BrokenBarrierError)), errors[0])
+    done = [each.result() for each in running]
     latencies = sorted(latency for found, _, _ in done for latency in found)
     requests = len(latencies) * bundle
     return Load(

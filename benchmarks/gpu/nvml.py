@@ -44,22 +44,38 @@ def open_nvml() -> tuple[ModuleType | None, str]:
 
 
 class Sampler:
-    """Samples one GPU's counters on a thread of its own."""
+    """Samples one GPU's counters on a thread of its own.
 
-    def __init__(self, index: int = 0) -> None:
+    Args:
+        uuid: as NVML has it: NVML counts GPUs in another order than CUDA, and also those that
+            CUDA_VISIBLE_DEVICES hides. None where no GPU computes.
+    """
+
+    def __init__(self, uuid: str | None) -> None:
         self._nvml, self._why_not = open_nvml()
-        self._device = self._nvml.nvmlDeviceGetHandleByIndex(index) if self._nvml is not None else None
+        self._device: Any = None
+        if self._nvml is None:
+            return
+        self._why_not = "not available: nothing is computed on a GPU"
+        if uuid is not None:
+            try:
+                self._device = self._nvml.nvmlDeviceGetHandleByUUID(uuid)
+            except _errors(self._nvml) as error:
+                self._why_not = f"not available: {uuid}: {error}"
 
     def driver(self) -> str:
         """Return the driver's version, or why it is not known."""
         if self._nvml is None:
             return self._why_not
-        return str(self._nvml.nvmlSystemGetDriverVersion())
+        try:
+            return str(self._nvml.nvmlSystemGetDriverVersion())
+        except _errors(self._nvml) as error:
+            return f"not available: {error}"
 
     @contextmanager
     def sampling(self) -> Iterator[Callable[[], Reading]]:
         """Sample meanwhile; yields what gives the mean and the highest value of each field, at the end."""
-        if self._nvml is None:
+        if self._nvml is None or self._device is None:
             yield lambda: {"nvml": self._why_not}
             return
         series: dict[str, list[float]] = {}
@@ -83,7 +99,7 @@ class Sampler:
 
         def result() -> Reading:
             found: Reading = dict(reasons)
-            for name, values in series.items():
+            for name, values in list(series.items()):
                 found[f"{name}_mean"] = sum(values) / len(values)
                 found[f"{name}_max"] = max(values)
             found |= _rates(first, self._counters({}))
@@ -117,10 +133,12 @@ class Sampler:
     ) -> None:
         assert self._nvml is not None
         try:
-            series.setdefault(name, []).append(float(read()))
-        except self._nvml.NVMLError as error:
+            value = float(read())
+        except _errors(self._nvml) as error:
             series.pop(name, None)
             reasons[name] = f"not available: {error}"
+        else:
+            series.setdefault(name, []).append(value)
 
     def _counters(self, reasons: dict[str, str]) -> dict[str, tuple[float, float]]:
         """Return each PCIe counter in bytes, and its own time in seconds."""
@@ -129,7 +147,7 @@ class Sampler:
         for name, field in _PCIE_COUNTERS.items():
             try:
                 (value,) = self._nvml.nvmlDeviceGetFieldValues(self._device, [field])
-            except self._nvml.NVMLError as error:
+            except _errors(self._nvml) as error:
                 reasons[name] = f"not available: {error}"
                 continue
             if value.nvmlReturn != self._nvml.NVML_SUCCESS:
@@ -155,7 +173,7 @@ class _Gpm:
             else:
                 self._before, self._after = nvml.nvmlGpmSampleAlloc(), nvml.nvmlGpmSampleAlloc()
                 nvml.nvmlGpmSampleGet(device, self._before)
-        except nvml.NVMLError as error:
+        except _errors(nvml) as error:
             self._why_not = f"not available: {error}"
 
     def read(self) -> Reading:
@@ -179,11 +197,16 @@ class _Gpm:
                     found[name] = float(metric.value)
                 else:
                     found[name] = f"not available: {nvml.NVMLError(metric.nvmlReturn)}"
-        except nvml.NVMLError as error:
+        except _errors(nvml) as error:
             # It can fail in mid-run, where other programs take the monitor.
             return dict.fromkeys(_GPM_METRICS, f"not available: {error}")
         self._before, self._after = self._after, self._before
         return found
+
+
+def _errors(nvml: Any) -> tuple[type[Exception], ...]:
+    """Return what a call of NVML raises. An older nvidia-ml-py lacks some of the functions and names."""
+    return (nvml.NVMLError, AttributeError)
 
 
 def _rates(first: dict[str, tuple[float, float]], last: dict[str, tuple[float, float]]) -> Reading:

@@ -12,21 +12,25 @@ from pathlib import Path
 import orjson
 import torch
 
+from benchmarks.gpu.child import exit_on_sigterm
 from benchmarks.gpu.context import Context, NotAvailableError
 from benchmarks.gpu.plan import PARTS
+from benchmarks.gpu.status import NOT_AVAILABLE_CODE
 from benchmarks.gpu.workload import FULL, REHEARSAL
-
-# The exit code where a part is not available here; its reason is the last line of the file.
-NOT_AVAILABLE = 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure a part and append each row to a file, a line of JSON; return 0 where all was measured."""
+    """Measure a part, and append each row to a file, a line of JSON.
+
+    Returns:
+        0, or NOT_AVAILABLE_CODE where the part is not available here; the file --why-not then has the reason.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.process", allow_abbrev=False)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--why-not", type=Path, required=True)
     parser.add_argument("--rehearse", action="store_true")
     flags = parser.parse_args(arguments)
     context = Context(
@@ -42,10 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for row in PARTS[flags.part].measure(context):
                 rows.write(orjson.dumps(row) + b"\n")
         except NotAvailableError as error:
-            rows.write(orjson.dumps({"not_available": str(error)}) + b"\n")
-            return NOT_AVAILABLE
+            flags.why_not.write_text(str(error))
+            return NOT_AVAILABLE_CODE
     return 0
 
 
 if __name__ == "__main__":
+    exit_on_sigterm()
     sys.exit(main())

@@ -23,7 +23,8 @@ def text(run: Mapping[str, Any], verdicts: Sequence[Verdict]) -> str:
     """Return the whole report."""
     lines = [*_wrapped(run["title"]), ""]
     for part in run["parts"].values():
-        lines += [f"{part['title']}: {part['status']}, {part['seconds']:.0f} s", ""]
+        reason = f": {part['reason']}" if part["reason"] else ""
+        lines += [*_wrapped(f"{part['title']}: {part['status']}, {part['seconds']:.0f} s{reason}"), ""]
         tests = Counter((row["outcome"], row["reason"]) for row in part["rows"] if "outcome" in row)
         for (outcome, reason), count in tests.items():
             lines += [*_wrapped(f"{count} {outcome}{': ' if reason else ''}{reason}"), ""]
@@ -39,7 +40,7 @@ def text(run: Mapping[str, Any], verdicts: Sequence[Verdict]) -> str:
 
 
 def _groups(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Rows with the same columns that follow each other."""
+    """Return the rows, those with the same columns that follow each other together."""
     groups: list[list[Mapping[str, Any]]] = []
     for row in rows:
         if groups and groups[-1][0].keys() == row.keys():
@@ -50,9 +51,9 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Columns as wide as they need; the first one, and words, to the left."""
+    """Return the lines of a table: columns as wide as they need, words to the left."""
     names = list(rows[0])
-    if names == ["not_available"] or max(len(_cell(row[name])) for row in rows for name in names) > 60:
+    if max(len(_cell(row[name])) for row in rows for name in names) > 60:
         return [
             line for row in rows for line in _wrapped("; ".join(f"{n}: {_cell(v)}" for n, v in row.items()))
         ]

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from benchmarks.gpu.options import job_options
-from benchmarks.gpu.workload import DTYPES, Scale, flags_of, load_model
-from benchmarks.harness.models import Workload
+from benchmarks.gpu.workload import Scale, flags_of, load_model
+from benchmarks.harness.models import DTYPES, Workload, WrongAnswerError
 from pipeline.batching.batch_runner import BatchRunner, BatchSlice, BundleInputs
 from pipeline.batching.batcher import Batcher
 from pipeline.batching.results import outcomes
@@ -27,10 +27,6 @@ OURS = "ours"
 
 # As the job has it on a GPU: while one batch is computed, the next is put together and copied.
 CONCURRENT_BATCHES = 2
-
-
-class WrongAnswerError(Exception):
-    """A side did not answer what it was asked, so its figures are worth nothing."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +106,7 @@ def _stock_of_beam(workload: Workload, scale: Scale, weights: Path) -> Side:
 
     handler = PytorchModelHandlerKeyedTensor(
         state_dict_path=str(weights),
-        model_class=_Cast(workload.model_class, workload.precision),
+        model_class=workload.stock_class,
         model_params=dict(workload.model_params),
         device=scale.device.upper(),
     )
@@ -132,17 +128,6 @@ def _stock_of_beam(workload: Workload, scale: Scale, weights: Path) -> Side:
             yield send
 
     return Side(STOCK, bundle_thread, lambda: None)
-
-
-class _Cast:
-    """A model class in a precision: stock has no setting for it. Picklable."""
-
-    def __init__(self, model_class: type[torch.nn.Module], precision: str) -> None:
-        self._model_class = model_class
-        self._precision = precision
-
-    def __call__(self, **params: Any) -> torch.nn.Module:
-        return self._model_class(**params).to(DTYPES[self._precision])
 
 
 def _ours_in_beam(workload: Workload, scale: Scale, weights: Path) -> Side:

@@ -16,8 +16,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.harness.cli import new_parser
+
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements-dev.txt"
+FOLDER = ROOT / ".wheels"  # this command's own
 MOST_BYTES = 60 * 2**20
 
 # What importing Beam's RunInference and this project's handler takes, and pytest.
@@ -28,7 +31,7 @@ PACKAGES = (
     *("python-dateutil", "pytz", "pyyaml", "requests", "six", "sortedcontainers", "typing-extensions"),
     *("urllib3", "zstandard"),
 )
-# Of no use where there is no GPU, so that no lock has it.
+# Only a machine with a GPU needs it, so it is in no lock.
 NVML = "nvidia-ml-py==13.615.71"
 
 # glibc's versions that the wheels are built for; pip matches each exactly.
@@ -37,7 +40,7 @@ _GLIBC = ("2_28", "2_27", "2_24", "2_17")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Download the wheels; return 0, or 1 where one cannot be had or all are too large together."""
-    flags = make_parser().parse_args(arguments)
+    flags = _parse(arguments)
     flags.out.mkdir(parents=True, exist_ok=True)
     for old in flags.out.glob("*.whl"):
         old.unlink()
@@ -54,14 +57,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu.wheels", description=(__doc__ or "").splitlines()[0]
-    )
+    parser = new_parser("gpu.wheels", __doc__ or "")
     parser.add_argument("--python", default="3.12", help="of the GPU machine (default: %(default)s)")
     parser.add_argument(
-        "--out", type=Path, default=ROOT / ".wheels", help="folder for the wheels (default: .wheels)"
+        "--out",
+        metavar="FOLDER",
+        type=Path,
+        default=FOLDER,
+        help="gets the wheels; a new or empty folder (default: .wheels, whose old wheels go)",
     )
     return parser
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser()
+    flags = parser.parse_args(arguments)
+    # Wheels in any other folder are the user's.
+    if flags.out.resolve() != FOLDER and flags.out.exists():
+        if not flags.out.is_dir():
+            parser.error(f"--out: {flags.out} is not a folder")
+        if any(flags.out.iterdir()):
+            parser.error(f"--out: {flags.out} is not empty")
+    return flags
 
 
 def command(python: str, out: Path) -> list[str]:

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.harness.models import Workload, encoder
+from benchmarks.harness.models import DTYPES, Workload, encoder
 from pipeline.model.compute import Compute
 from pipeline.model.load import load
 from pipeline.model.model import Model
 from pipeline.request.input_spec import InputSpec
-
-DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from apache_beam.ml.inference.base import KeyedModelHandler
 
 from benchmarks.harness import stock_job
 from benchmarks.harness.beam_thread import Expanded, InferenceSteps
-from benchmarks.harness.handlers import WrongAnswerError, our_handler, state_dict, stock_handler
+from benchmarks.harness.handlers import our_handler, state_dict, stock_handler
 from benchmarks.harness.machine import Machine
-from benchmarks.harness.models import Workload
+from benchmarks.harness.models import Workload, WrongAnswerError
 from examples.breast_cancer import autoencoder
 from pipeline.job.steps import Decode, Encode
 from pipeline.request import wire_format

@@ -1,4 +1,7 @@
-"""What the command lines of the experiments share. Each has flags, defaults and help of its own."""
+"""What the command lines of the experiments share. Each has flags, defaults and help of its own.
+
+It imports the standard library alone: not all machines that run an experiment have more.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import argparse
 import math
 import sys
 from collections.abc import Collection
+from pathlib import Path
 
-from benchmarks.harness import results
+FOLDER = Path(__file__).parents[1] / "results"
 
 
 def new_parser(experiment: str, doc: str) -> argparse.ArgumentParser:
@@ -24,7 +28,18 @@ def new_parser(experiment: str, doc: str) -> argparse.ArgumentParser:
 
 def add_out(parser: argparse.ArgumentParser, meaning: str) -> None:
     """Add --out, the folder that gets the results."""
-    parser.add_argument("--out", metavar="FOLDER", type=results.folder, default=results.FOLDER, help=meaning)
+    parser.add_argument("--out", metavar="FOLDER", type=folder, default=FOLDER, help=meaning)
+
+
+def folder(text: str) -> Path:
+    """Return the folder that a flag names. It is checked now rather than after some minutes.
+
+    Raises:
+        argparse.ArgumentTypeError: The folder does not exist.
+    """
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder that exists")
+    return Path(text)
 
 
 def add_number(parser: argparse.ArgumentParser, flag: str, default: float, meaning: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,16 +12,11 @@ from apache_beam.ml.inference.pytorch_inference import (
     PytorchModelHandlerTensor,
 )
 from apache_beam.options.pipeline_options import PipelineOptions
-from torch import nn
 
 from benchmarks.harness.machine import Machine
 from benchmarks.harness.models import Workload
 from pipeline.job.command_line import job_options
 from pipeline.job.handler import make_handler
-
-
-class WrongAnswerError(Exception):
-    """A side gave a wrong answer, so its figures are worth nothing."""
 
 
 def state_dict(workload: Workload, folder: Path) -> Path:
@@ -45,12 +38,9 @@ def stock_handler(
         batch_size: The least and the greatest one; None leaves it to Beam.
     """
     cls = PytorchModelHandlerKeyedTensor if ":" in workload.input_shape else PytorchModelHandlerTensor
-    model_class: Callable[..., nn.Module] = workload.model_class
-    if workload.precision == "fp16":
-        model_class = partial(_half, workload.model_class)  # stock has no option for it
     return cls(
         state_dict_path=str(weights),
-        model_class=model_class,
+        model_class=workload.stock_class,
         model_params=dict(workload.model_params),
         device=machine.device.upper(),
         min_batch_size=batch_size,
@@ -80,7 +70,3 @@ def model_flags(workload: Workload, weights: Path) -> list[str]:
         f"--input_shape={workload.input_shape}",
         f"--precision={workload.precision}",
     ]
-
-
-def _half(model_class: type[nn.Module], **params: int) -> nn.Module:
-    return model_class(**params).half()

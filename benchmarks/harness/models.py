@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,13 @@ from examples.breast_cancer.autoencoder import FEATURES, AnomalyScorer
 from pipeline.request.input_spec import Inputs
 
 MODEL = Path(autoencoder.__file__).with_name("model.pt2")
+
+# What the flag --precision of the job stands for.
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+class WrongAnswerError(Exception):
+    """A side gave a wrong answer, so its figures are worth nothing."""
 
 
 class Linear(nn.Module):
@@ -113,6 +121,13 @@ class Workload:
             module.load_state_dict(torch.export.load(self.exported).state_dict)
         return module.eval()
 
+    @property
+    def stock_class(self) -> Callable[..., nn.Module]:
+        """What makes the module in the workload's precision, for which stock has no setting. It pickles."""
+        if self.precision == "fp32":
+            return self.model_class
+        return partial(_cast, self.model_class, DTYPES[self.precision])
+
     def inputs(self, count: int) -> list[Inputs]:
         """Return the inputs of `count` requests, the same at each call.
 
@@ -169,3 +184,7 @@ def encoder(
         f"{length} tokens, float16"
     )
     return Workload(title, Encoder, sizes, f"ids:int64:{length}", "fp16", vocabulary)
+
+
+def _cast(model_class: type[nn.Module], dtype: torch.dtype, **params: int) -> nn.Module:
+    return model_class(**params).to(dtype)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from benchmarks.harness.beam_thread import Expanded, counted_metrics
-from benchmarks.harness.handlers import WrongAnswerError, our_handler, state_dict, stock_handler
+from benchmarks.harness.handlers import our_handler, state_dict, stock_handler
 from benchmarks.harness.machine import Machine
-from benchmarks.harness.models import Workload
+from benchmarks.harness.models import Workload, WrongAnswerError
 from pipeline.request.input_spec import Inputs
 from pipeline.request.messages import Request, Result, Timeline
 

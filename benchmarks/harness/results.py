@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,19 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-FOLDER = Path(__file__).parents[1] / "results"
 WIDTH = 110  # of the tables in the file, and where there is no terminal
-
-
-def folder(text: str) -> Path:
-    """Return the folder that a flag names. It is checked now rather than after some minutes.
-
-    Raises:
-        argparse.ArgumentTypeError: The folder does not exist.
-    """
-    if not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a folder that exists")
-    return Path(text)
 
 
 def table(headings: Sequence[str], title: str | None = None, first: str = "") -> Table:

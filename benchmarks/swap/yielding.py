@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from benchmarks.harness import results
+from benchmarks.harness import cli, results
 from benchmarks.harness.machine import versions
 from examples.breast_cancer.autoencoder import FEATURES
 from local.run import EXAMPLE
@@ -231,13 +231,7 @@ def parse(arguments: Sequence[str] | None) -> Flags:
     parser.add_argument("--rate", type=float, default=300.0, help="requests/s (default: %(default)g)")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each way (default: %(default)g)")
     parser.add_argument("--rounds", type=int, default=5, help="how many (default: %(default)s)")
-    parser.add_argument(
-        "--out",
-        metavar="FOLDER",
-        type=results.folder,
-        default=results.FOLDER,
-        help="gets yielding.json and yielding.txt",
-    )
+    cli.add_out(parser, "gets yielding.json and yielding.txt")
     flags = Flags(**vars(parser.parse_args(arguments)))
     if flags.rate <= 0 or flags.seconds <= 0 or flags.rounds < 1:
         parser.error("--rate and --seconds above 0, --rounds at least 1")

@@ -20,10 +20,9 @@ from benchmarks.batching import report
 from benchmarks.batching.__main__ import PLANS, Options, main, measure, parse
 from benchmarks.batching.measures import Run, drive, percentile, plain_rates
 from benchmarks.batching.report import CPU_GOALS, GPU_GOALS, Measured, Row, rows, verdicts
-from benchmarks.harness import results
-from benchmarks.harness.handlers import WrongAnswerError
+from benchmarks.harness import cli, results
 from benchmarks.harness.machine import Machine
-from benchmarks.harness.models import Encoder, Mlp, Workload, encoder, mlp
+from benchmarks.harness.models import Encoder, Mlp, Workload, WrongAnswerError, encoder, mlp
 from benchmarks.harness.request_sides import OURS, STOCK, RequestSide, check, request_sides
 from pipeline.process import registry
 from pipeline.request.messages import DeadLetter
@@ -275,7 +274,7 @@ def test_the_plans_are_those_of_the_goals() -> None:
 
 def test_the_gpus_plan_runs_with_a_small_encoder() -> None:
     plan = replace(PLANS["gpu"], workload=SMALL_ENCODER, threads=(1, 2), plain_sizes=(1, 2))
-    options = Options(results.FOLDER, 0.02, 2, None, None, CPU)
+    options = Options(cli.FOLDER, 0.02, 2, None, None, CPU)
     measured = measure(plan, options, warm_up_s=0.0, plain_s=0.0001)
     assert [(run.bundle, run.threads, run.title) for run in measured.runs] == [
         (bundle, threads, title)
@@ -292,7 +291,7 @@ def test_nothing_is_measured_of_wrong_answers(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(batching, "request_sides", lambda *_: [side(STOCK), side(OURS, add=0.5)])
     plan = replace(PLANS["cpu"], workload=SMALL_MLP)
     with pytest.raises(WrongAnswerError, match="other predictions"):
-        measure(plan, Options(results.FOLDER, 0.02, 1, None, (1,), CPU), warm_up_s=0.0, plain_s=0.0)
+        measure(plan, Options(cli.FOLDER, 0.02, 1, None, (1,), CPU), warm_up_s=0.0, plain_s=0.0)
 
 
 def test_a_short_run(
@@ -320,7 +319,7 @@ def test_a_short_run(
 
 def test_flags(tmp_path: Path) -> None:
     defaults = parse(["--device=cpu"])
-    assert (defaults.out, defaults.seconds, defaults.rounds) == (results.FOLDER, 10.0, 3)
+    assert (defaults.out, defaults.seconds, defaults.rounds) == (cli.FOLDER, 10.0, 3)
     assert (defaults.bundle, defaults.threads) == (None, None)
     options = parse(
         [f"--out={tmp_path}", "--seconds=0.5", "--bundle=4", "--threads=48,12", "--torch_threads=2"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import cli, results
+from benchmarks.harness import cli
 from tests.benchmarks.conftest import UsageError
 
 
@@ -55,7 +55,7 @@ def test_the_folder_of_results_must_exist(
     parser: argparse.ArgumentParser, usage_error: UsageError, tmp_path: Path
 ) -> None:
     cli.add_out(parser, "gets the results")
-    assert parser.parse_args([]).out == results.FOLDER
+    assert parser.parse_args([]).out == cli.FOLDER
     assert parser.parse_args([f"--out={tmp_path}"]).out == tmp_path
     assert "is not a folder that exists" in usage_error(parser.parse_args, f"--out={tmp_path / 'none'}")
 

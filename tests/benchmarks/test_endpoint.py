@@ -45,8 +45,8 @@ from benchmarks.endpoint.sides import (
     Side,
     Sides,
 )
-from benchmarks.harness import results
-from benchmarks.harness.handlers import WrongAnswerError
+from benchmarks.harness import cli
+from benchmarks.harness.models import WrongAnswerError
 from tests.benchmarks.conftest import UsageError
 from tests.waiting import LIMIT_S
 
@@ -325,8 +325,8 @@ def test_figures_hold_every_round() -> None:
 
 def test_flags(tmp_path: Path) -> None:
     defaults = parse([])
-    assert (defaults.out, defaults.tables) == (results.FOLDER, TABLES)
-    assert results.FOLDER.is_dir()
+    assert (defaults.out, defaults.tables) == (cli.FOLDER, TABLES)
+    assert cli.FOLDER.is_dir()
     options = parse(
         [f"--out={tmp_path}", "--tables=refusal,cpu", "--seconds=0.5", "--rounds=1", "--batches=2"]
     )

@@ -45,11 +45,11 @@ from benchmarks.handler.sides import (
     sides,
     silent,
 )
-from benchmarks.harness import results
+from benchmarks.harness import cli, results
 from benchmarks.harness.beam_thread import Expanded, counted_metrics
-from benchmarks.harness.handlers import WrongAnswerError, state_dict, stock_handler
+from benchmarks.harness.handlers import state_dict, stock_handler
 from benchmarks.harness.machine import Machine
-from benchmarks.harness.models import example, linear, mlp
+from benchmarks.harness.models import WrongAnswerError, example, linear, mlp
 from pipeline.job.steps import Encode
 from pipeline.process import registry
 from pipeline.request.messages import DeadLetter
@@ -301,8 +301,8 @@ def test_figures_hold_every_round() -> None:
 def test_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     defaults = parse([])
-    assert (defaults.out, defaults.tables, defaults.machine.device) == (results.FOLDER, TABLES, "cpu")
-    assert results.FOLDER.is_dir()
+    assert (defaults.out, defaults.tables, defaults.machine.device) == (cli.FOLDER, TABLES, "cpu")
+    assert cli.FOLDER.is_dir()
     options = parse(
         [
             *(f"--out={tmp_path}", "--tables=loads,cpu", "--rounds=1", "--bundles=2", "--requests=3"),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.gpu.context import Context, NotAvailableError, Row
+from benchmarks.gpu.context import NO_TIME, Context, NotAvailableError, Row
 from benchmarks.gpu.parts.plain import seconds_of_a_pass
 from benchmarks.gpu.workload import plain_module, resident_batch
 from pipeline.model.compiling import Compiled
@@ -33,7 +33,8 @@ def measure(context: Context) -> Iterator[Row]:
     compiled = Compiled(module)
     for number, rows in enumerate((32, 8, 1, 128) if scale.device == "gpu" else (4, 1)):
         if number and context.left() < _LEAST_S:
-            return
+            yield {"precision": workload.precision, "batch": rows, **NO_TIME}
+            continue
         batch = resident_batch(workload, scale, rows)
         begun = time.perf_counter()
         with torch.inference_mode():

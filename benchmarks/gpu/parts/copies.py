@@ -40,7 +40,7 @@ class Repeated(nn.Module):
 
 
 def measure(context: Context) -> Iterator[Row]:
-    """Yield the time of each step alone, then of whole batches by one and by two threads."""
+    """Yield the time of each step alone, then of whole batches, one, two and three at once."""
     scale = context.scale
     width, rows = (_WIDTH, _ROWS) if scale.device == "gpu" else (256, 4)
     spec = InputSpec.parse(_SHAPE)
@@ -69,11 +69,16 @@ def measure(context: Context) -> Iterator[Row]:
     for threads in (1, 2, 3):
         batch_ms = _batch_ms(model, [images], rows, threads, seconds)
         yield {
-            "step": f"whole batches, {threads} at once",
+            "step": whole_batches(threads),
             "ms": batch_ms,
             "of_sum": batch_ms / (gather_ms + copy_ms + compute_ms),
             "of_longest": batch_ms / max(gather_ms, copy_ms, compute_ms),
         }
+
+
+def whole_batches(at_once: int) -> str:
+    """Return the step of the row of whole batches, so many at once."""
+    return f"whole batches, {at_once} at once"
 
 
 def _copy_ms(images: np.ndarray, context: Context, seconds: float) -> float:
@@ -93,11 +98,11 @@ def _copy_ms(images: np.ndarray, context: Context, seconds: float) -> float:
 
 
 def _gather_ms(images: np.ndarray, seconds: float) -> float:
-    """As staging does: rows of several bundles into one buffer."""
+    """Return the time of what staging does: copy rows of several bundles into one buffer."""
     parts = list(np.split(images, 4))
     buffer = torch.empty(images.shape, pin_memory=torch.cuda.is_available()).numpy()
     times, begun = 0, time.perf_counter()
-    while time.perf_counter() - begun < seconds / 2:
+    while not times or time.perf_counter() - begun < seconds / 2:
         np.concatenate(parts, out=buffer)
         times += 1
     return (time.perf_counter() - begun) / times * 1e3
@@ -117,7 +122,7 @@ def _batch_ms(model: Model, bundles: list[Inputs], rows: int, threads: int, seco
     def work(until: float) -> int:
         torch.set_num_threads(1)
         done = 0
-        while time.perf_counter() < until:
+        while not done or time.perf_counter() < until:
             model.run(bundles, rows)
             done += 1
         return done

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -11,20 +11,20 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 
-from benchmarks.gpu.context import Context, NotAvailableError, Row
+from benchmarks.gpu import mps
+from benchmarks.gpu.context import GRACE_S, NO_TIME, Context, NotAvailableError, Row
 from benchmarks.gpu.parts.worker import READY
 from benchmarks.gpu.workload import save_weights
 
 ROOT = Path(__file__).parents[3]
-MPS = "nvidia-cuda-mps-control"
 
 _THREADS = 48
 _PROCESSES = 4
 _LONGEST_S = 4.0
-_START_S = 120.0
 
 
 def measure(context: Context) -> Iterator[Row]:
@@ -32,21 +32,31 @@ def measure(context: Context) -> Iterator[Row]:
     scale = context.scale
     threads, processes = (_THREADS, _PROCESSES) if scale.device == "gpu" else (4, 2)
     save_weights(scale.workload(scale.precisions[0]), context.folder)
+    together = f"{processes} processes"
+    each = threads // processes
     environment = dict(os.environ)
-    yield _turn("one process for all", context, 1, threads, environment, 3)
-    yield _turn(f"{processes} processes", context, processes, threads // processes, environment, 2)
+    one = _turn("one process for all", context, 1, threads, environment, 3)
+    yield one
+    # Others start as long as this one did, at least.
+    start_s = one["ready_s"]
+    if context.left() < start_s:
+        yield {"processes": together, **NO_TIME}
+    else:
+        yield _turn(together, context, processes, each, environment, 2)
+    title = f"{together}, MPS"
+    if context.left() < start_s:
+        yield {"processes": title, **NO_TIME}
+        return
     try:
         with _mps(context) as environment:
-            yield _turn(
-                f"{processes} processes, MPS", context, processes, threads // processes, environment, 1
-            )
+            yield _turn(title, context, processes, each, environment, 1)
     except NotAvailableError as error:
-        yield {"processes": f"{processes} processes, MPS", "not_available": str(error)}
+        yield {"processes": title, "not_available": str(error)}
 
 
 def _turn(
     title: str, context: Context, processes: int, threads: int, environment: Mapping[str, str], of: int
-) -> Row:
+) -> dict[str, Any]:
     """Start the processes, have them all answer at the same time, and add up what they did."""
     with ExitStack() as stack:
         begun = time.monotonic()
@@ -87,7 +97,8 @@ def _worker(context: Context, environment: Mapping[str, str]) -> Iterator[subpro
         stdout=subprocess.PIPE,
         text=True,
     )
-    watchdog = threading.Timer(_START_S + context.left(), process.kill)
+    # Before the part itself is ended for what takes too long.
+    watchdog = threading.Timer(context.left() + GRACE_S / 2, process.kill)
     watchdog.start()
     try:
         yield process
@@ -101,7 +112,10 @@ def _line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None  # it is a pipe
     line = process.stdout.readline()
     if not line:
-        raise RuntimeError(f"a worker ended early, with exit code {process.wait()}")
+        code = process.wait()
+        if code == -signal.SIGKILL:
+            raise TimeoutError("a worker was killed: its time was up, or memory was short")
+        raise RuntimeError(f"a worker ended early, with exit code {code}")
     return line.rstrip("\n")
 
 
@@ -110,38 +124,16 @@ def _mps(context: Context) -> Iterator[dict[str, str]]:
     """Run MPS's control daemon meanwhile; yields the environment of its clients.
 
     Raises:
-        NotAvailableError: there is none, or it does not start.
+        NotAvailableError: there is none, or it does not start, or its clients do not.
     """
-    program = shutil.which(MPS)
     if context.scale.device != "gpu":
         raise NotAvailableError("there is no GPU to share")
-    if program is None:
-        raise NotAvailableError(f"{MPS} is not installed")
-    folder = context.folder / "mps"
-    folder.mkdir(exist_ok=True)
-    environment = {
-        **os.environ,
-        "CUDA_MPS_PIPE_DIRECTORY": str(folder),
-        "CUDA_MPS_LOG_DIRECTORY": str(folder),
-    }
-    started = subprocess.run(
-        [program, "-d"], env=environment, capture_output=True, text=True, timeout=20, check=False
-    )
-    if started.returncode != 0:
-        reason = (started.stderr or started.stdout).strip() or f"exit code {started.returncode}"
-        raise NotAvailableError(f"{MPS} -d: {reason}")
+    folder = mps.folder_of(context.folder)
     try:
-        yield environment
+        mps.start(folder)
+        yield mps.environment(folder)
     except RuntimeError as error:
         logs = " ".join(path.read_text()[-300:] for path in folder.glob("*.log"))
         raise NotAvailableError(f"{error}; {' '.join(logs.split())}") from error
     finally:
-        subprocess.run(
-            [program],
-            env=environment,
-            input="quit\n",
-            text=True,
-            capture_output=True,
-            timeout=20,
-            check=False,
-        )
+        mps.stop(folder)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,45 @@ from pipeline.request.input_spec import Inputs
 from pipeline.request.messages import Request, Result, Timeline
 
 _THREADS = 12
-_SWAPS = 2
+# What the pointer names, one after the other. It begins with v1.
+_SWAPS = ("v2", "v1")
+# Bundles of each thread that do not count.
+_WARM_UP = 20
+_LEAST_S = 3.0
 _GOLDEN_ROWS = 8
 _LONGEST_SWAP_S = 60.0
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A bundle of one request.
+
+    Attributes:
+        begun: of `time.perf_counter`.
+        ended: likewise.
+        version: that answered; None for a dead letter.
+        right: whether the answer was that version's.
+    """
+
+    begun: float
+    ended: float
+    version: str | None
+    right: bool
+
+
+@dataclass(frozen=True)
+class Swap:
+    """A pointer that was written.
+
+    Attributes:
+        begun: of `time.perf_counter`.
+        ended: when the new version answered, or was waited for no longer.
+        seen: whether it answered.
+    """
+
+    begun: float
+    ended: float
+    seen: bool
 
 
 def measure(context: Context) -> Iterator[Row]:
@@ -47,7 +84,7 @@ def measure(context: Context) -> Iterator[Row]:
     del flags["model_path"]
     options = job_options({**flags, "model_pointer": str(pointer), "model_refresh_s": "0.05"})
     model = ProcessModel(options, on_dataflow=False)
-    sent: list[tuple[float, float, str, bool]] = []  # begin, end, version, right
+    sent: list[Sent] = []
     stop = threading.Event()
 
     def work(number: int) -> None:
@@ -59,33 +96,46 @@ def measure(context: Context) -> Iterator[Row]:
             if isinstance(answer, Result):
                 version = answer.model_id.partition(".")[0]
                 right = np.allclose(answer.prediction, answers[version][number], 5e-2, 5e-2)
-                sent.append((begun, ended, version, bool(right)))
+                sent.append(Sent(begun, ended, version, bool(right)))
             else:
-                sent.append((begun, ended, f"dead letter: {answer.error_message}", False))
+                sent.append(Sent(begun, ended, None, False))
 
-    loads: list[tuple[float, float]] = []
+    swaps: list[Swap] = []
     with ThreadPoolExecutor(_THREADS) as pool:
         running = [pool.submit(work, number) for number in range(_THREADS)]
         try:
             time.sleep(min(3.0, context.left() / 6))
-            for name in ("v2", "v1")[:_SWAPS]:
-                if context.left() < 3:
+            for name in _SWAPS:
+                if context.left() < _LEAST_S:
                     break
                 begun = time.perf_counter()
                 pointer.write_text(f"{name}.pt")
-                limit = time.monotonic() + min(_LONGEST_SWAP_S, context.left())
-                while time.monotonic() < limit and not (sent and sent[-1][2] == name):
-                    time.sleep(0.01)
-                loads.append((begun, time.perf_counter()))
+                seen = _answers(name, sent, min(_LONGEST_SWAP_S, context.left()))
+                swaps.append(Swap(begun, time.perf_counter(), seen))
+                if not seen:
+                    break  # the next one's version still answers
                 time.sleep(min(1.5, context.left() / 6))
         finally:
             stop.set()
             for each in running:
                 each.result()
             model.close()
-    measured = sent[_THREADS * 20 :]
-    during = [end - begin for begin, end, _, _ in measured if any(a <= begin < b for a, b in loads)]
-    between = [end - begin for begin, end, _, _ in measured if not any(a <= begin < b for a, b in loads)]
+    yield from summary(sent, swaps, len(_SWAPS))
+
+
+def summary(sent: Sequence[Sent], swaps: Sequence[Swap], wanted: int) -> Iterator[Row]:
+    """Yield latencies between swaps and during them, then counts.
+
+    Args:
+        sent: in the order of their answers.
+        swaps: those that were tried.
+        wanted: swaps in all.
+    """
+    during: list[float] = []
+    between: list[float] = []
+    for each in sent[_THREADS * _WARM_UP :]:
+        swapping = any(swap.begun <= each.begun < swap.ended for swap in swaps)
+        (during if swapping else between).append(each.ended - each.begun)
     for title, latencies in (("between swaps", between), ("during a swap", during)):
         if latencies:
             ordered = sorted(latencies)
@@ -95,17 +145,30 @@ def measure(context: Context) -> Iterator[Row]:
                 "p50_ms": percentile(ordered, 0.5) * 1e3,
                 "p99_ms": percentile(ordered, 0.99) * 1e3,
             }
+    seen = [swap for swap in swaps if swap.seen]
     yield {
         "when": "in all",
         "requests": len(sent),
-        "swaps": len(loads),
-        "swap_s": max((b - a for a, b in loads), default=0.0),
-        "wrong": sum(not right for *_, right in sent),
+        "swaps": len(seen),
+        "swap_s": max((swap.ended - swap.begun for swap in seen), default=0.0),
+        "swaps_not_seen": len(swaps) - len(seen),
+        "swaps_not_tried": wanted - len(swaps),
+        "wrong": sum(not each.right for each in sent),
     }
 
 
+def _answers(version: str, sent: Sequence[Sent], within_s: float) -> bool:
+    """Return whether a version comes to answer in time."""
+    limit = time.monotonic() + within_s
+    while time.monotonic() < limit:
+        if sent and sent[-1].version == version:
+            return True
+        time.sleep(0.01)
+    return False
+
+
 def _version(context: Context, workload: Workload, name: str, seed: int, inputs: list[Inputs]) -> np.ndarray:
-    """Write a model and its golden set; return what it answers, as the CPU computes it in float32."""
+    """Write a model and its golden set; return what it answers, computed on the device in float32."""
     torch.manual_seed(seed)
     module = workload.model_class(**workload.model_params).eval()
     path: Path = context.folder / f"{name}.pt"
