@@ -9,7 +9,7 @@ from typing import Any
 from launch.cloud.gcloud import where
 from launch.cloud.shell import CommandError, Shell
 from launch.settings.job import RunningJobSettings
-from launch.settings.values import is_job_id
+from launch.settings.parsers import is_job_id
 
 
 class RunningJob:

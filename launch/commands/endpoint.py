@@ -18,7 +18,7 @@ from launch.settings.endpoint import (
     EndpointDeploySettings,
     EndpointUpdateSettings,
 )
-from launch.settings.endpoint_values import METRICS, REQUEST_COUNT
+from launch.settings.endpoint_parsers import METRICS, REQUEST_COUNT
 from launch.settings.setting import SettingsError
 
 # What serving/ listens on, by its defaults.

@@ -17,8 +17,8 @@ from launch.settings.job import (
     RunSettings,
     UpdateSettings,
 )
+from launch.settings.parsers import NO_HINT
 from launch.settings.setting import SettingsError
-from launch.settings.values import NO_HINT
 
 
 def run(settings: RunSettings, shell: Shell) -> None:

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from launch.settings import values
+from launch.settings import parsers
 
 CPU = "cpu-usage"
 GPU_DUTY_CYCLE = "gpu-duty-cycle"
@@ -76,12 +76,12 @@ def serving_image(text: str) -> str:
         ValueError: the text is no such name, or its tag is latest.
     """
     name, separator, version = text.rpartition("@" if "@" in text else ":")
-    values.image(name if separator else text)
+    parsers.image(name if separator else text)
     if separator == "@" and re.fullmatch(r"sha256:[0-9a-f]{64}", version):
         return text
     if separator != ":" or "/" in version:
         raise ValueError(f"{text!r} has no tag: REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME:TAG")
-    values.tag(version)
+    parsers.tag(version)
     return text
 
 
@@ -108,7 +108,7 @@ def metrics(text: str) -> dict[str, int]:
         if name in found:
             raise ValueError(f"{name} is given twice")
         try:
-            found[name] = values.count(target)
+            found[name] = parsers.count(target)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
     return found
