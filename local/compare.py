@@ -13,8 +13,9 @@ from loadtest.options import RunOptions
 from local.job_flags import JobFlags
 from local.run import Outcome, Topics, run_local
 from local.side_by_side import print_side_by_side
+from pipeline.options.job_options import ENDPOINT, LOCAL
 
-MODES = ("local", "endpoint")
+MODES = (LOCAL, ENDPOINT)
 
 
 def compare(
