@@ -7,10 +7,9 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipeline.process.exit import TRY_AGAIN
 from pipeline.process.user_modules import module_command
 
-# The job's exit code after a transient failure that outlasted its deadline: nothing was lost, start it again.
-START_AGAIN = 3
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 STOP_WITHIN_S = 15.0
@@ -125,7 +124,7 @@ class Job:
             code = self._process.wait()
             if self._stopping.is_set():
                 return
-            if code != START_AGAIN:
+            if code != TRY_AGAIN:
                 self.failure = ChildError(
                     f"the job ended by itself with exit code {code}; the end of {self._log}:\n"
                     + tail(self._log),
