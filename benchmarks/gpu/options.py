@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pipeline.options.job_options import FLAGS, JobOptions
+from pipeline.options.job_options import JobOptions
 
 _TOPICS = {
     "input_subscription": "projects/my-project/subscriptions/requests",
@@ -19,9 +17,4 @@ def job_options(texts: dict[str, str]) -> JobOptions:
     Raises:
         ValueError: a flag's text is wrong.
     """
-    given = {**_TOPICS, **texts}
-    values: dict[str, Any] = {}
-    for flag in FLAGS:
-        text = given.get(flag.name, flag.default)
-        values[flag.name] = None if text is None else flag.parse(text)
-    return JobOptions(**values)
+    return JobOptions.from_texts({**_TOPICS, **texts})
