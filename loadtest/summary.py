@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -13,6 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from loadtest.answers import REPORTED, STAGES
+from pipeline.options.workers import cores
 
 Floats = NDArray[np.float64]
 
@@ -214,7 +214,7 @@ def summarise(measured: Measurement) -> Summary:
         error=measured.error,
         last_publish_error=measured.last_publish_error,
         versions=_versions(),
-        cpus=_cpus(),
+        cpus=cores(),
     )
 
 
@@ -256,10 +256,3 @@ def _versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             found[package] = None
     return found
-
-
-def _cpus() -> int:
-    """Return the number of processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pipeline.options import values
+from pipeline.options import values, workers
 from pipeline.request.input_spec import InputSpec
 
 _T = TypeVar("_T")
@@ -30,8 +29,8 @@ class Options:
         spec: the inputs of one instance.
         max_batch_size: most instances in one call.
         device: where the model computes; see `pipeline.model.compute.Compute`.
-        precision: what the model computes in; see there, too.
-        cuda_graphs: whether forward passes on a GPU are captured; see there, too.
+        precision: what the model computes in: fp32, fp16 or bf16.
+        cuda_graphs: whether forward passes on a GPU are captured as CUDA graphs.
         workers: processes that each hold the model.
         cores: that this process may use.
         drain_s: seconds that predictions are still served after SIGTERM.
@@ -66,7 +65,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         OptionsError: something in them is wrong or missing.
         SystemExit: for --help (0).
     """
-    cores = _cores()
+    cores = workers.cores()
     flags, unknown = _parser(cores).parse_known_args(arguments, _Flags())
     problems = [f"{text.partition('=')[0]}: there is no such flag; see --help" for text in unknown]
     storage_uri = environment.get("AIP_STORAGE_URI", "")
@@ -197,13 +196,6 @@ def _parser(cores: int) -> argparse.ArgumentParser:
         help="seconds that predictions are still served after SIGTERM, while health says 503 (5)",
     )
     return parser
-
-
-def _cores() -> int:
-    """Return how many cores this process may run on: not all of the machine in a container pinned to some."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _port(text: str) -> int:
