@@ -75,6 +75,8 @@ def run(
             run_id=run_id,
             options=options,
             probe_body=records.bodies[0],
+            offsets=offsets,
+            scores=scores,
             calls=calls,
             answers=answers,
             collector=Collector(calls, _subscriptions(options), answers, clock),
@@ -93,31 +95,7 @@ def run(
             ended_at = clock()
         finally:
             this.close()
-    auc, auc_note = scores.auc()
-    window_start = start + options.warmup
-    summary = summarise(
-        Measurement(
-            run=run_id,
-            intended=intended,
-            sent_at=this.sender.sent_at,
-            result_at=answers.result_at,
-            dead_letter_at=answers.dead_letter_at,
-            stages_ms=answers.stages_ms,
-            warmup_messages=int(np.searchsorted(offsets, options.warmup)),
-            window_start=window_start,
-            window_end=this.window_end(window_start),
-            ended_at=ended_at,
-            duplicates=answers.duplicates,
-            publish_errors=this.sender.publish_errors,
-            foreign=answers.foreign,
-            unreadable_results=answers.unreadable,
-            unacknowledged=this.collector.unacknowledged,
-            auc=auc,
-            auc_note=auc_note,
-            error=error,
-            last_publish_error=this.sender.last_error,
-        )
-    )
+    summary = summarise(this.measurement(start, ended_at, error))
     summary.write(options.out / "summary.json")
     return summary
 
@@ -137,18 +115,22 @@ class Run:
         run_id: prefix of the request ids.
         options: of the run.
         probe_body: body of the first request, which is in no count.
+        offsets: [n] when each message is due, in seconds after the start.
+        scores: what the answers predict.
         calls: Pub/Sub.
         answers: what has come back.
         collector: feeds `answers`.
         sender: of the schedule.
         display: shown the progress.
-        stop: set by whoever ends the run early.
+        stop: set to end the run early.
         clock: epoch seconds.
     """
 
     run_id: str
     options: RunOptions
     probe_body: bytes
+    offsets: NDArray[np.float64]
+    scores: Scores
     calls: Calls
     answers: Answers
     collector: Collector
@@ -225,8 +207,8 @@ class Run:
                 if error is not None:
                     self.sender.stop()
                     # Without a collector there is nothing to wait for.
-                    patience = 0.0 if self.collector.error else INTERRUPTED_DRAIN_S
-                    deadline = min(deadline, self.clock() + patience)
+                    drain_s = 0.0 if self.collector.error else INTERRUPTED_DRAIN_S
+                    deadline = min(deadline, self.clock() + drain_s)
             if deadline == np.inf and self.sender.sent == watch.total:
                 deadline = float(watch.last_due) + self.options.drain_timeout
             if error is None:
@@ -246,7 +228,39 @@ class Run:
             return "the sending thread died (its traceback is above)"
         return None
 
-    def window_end(self, window_start: float) -> float:
+    def measurement(self, start: float, ended_at: float, error: str | None) -> Measurement:
+        """Return what a run that has ended has recorded.
+
+        Args:
+            start: when the schedule began, in epoch seconds.
+            ended_at: when `drive` returned.
+            error: what it returned.
+        """
+        auc, auc_note = self.scores.auc()
+        window_start = start + self.options.warmup
+        return Measurement(
+            run=self.run_id,
+            intended=self.answers.intended,
+            sent_at=self.sender.sent_at,
+            result_at=self.answers.result_at,
+            dead_letter_at=self.answers.dead_letter_at,
+            stages_ms=self.answers.stages_ms,
+            warmup_messages=int(np.searchsorted(self.offsets, self.options.warmup)),
+            window_start=window_start,
+            window_end=self._window_end(window_start),
+            ended_at=ended_at,
+            duplicates=self.answers.duplicates,
+            publish_errors=self.sender.publish_errors,
+            foreign=self.answers.foreign,
+            unreadable_results=self.answers.unreadable,
+            unacknowledged=self.collector.unacknowledged,
+            auc=auc,
+            auc_note=auc_note,
+            error=error,
+            last_publish_error=self.sender.last_error,
+        )
+
+    def _window_end(self, window_start: float) -> float:
         """Return when the measured window ended: as scheduled, or when the last message sent was due."""
         scheduled = window_start + self.options.duration
         sent, intended = self.sender.sent, self.answers.intended
