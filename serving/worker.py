@@ -130,6 +130,8 @@ class _Worker:
             )
         except ModelError as error:
             return Failed(str(error))
+        # Health is told only once the first calls will find everything there.
+        model.warm_up()
         self._service.predictor = Predictor(model, options.spec, options.max_batch_size)
         return Ready(model.model_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +37,11 @@ _LOST_TEXTS = (
     "CUDA error: the launch timed out and was terminated",
     "CUDA error: uncorrectable ECC error encountered",
 )
+
+
+# Held while a CUDA graph is captured, of which torch has one at a time. The device must not be synchronised
+# meanwhile, nor its cached memory be freed: both would spoil the capture.
+capturing = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +118,18 @@ def is_device_gone() -> bool:
     """
     if not torch.cuda.is_initialized():
         return False
-    try:
-        torch.cuda.synchronize()
-    except RuntimeError:
-        return True
+    with capturing:
+        try:
+            torch.cuda.synchronize()
+        except RuntimeError:
+            return True
     return False
 
 
 def release_cached_memory() -> None:
     """Give unused device memory back; do nothing if no GPU is in use."""
     if torch.cuda.is_initialized():
-        # A compiled model refers to itself, and is freed only by a collection.
-        gc.collect()
-        torch.cuda.empty_cache()
+        with capturing:
+            # A compiled model refers to itself, and is freed only by a collection.
+            gc.collect()
+            torch.cuda.empty_cache()

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.model.compiling import Compiled, padded_sizes
 from pipeline.model.compute import Compute, name_of
-from pipeline.model.graphs import Graphed, graph_sizes
+from pipeline.model.graphs import Graphed
 from pipeline.model.model import Model
 from pipeline.model.model_files import read
 from pipeline.model.staging import make_staging
@@ -34,7 +34,7 @@ def load(
     compute: Compute = _ON_CPU,
     label: str | None = None,
 ) -> Model:
-    """Load the model in a file and try it on zeros, so that the first request finds it warm.
+    """Load the model in a file and try it on zeros; what each thread needs for itself, `Model.warm_up` makes.
 
     Args:
         path: A file on this machine: torch.export (.pt2), TorchScript, or a state_dict (then `model_class`
@@ -154,9 +154,10 @@ class _ModelBuilder:
                 f"{self.label} is TorchScript, which cannot be compiled (--compile=true): export the model "
                 "by torch.export.save (.pt2), or use --compile=false"
             )
-        model = self._build(Compiled(module), self.compute.dtype, sizes=padded_sizes(self.max_batch_size))
+        sizes = padded_sizes(self.max_batch_size)
+        model = self._build(Compiled(module), self.compute.dtype, lambda: sizes)
         try:
-            self._verify(model, padded_sizes(self.max_batch_size))
+            self._verify(model, sizes)
         except ModelError as error:
             # Without torch's advice on debugging.
             reason = str(error.__cause__ or error).split("\n\n")[0]
@@ -167,11 +168,18 @@ class _ModelBuilder:
         return model
 
     def graphed(self, module: torch.nn.Module) -> Model:
-        """Return a model that runs `module` by CUDA graphs, which each thread captures for itself."""
-        return self._build(Graphed(module), self.compute.dtype, graph_sizes(self.max_batch_size))
+        """Return a model that runs `module`, verified before, by CUDA graphs.
+
+        Nothing is captured here: each thread that runs batches does so, in `Model.warm_up` or as they come.
+        """
+        graphed = Graphed(module, self.max_batch_size)
+        return self._build(graphed, self.compute.dtype, graphed.sizes)
 
     def _build(
-        self, forward: Callable[..., Any], dtype: torch.dtype | None, sizes: Sequence[int] | None = None
+        self,
+        forward: Callable[..., Any],
+        dtype: torch.dtype | None,
+        sizes: Callable[[], Sequence[int] | None] | None = None,
     ) -> Model:
         return Model(
             forward,
@@ -180,6 +188,7 @@ class _ModelBuilder:
             device=name_of(self.device),
             staging=make_staging(self.spec, dtype, self.device, self.max_batch_size),
             sizes=sizes,
+            on_gpu=self.device.type == "cuda",
         )
 
     def _computes_in_fp32(self, module: torch.nn.Module, sizes: list[int]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from pipeline.model import graphs
 from pipeline.model.outputs import OutputRows, Outputs, columns
 from pipeline.model.staging import HostStaging, Staging
 from pipeline.request.input_spec import Inputs, InputSpec
@@ -21,6 +22,7 @@ class Model:
         model_id: File name and the first 12 hexadecimal digits of the file's SHA-256, so that a result
             names exactly the weights that made it.
         device: The device in words: `cpu`, or `cuda:0 (NVIDIA L4)`.
+        on_gpu: Whether that is a GPU.
     """
 
     def __init__(
@@ -31,7 +33,8 @@ class Model:
         *,
         device: str = "cpu",
         staging: Staging | None = None,
-        sizes: Sequence[int] | None = None,
+        sizes: Callable[[], Sequence[int] | None] | None = None,
+        on_gpu: bool = False,
     ) -> None:
         """Wrap a function that computes a batch.
 
@@ -41,8 +44,9 @@ class Model:
             model_id: The attribute of that name.
             device: The attribute of that name.
             staging: Carries batches to the model's device; default: to the CPU.
-            sizes: Rows of the batches that `forward` takes, ascending; other batches are padded with zeros.
-                None: it takes any.
+            sizes: Returns the rows of the batches that `forward` takes, ascending; other batches are padded
+                with zeros. None, or where it returns None: `forward` takes any.
+            on_gpu: The attribute of that name.
         """
         self.model_id = model_id
         self.device = device
@@ -50,6 +54,7 @@ class Model:
         self._spec = spec
         self._staging = staging or HostStaging(spec, None)
         self._sizes = sizes
+        self.on_gpu = on_gpu
 
     def __str__(self) -> str:
         return f"model {self.model_id} on {self.device}"
@@ -100,17 +105,21 @@ class Model:
         return OutputRows(names, self._staging.run(padded, forward))
 
     def _size_for(self, rows: int) -> int:
-        if self._sizes is None or rows > self._sizes[-1]:
+        sizes = self._sizes() if self._sizes is not None else None
+        if sizes is None or rows > sizes[-1]:
             return rows
-        return self._sizes[bisect_left(self._sizes, rows)]
+        return sizes[bisect_left(sizes, rows)]
 
     def warm_up(self) -> None:
         """Run a batch of each size that the model has kernels or graphs of its own for, on this thread.
 
+        The thread captures CUDA graphs from then on, of the models after this one too.
+
         Raises:
             Exception: See `predict`.
         """
-        for rows in self._sizes or [1]:
+        graphs.capture_on_this_thread()
+        for rows in (self._sizes() if self._sizes is not None else None) or [1]:
             self.try_zeros(rows)
 
     def try_zeros(self, rows: int) -> Outputs:

@@ -78,9 +78,16 @@ class _ThreadResources:
     buffers: dict[str, torch.Tensor]
 
 
+class _Thread(threading.local):
+    """What a thread holds for the models that it runs."""
+
+    def __init__(self) -> None:
+        self.held: dict[Hashable, _ThreadResources] = {}
+
+
 # Owned by the thread rather than by the model: a stream's workspaces are never given back, and pinned memory
 # is slow to get, so a swapped model takes over those of the model before. They end with their thread.
-_thread_local = threading.local()
+_thread = _Thread()
 
 
 class CudaStaging(Staging):
@@ -127,11 +134,10 @@ class CudaStaging(Staging):
             return [_widened(host).numpy().copy() for host in pinned]
 
     def _thread_resources(self) -> _ThreadResources:
-        held: dict[Hashable, _ThreadResources] = _thread_local.__dict__.setdefault("held", {})
         key = (str(self._device), self._spec, self._max_rows)
-        if key not in held:
-            held[key] = self._allocate()
-        return held[key]
+        if key not in _thread.held:
+            _thread.held[key] = self._allocate()
+        return _thread.held[key]
 
     def _allocate(self) -> _ThreadResources:
         buffers = {

@@ -4,7 +4,8 @@ DoFns and handlers are copied for each bundle thread, so nothing that must exist
 that has to be closed is here. Other state of a process, and why it is elsewhere:
 
 * `process.exit._ending`: the lock of whoever ends the process, which must outlast what is closed here.
-* `model.staging._thread_local`: CUDA streams and pinned buffers, which belong to a thread and end with it.
+* `model.staging._thread`, `model.graphs._thread`: CUDA streams, pinned buffers, and whether a thread captures
+  graphs: they belong to a thread and end with it. `model.compute.capturing`: torch captures one at a time.
 * `metrics`: the handles of Beam's counters and distributions. They hold no values; Beam does.
 * `request.input_spec`: the cache of a pure function.
 * What Python, torch and Beam have once for a process, set where it is needed: signal handlers

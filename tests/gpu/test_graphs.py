@@ -8,12 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from pipeline.model.graphs import Graphed
+from pipeline.model.graphs import Graphed, capture_on_this_thread
 from tests.gpu import needs_cuda
 from tests.gpu.models import Counting, Layers
 from tests.pipeline.models import Named, Sum
 
 pytestmark = needs_cuda
+
+
+@pytest.fixture(autouse=True)
+def this_thread_captures() -> None:
+    capture_on_this_thread()
+
 
 WARNING = "the model runs without CUDA graphs"
 
@@ -32,7 +38,7 @@ def on_a_stream(graphed: Graphed, inputs: torch.Tensor) -> list[float]:
 
 def test_every_size_answers_as_the_module() -> None:
     module = Layers().cuda()
-    graphed = Graphed(module)
+    graphed = Graphed(module, 8)
     with torch.inference_mode(), torch.cuda.stream(torch.cuda.Stream()):
         for rows in (1, 2, 8, 1, 8, 2):
             for first in (0.0, 100.0):
@@ -43,7 +49,7 @@ def test_every_size_answers_as_the_module() -> None:
 
 
 def test_named_inputs() -> None:
-    graphed = Graphed(Named().cuda())
+    graphed = Graphed(Named().cuda(), 8)
     with torch.inference_mode(), torch.cuda.stream(torch.cuda.Stream()):
         for number in (1, 2, 3):
             ids = torch.full((2, 2), number, device="cuda")
@@ -53,7 +59,7 @@ def test_named_inputs() -> None:
 
 
 def test_a_module_that_looks_at_its_numbers_is_not_captured(caplog: pytest.LogCaptureFixture) -> None:
-    graphed = Graphed(Sum().cuda())
+    graphed = Graphed(Sum().cuda(), 8)
     for _ in range(2):
         assert on_a_stream(graphed, batch(2)) == [3, 12]
     with pytest.raises(ValueError, match="beast"):
@@ -64,7 +70,7 @@ def test_a_module_that_looks_at_its_numbers_is_not_captured(caplog: pytest.LogCa
 
 def test_a_module_that_keeps_its_state_in_python_is_not_captured(caplog: pytest.LogCaptureFixture) -> None:
     module = Counting().cuda()
-    graphed = Graphed(module)
+    graphed = Graphed(module, 8)
     found = [on_a_stream(graphed, batch(1, 1.0))[0] / 6 for _ in range(3)]
     # The capture and its trial calls count, too; from then on each call is one of the module's.
     assert found[0] == 1
@@ -74,9 +80,10 @@ def test_a_module_that_keeps_its_state_in_python_is_not_captured(caplog: pytest.
 
 def test_threads_have_graphs_of_their_own() -> None:
     module = Layers().cuda()
-    graphed = Graphed(module)
+    graphed = Graphed(module, 8)
 
     def work(number: int) -> bool:
+        capture_on_this_thread()
         with torch.inference_mode(), torch.cuda.stream(torch.cuda.Stream()):
             for count in range(50):
                 inputs = batch(1 + (count + number) % 4, 1000.0 * number + count)
@@ -96,11 +103,11 @@ def test_memory_for_a_capture_may_be_missing(monkeypatch: pytest.MonkeyPatch) ->
     def no_memory(*arguments: object, **named: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    graphed = Graphed(Layers().cuda())
+    graphed = Graphed(Layers().cuda(), 8)
     with monkeypatch.context() as patched:
         patched.setattr(torch.cuda, "CUDAGraph", no_memory)
         wanted = on_a_stream(graphed, batch(2))
     assert on_a_stream(graphed, batch(2)) == wanted
     assert on_a_stream(graphed, batch(1))
-    assert graphed._of_thread.graphs[2] is None
-    assert graphed._of_thread.graphs[1] is not None
+    assert graphed._held.graphs[2] is None
+    assert graphed._held.graphs[1] is not None

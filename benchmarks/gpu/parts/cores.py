@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -22,7 +23,7 @@ def measure(context: Context) -> Iterator[Row]:
     Raises:
         NotAvailableError: this system cannot keep a process to some cores.
     """
-    if not hasattr(os, "sched_setaffinity"):
+    if not hasattr(os, "sched_setaffinity") or not os.path.isdir("/proc/self/task"):
         raise NotAvailableError("this system cannot keep a process to some cores")
     scale = context.scale
     workload = scale.workload(scale.precisions[0])
@@ -48,4 +49,5 @@ def measure(context: Context) -> Iterator[Row]:
 def _keep_to(cores: list[int]) -> None:
     # Of each thread: those that torch and CUDA have started, too.
     for thread in os.listdir("/proc/self/task"):
-        os.sched_setaffinity(int(thread), cores)
+        with contextlib.suppress(ProcessLookupError):  # it has ended since
+            os.sched_setaffinity(int(thread), cores)

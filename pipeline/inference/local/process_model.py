@@ -22,6 +22,7 @@ from pipeline.inference.local.watcher import ModelWatcher
 from pipeline.model import compute, golden
 from pipeline.model.active_model import ActiveModel
 from pipeline.model.compute import Compute
+from pipeline.model.graphs import capture_on_this_thread
 from pipeline.model.load import load
 from pipeline.model.model import Model
 from pipeline.options.job_options import JobOptions
@@ -66,7 +67,7 @@ class ProcessModel:
             self._active = ActiveModel(self._load_checked(path), path)
             self._watcher = ModelWatcher(self._active, pointer, self._load_checked, options.model_refresh_s)
             self._watcher.start()
-        on_gpu = self._active.model.device.startswith("cuda")
+        on_gpu = self._active.model.on_gpu
         self._workers_to_warm = _CONCURRENT_BATCHES_ON_GPU if on_gpu else 0
         self._batch_runner = BatchRunner(self._active)
         self._batcher: Batcher[BundleInputs, BatchSlice] = Batcher(
@@ -148,6 +149,7 @@ class ProcessModel:
 
     def _prepare_worker(self) -> None:
         self._prepare_thread()
+        capture_on_this_thread()
         # On a GPU a thread's first batch allocates its buffers and handles, for which no request should wait.
         # A thread that replaces one whose call hangs is not warmed up: its call might hang, too.
         if self._workers_to_warm:

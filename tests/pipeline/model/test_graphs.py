@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from pipeline.model import graphs
 from pipeline.model.compute import Compute
 from pipeline.model.graphs import Graphed, graph_sizes
+from pipeline.model.model import Model
+from pipeline.request.input_spec import InputSpec
 
 
 @pytest.mark.parametrize(
@@ -34,6 +38,12 @@ def test_no_batch_is_padded_by_half_or_more() -> None:
     sizes = graph_sizes(1000)
     for rows in range(1, 1001):
         assert min(size for size in sizes if size >= rows) < 1.5 * rows
+
+
+@pytest.fixture(autouse=True)
+def this_thread_captures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "_thread", graphs._Thread())
+    graphs.capture_on_this_thread()
 
 
 class Doubling(torch.nn.Module):
@@ -58,14 +68,14 @@ class Replayed:
 def capturing(monkeypatch: pytest.MonkeyPatch, outcomes: dict[int, Exception]) -> Graphed:
     """Return a graphed module whose captures fail for some numbers of rows."""
 
-    def capture(self: Graphed, tensors: Any, named: Any, wanted: Any) -> Replayed:
-        rows = len([*tensors, *named.values()][0])
+    def capture(self: Graphed, inputs: list[torch.Tensor], names: list[str], wanted: Any) -> Replayed:
+        rows = len(inputs[0])
         if rows in outcomes:
             raise outcomes[rows]
         return Replayed()
 
     monkeypatch.setattr(graphs.Graphed, "_capture", capture)
-    return Graphed(Doubling())
+    return Graphed(Doubling(), 8)
 
 
 def test_the_first_call_is_the_modules_and_the_next_ones_are_replayed(
@@ -101,6 +111,67 @@ def test_a_module_that_cannot_be_captured_runs_without(
     (warning,) = caplog.messages
     assert warning.endswith("gain by: operation not permitted when stream is capturing")
 
+    assert graphed.sizes() is None
+
+
+def test_whatever_the_capture_raises_no_request_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphed = capturing(monkeypatch, {1: TypeError("'Weird' object is not iterable")})
+    for _ in range(2):
+        assert graphed(torch.ones(1, 3)).tolist() == [[2, 2, 2]]
+
+
+def test_a_thread_that_only_checks_models_captures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphed = capturing(monkeypatch, {})
+    with ThreadPoolExecutor(1) as other:
+        for _ in range(2):
+            assert other.submit(graphed, torch.ones(1, 3)).result().tolist() == [[2, 2, 2]]
+    graphed(torch.ones(1, 3))
+    assert graphed(torch.ones(1, 3)) == "replayed 1"
+
+
+class InPlace(torch.nn.Module):
+    """Writes into its input."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features.mul_(2)
+
+
+def test_a_capture_gets_the_inputs_as_they_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+
+    def capture(self: Graphed, inputs: list[torch.Tensor], names: list[str], wanted: Any) -> Replayed:
+        seen.append(float(inputs[0].sum()))
+        return Replayed()
+
+    monkeypatch.setattr(Graphed, "_capture", capture)
+    assert Graphed(InPlace(), 8)(torch.ones(1, 3)).tolist() == [[2, 2, 2]]
+    assert seen == [3]
+
+
+class Noting(torch.nn.Module):
+    """float32 [batch, 3] → the same; notes the rows of each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[int] = []
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        self.rows.append(len(features))
+        return features
+
+
+def test_padding_ends_where_there_are_no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def capture(self: Graphed, inputs: list[torch.Tensor], names: list[str], wanted: Any) -> Replayed:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(Graphed, "_capture", capture)
+    module = Noting()
+    graphed = Graphed(module, 8)
+    model = Model(graphed, InputSpec.parse("3"), "m", sizes=graphed.sizes)
+    for _ in range(2):
+        assert len(model.run([np.ones((5, 3), np.float32)], 5).arrays[0]) == 5
+    assert module.rows == [6, 5]
+
 
 def test_a_lost_device_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     graphed = capturing(monkeypatch, {1: RuntimeError("CUDA error: device-side assert triggered")})
@@ -110,7 +181,7 @@ def test_a_lost_device_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_a_model_raises_is_raised() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
-        Graphed(torch.nn.Linear(5, 1))(torch.ones(2, 3))
+        Graphed(torch.nn.Linear(5, 1), 8)(torch.ones(2, 3))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +189,7 @@ def test_what_a_model_raises_is_raised() -> None:
     [
         (torch.ones(2), torch.ones(2), True),
         (torch.ones(2), torch.tensor([1.0, 1.1]), False),
+        (torch.tensor([100]), torch.tensor([101]), False),
         (torch.tensor([float("nan")]), torch.tensor([float("nan")]), True),
         ({"a": torch.ones(2)}, {"a": torch.zeros(2)}, False),
         ((torch.ones(2), torch.tensor([3])), (torch.ones(2), torch.tensor([3])), True),
