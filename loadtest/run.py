@@ -52,14 +52,14 @@ def run(
     """Drive the job as `options` say, write the three files under `options.out`, and return the summary.
 
     Args:
-        options: without `problems()`.
-        display: shown the progress about four times a second, from this thread.
-        stop: once set, nothing more is sent, stragglers get 5 s, and the summary covers what was sent.
-        clock: epoch seconds; by default one that wall-clock steps do not disturb.
+        options: Without `problems()`.
+        display: Shown the progress about four times a second, from this thread.
+        stop: Once set, nothing more is sent, stragglers get 5 s, and the summary covers what was sent.
+        clock: Epoch seconds; by default one that wall-clock steps do not disturb.
 
     Raises:
-        RunError: the probe could not be published, or stayed unanswered.
-        PubsubError: there are no credentials.
+        RunError: The probe could not be published, or stayed unanswered.
+        PubsubError: There are no credentials.
     """
     clock = clock or epoch_clock()
     records = read_records(options.input)
@@ -112,18 +112,18 @@ class Run:
     """A run in progress: who sends, who collects, and what the phases have in common.
 
     Attributes:
-        run_id: prefix of the request ids.
-        options: of the run.
-        probe_body: body of the first request, which is in no count.
+        run_id: Prefix of the request ids.
+        options: Of the run.
+        probe_body: Body of the first request, which is in no count.
         offsets: [n] when each message is due, in seconds after the start.
-        scores: what the answers predict.
+        scores: What the answers predict.
         calls: Pub/Sub.
-        answers: what has come back.
-        collector: feeds `answers`.
-        sender: of the schedule.
-        display: shown the progress.
-        stop: set to end the run early.
-        clock: epoch seconds.
+        answers: What has come back.
+        collector: Feeds `answers`.
+        sender: Of the schedule.
+        display: Shown the progress.
+        stop: Set to end the run early.
+        clock: Epoch seconds.
     """
 
     run_id: str
@@ -145,7 +145,7 @@ class Run:
         So a job that is still starting, or is not connected at all, is not taken for a slow one.
 
         Raises:
-            RunError: it could not be published, or stayed unanswered.
+            RunError: It could not be published, or stayed unanswered.
         """
         begun = self.clock()
         deadline = begun + self.options.ready_timeout
@@ -232,9 +232,9 @@ class Run:
         """Return what a run that has ended has recorded.
 
         Args:
-            start: when the schedule began, in epoch seconds.
-            ended_at: when `drive` returned.
-            error: what it returned.
+            start: When the schedule began, in epoch seconds.
+            ended_at: When `drive` returned.
+            error: What it returned.
         """
         auc, auc_note = self.scores.auc()
         window_start = start + self.options.warmup

@@ -30,7 +30,7 @@ def compare(
         The failures and the warnings of both, a line each. A mode that did not run is a failure.
 
     Raises:
-        ChildError, RunError, PubsubError, GoogleAPICallError: as `run_local` does.
+        ChildError, RunError, PubsubError, GoogleAPICallError: As `run_local` does.
     """
     outcomes: dict[str, Outcome] = {}
     try:

@@ -25,8 +25,8 @@ class JobFlags:
     """What the user wrote for the job, as --name=value or as --name value; the last of several counts.
 
     Args:
-        arguments: the flags as given.
-        default_model: path of the model file where they name none.
+        arguments: The flags as given.
+        default_model: Path of the model file where they name none.
     """
 
     def __init__(self, arguments: Sequence[str], default_model: str) -> None:

@@ -15,6 +15,6 @@ def job_options(texts: dict[str, str]) -> JobOptions:
     """Return the options of a job with these flags, by name without dashes, and all others at their defaults.
 
     Raises:
-        ValueError: a flag's text is wrong.
+        ValueError: A flag's text is wrong.
     """
     return JobOptions.from_texts({**_TOPICS, **texts})

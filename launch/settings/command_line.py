@@ -21,10 +21,10 @@ class CommandLine:
     """A command line as text.
 
     Attributes:
-        given: values by flag, with its dashes.
-        word: the command's one word; None if it was not given.
-        job_flags: what follows `--`, by name without dashes.
-        problems: what is wrong with the line, one problem each.
+        given: Values by flag, with its dashes.
+        word: The command's one word; None if it was not given.
+        job_flags: What follows `--`, by name without dashes.
+        problems: What is wrong with the line, one problem each.
     """
 
     given: dict[str, str] = field(default_factory=dict)

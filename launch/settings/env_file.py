@@ -30,8 +30,8 @@ def read_env_file(path: Path, known: Collection[str]) -> tuple[dict[str, Assignm
     beginning of a line, or after a blank.
 
     Args:
-        path: the file.
-        known: the variables that it may hold.
+        path: The file.
+        known: The variables that it may hold.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -71,7 +71,7 @@ class LaunchSettings(ImageSettings):
     """What `run`, `replace` and `smoke` share.
 
     Attributes:
-        job_flags: flags of the job itself, by name without dashes: what follows `--`.
+        job_flags: Flags of the job itself, by name without dashes: what follows `--`.
     """
 
     mode: str = setting(

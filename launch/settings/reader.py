@@ -31,15 +31,15 @@ def read_settings(
     `--gpu=`, stands for the default, whatever the sources below say.
 
     Args:
-        cls: the dataclass whose fields declare the settings.
-        command: its name, for messages.
-        argv: what follows the command's name. What follows `--` are the job's own flags.
-        environ: the environment.
+        cls: The dataclass whose fields declare the settings.
+        command: Its name, for messages.
+        argv: What follows the command's name. What follows `--` are the job's own flags.
+        environ: The environment.
         env_file: launch.env. It may be missing, unless --env-file or LAUNCH_ENV_FILE names another.
-        known: variables that a file may hold: those of all commands.
+        known: Variables that a file may hold: those of all commands.
 
     Raises:
-        SettingsError: with every problem, one a line.
+        SettingsError: With every problem, one a line.
     """
     declared = settings_of(cls)
     takes_job_flags = issubclass(cls, LaunchSettings)

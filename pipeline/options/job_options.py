@@ -29,11 +29,11 @@ class Flag:
     """One flag. Its value is always a single text, as the template launcher passes `--name=value` only.
 
     Attributes:
-        name: without dashes.
-        parse: from the text to the option's value; raises ValueError that says what is wrong.
-        help: one sentence or two, for --help and for the message of a missing flag.
-        default: text, parsed like any other; None if the option is None unless the flag is given.
-        required: whether the job does not start without it.
+        name: Without dashes.
+        parse: From the text to the option's value; raises ValueError that says what is wrong.
+        help: One sentence or two, for --help and for the message of a missing flag.
+        default: Text, parsed like any other; None if the option is None unless the flag is given.
+        required: Whether the job does not start without it.
     """
 
     name: str

@@ -22,8 +22,8 @@ def import_user_module(name: str) -> ModuleType:
     Without -P nothing is added: Python itself has put the working folder, or that of the script, first.
 
     Raises:
-        ModuleNotFoundError: there is no such module.
-        Exception: whatever the module raises while it is imported.
+        ModuleNotFoundError: There is no such module.
+        Exception: Whatever the module raises while it is imported.
     """
     if sys.flags.safe_path:
         folder = os.getcwd()

@@ -20,7 +20,7 @@ def measure(context: Context) -> Iterator[Row]:
     """Yield each test's outcome: passed, failed or skipped, and why.
 
     Raises:
-        NotAvailableError: there is no pytest, or it found no tests.
+        NotAvailableError: There is no pytest, or it found no tests.
     """
     if importlib.util.find_spec("pytest") is None:
         raise NotAvailableError("pytest is not installed")

@@ -110,7 +110,7 @@ def _mps(context: Context) -> Iterator[dict[str, str]]:
     """Run MPS's control daemon meanwhile; yields the environment of its clients.
 
     Raises:
-        NotAvailableError: there is none, or it does not start.
+        NotAvailableError: There is none, or it does not start.
     """
     program = shutil.which(MPS)
     if context.scale.device != "gpu":
