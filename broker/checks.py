@@ -26,8 +26,8 @@ def check_publish(request: Proto) -> None:
     """Refuse a PublishRequest that the service would refuse.
 
     Raises:
-        InvalidArgumentError: names the limit, the message's index and what was found.
-        UnsupportedError: the message has an ordering key.
+        InvalidArgumentError: Names the limit, the message's index and what was found.
+        UnsupportedError: The message has an ordering key.
     """
     count = len(request.messages)
     if count == 0:
@@ -66,7 +66,7 @@ def check_fields(resource: Proto, honoured: Collection[str]) -> None:
     """Refuse a Topic or Subscription that asks for something this broker would silently not do.
 
     Raises:
-        UnsupportedError: names the first field that is set and not in `honoured`.
+        UnsupportedError: Names the first field that is set and not in `honoured`.
     """
     for field, value in resource.ListFields():
         if field.name in honoured or field.name in _OUTPUT_ONLY:

@@ -24,11 +24,11 @@ class EmbeddedBroker:
     `faults` and `stats` may be used from any thread. Entering raises OSError if the address cannot be bound.
 
     Args:
-        host: the address to bind.
+        host: The address to bind.
         port: 0 takes any free port.
-        clock: seconds since the epoch, for publish times and ack deadlines; a test that has its own need not
+        clock: Seconds since the epoch, for publish times and ack deadlines; a test that has its own need not
             wait for one to pass.
-        pull_wait_s: how many seconds a Pull on an empty subscription waits.
+        pull_wait_s: How many seconds a Pull on an empty subscription waits.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class EmbeddedBroker:
         """Return what a subscription (`projects/…/subscriptions/…`) holds now.
 
         Raises:
-            broker.errors.NotFoundError: there is no such subscription.
-            broker.errors.InvalidArgumentError: the name is malformed.
+            broker.errors.NotFoundError: There is no such subscription.
+            broker.errors.InvalidArgumentError: The name is malformed.
         """
 
         async def read() -> SubscriptionStats:

@@ -16,9 +16,9 @@ class Failure:
     """The answer to one call: an error.
 
     Attributes:
-        code: its status.
-        message: its details.
-        applied: whether the call takes effect and only its answer is lost.
+        code: Its status.
+        message: Its details.
+        applied: Whether the call takes effect and only its answer is lost.
     """
 
     code: grpc.StatusCode
@@ -54,7 +54,7 @@ class Faults:
         `applied=True` lets each call take effect first, as when a connection breaks before the answer.
 
         Raises:
-            ValueError: an unknown method, a count below 1, the code OK, or `applied` for StreamingPull.
+            ValueError: An unknown method, a count below 1, the code OK, or `applied` for StreamingPull.
         """
         self._check_method(method)
         _check_times(times)
@@ -71,7 +71,7 @@ class Faults:
         """Hold the next `times` calls of `method` for `seconds` before they take effect.
 
         Raises:
-            ValueError: an unknown method, a count below 1, or negative seconds.
+            ValueError: An unknown method, a count below 1, or negative seconds.
         """
         self._check_method(method)
         _check_times(times)
@@ -86,7 +86,7 @@ class Faults:
         Counted over all subscriptions, and a redelivery counts as a message.
 
         Raises:
-            ValueError: a count below 1.
+            ValueError: A count below 1.
         """
         _check_times(times)
         with self._lock:
@@ -103,7 +103,7 @@ class Faults:
         """Return how many faults of `method` have not struck yet; a delay has struck once it began.
 
         Raises:
-            ValueError: an unknown method.
+            ValueError: An unknown method.
         """
         self._check_method(method)
         with self._lock:

@@ -16,8 +16,8 @@ class Message:
     """One published message, shared by all subscriptions of its topic.
 
     Attributes:
-        message_id: the one that the broker gave it.
-        payload: the serialized PubsubMessage, with its id and publish time.
+        message_id: The one that the broker gave it.
+        payload: The serialized PubsubMessage, with its id and publish time.
     """
 
     message_id: str
@@ -29,12 +29,12 @@ class Consumer:
     """One stream or one waiting pull: how much it may hold, and how to wake it when there may be work.
 
     Attributes:
-        wake: called when there may be work.
-        ack_deadline_s: seconds that its leases last.
-        max_messages: most that it may hold; 0 or less for no limit.
-        max_bytes: most that it may hold; 0 or less for no limit.
-        outstanding_messages: what it holds.
-        outstanding_bytes: what it holds.
+        wake: Called when there may be work.
+        ack_deadline_s: Seconds that its leases last.
+        max_messages: Most that it may hold; 0 or less for no limit.
+        max_bytes: Most that it may hold; 0 or less for no limit.
+        outstanding_messages: What it holds.
+        outstanding_bytes: What it holds.
     """
 
     wake: Callable[[], None]

@@ -18,7 +18,7 @@ def check_project(name: str) -> None:
     """Refuse anything but `projects/PROJECT`.
 
     Raises:
-        InvalidArgumentError: says which part breaks which rule.
+        InvalidArgumentError: Says which part breaks which rule.
     """
     prefix, _, project = name.partition("/")
     if prefix != "projects" or not project:

@@ -18,7 +18,7 @@ def page_of(all_names: Sequence[str], page_size: int, page_token: str) -> tuple[
     A token stays good when items before or after it come and go in between.
 
     Raises:
-        InvalidArgumentError: a negative page size, or a token that this function did not make.
+        InvalidArgumentError: A negative page size, or a token that this function did not make.
     """
     if page_size < 0:
         raise InvalidArgumentError(f"page_size must not be negative; it is {page_size}")

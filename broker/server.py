@@ -27,10 +27,10 @@ class Server:
     `faults` may be used from any thread.
 
     Args:
-        host: the address to bind.
+        host: The address to bind.
         port: 0 takes any free port.
-        clock: seconds since the epoch, for publish times and ack deadlines.
-        pull_wait_s: how many seconds a Pull on an empty subscription waits.
+        clock: Seconds since the epoch, for publish times and ack deadlines.
+        pull_wait_s: How many seconds a Pull on an empty subscription waits.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Server:
         """Listen and serve.
 
         Raises:
-            OSError: the address cannot be bound.
+            OSError: The address cannot be bound.
         """
         _check_can_bind(self._host, self._port)
         self._grpc_server = grpc.aio.server(

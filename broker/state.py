@@ -52,8 +52,8 @@ class BrokerState:
         """Create a topic and return it.
 
         Raises:
-            InvalidArgumentError: the name is malformed.
-            AlreadyExistsError: the name is in use.
+            InvalidArgumentError: The name is malformed.
+            AlreadyExistsError: The name is in use.
         """
         names.check_topic(name)
         if name in self._topics:
@@ -65,8 +65,8 @@ class BrokerState:
         """Return the topic of a name.
 
         Raises:
-            InvalidArgumentError: the name is malformed.
-            NotFoundError: there is no such topic.
+            InvalidArgumentError: The name is malformed.
+            NotFoundError: There is no such topic.
         """
         topic = self._topics.get(name)
         if topic is None:
@@ -78,7 +78,7 @@ class BrokerState:
         """Return the topics of `projects/PROJECT`, by name.
 
         Raises:
-            InvalidArgumentError: the name of the project is malformed.
+            InvalidArgumentError: The name of the project is malformed.
         """
         names.check_project(project)
         return [self._topics[name] for name in _of_project(self._topics, project)]
@@ -113,8 +113,8 @@ class BrokerState:
         """Return the subscription of a name.
 
         Raises:
-            InvalidArgumentError: the name is malformed.
-            NotFoundError: there is no such subscription.
+            InvalidArgumentError: The name is malformed.
+            NotFoundError: There is no such subscription.
         """
         subscription = self._subscriptions.get(name)
         if subscription is None:

@@ -22,8 +22,8 @@ class Subscriber:
     """Each method takes a request and returns its response; they raise the errors of `broker.errors`.
 
     Args:
-        state: the topics and subscriptions.
-        pull_wait_s: how many seconds a Pull waits for a first message before it answers with none.
+        state: The topics and subscriptions.
+        pull_wait_s: How many seconds a Pull waits for a first message before it answers with none.
     """
 
     def __init__(self, state: BrokerState, pull_wait_s: float) -> None:

@@ -23,10 +23,10 @@ class SubscriptionStats:
     """What a subscription holds at one moment.
 
     Attributes:
-        backlog: messages waiting to be delivered, for the first time or again.
-        outstanding: messages delivered and neither acknowledged nor given back.
-        acknowledged: acknowledgements so far that ended a lease.
-        streams: consumers attached now: open StreamingPulls and waiting Pulls.
+        backlog: Messages waiting to be delivered, for the first time or again.
+        outstanding: Messages delivered and neither acknowledged nor given back.
+        acknowledged: Acknowledgements so far that ended a lease.
+        streams: Consumers attached now: open StreamingPulls and waiting Pulls.
     """
 
     backlog: int
@@ -42,14 +42,14 @@ class Subscription:
     Not thread-safe: the server calls it from its event loop only.
 
     Attributes:
-        name: its full name.
-        topic: that of its topic.
-        ack_deadline_s: seconds that a lease lasts unless its consumer says otherwise.
-        clock: seconds.
-        uid: tells the ack ids of two subscriptions apart, even of two with the same name.
-        labels: as they were created.
-        duplicate_next: called for each message about to be delivered; whether to deliver it twice.
-        deleted: whether it was deleted while consumers were attached.
+        name: Its full name.
+        topic: That of its topic.
+        ack_deadline_s: Seconds that a lease lasts unless its consumer says otherwise.
+        clock: Seconds.
+        uid: Tells the ack ids of two subscriptions apart, even of two with the same name.
+        labels: As they were created.
+        duplicate_next: Called for each message about to be delivered; whether to deliver it twice.
+        deleted: Whether it was deleted while consumers were attached.
     """
 
     name: str
@@ -111,7 +111,7 @@ class Subscription:
         """Forget the messages. Ids whose lease has ended are ignored, as the service does.
 
         Raises:
-            InvalidArgumentError: an id that no broker gave out; those before it are acknowledged.
+            InvalidArgumentError: An id that no broker gave out; those before it are acknowledged.
         """
         for ack_id in ack_ids:
             if self._leases.end(ack_id) is not None:

@@ -70,7 +70,7 @@ class BrokerProcess:
     Attributes:
         name: `embedded` or `emulator`.
         address: `HOST:PORT`, as PUBSUB_EMULATOR_HOST takes it.
-        group: id of the process group that holds it and its children.
+        group: Id of the process group that holds it and its children.
     """
 
     name: str
@@ -99,7 +99,7 @@ def embedded_broker() -> Iterator[BrokerProcess]:
     """Run `python -m broker` on a free port, and stop it at the end.
 
     Raises:
-        RuntimeError: it ended instead of listening.
+        RuntimeError: It ended instead of listening.
     """
     # This checkout's broker, wherever the caller stands: without -P, Python would look for a module of that
     # name in the current folder first.
@@ -140,7 +140,7 @@ def google_emulator() -> Iterator[BrokerProcess]:
     """Run Google's emulator on a free port, and stop it at the end; check `why_no_emulator` first.
 
     Raises:
-        RuntimeError: it ended or did not listen in time.
+        RuntimeError: It ended or did not listen in time.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

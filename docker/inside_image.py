@@ -127,7 +127,7 @@ def run(*command: str) -> str:
     """Run a command and return what it prints.
 
     Raises:
-        Failure: it did not end with 0.
+        Failure: It did not end with 0.
     """
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:

@@ -21,17 +21,17 @@ class Acknowledger:
     """A thread that acknowledges what `add` is given; transient failures are retried.
 
     Attributes:
-        acknowledged: ack ids that the broker has taken back.
-        refused: ack ids that the broker has refused for good.
-        last_error: the status and details of the last failure.
+        acknowledged: Ack ids that the broker has taken back.
+        refused: Ack ids that the broker has refused for good.
+        last_error: The status and details of the last failure.
     """
 
     def __init__(self, acknowledge: Any, subscription: str) -> None:
         """Prepare to acknowledge.
 
         Args:
-            acknowledge: the Acknowledge call (`pubsub.Calls.acknowledge`).
-            subscription: full name.
+            acknowledge: The Acknowledge call (`pubsub.Calls.acknowledge`).
+            subscription: Full name.
         """
         self._acknowledge = acknowledge
         self._subscription = subscription

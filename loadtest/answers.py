@@ -38,23 +38,23 @@ class Answers:
         dead_letter_at: [n] the same for its first dead letter.
         stages_ms: [n, 4] stage times of each request's first result in milliseconds, columns as in REPORTED;
             NaN where null or absent.
-        received: distinct requests with a result.
-        dead_lettered: distinct requests with a dead letter.
-        answered: distinct requests with either.
-        deliveries: of this run; the probe's are not counted.
-        foreign: deliveries of other runs, or without a request id that any run could have given.
-        unreadable: results that are not a JSON object.
-        probe_answered: set when the probe has a result or a dead letter.
+        received: Distinct requests with a result.
+        dead_lettered: Distinct requests with a dead letter.
+        answered: Distinct requests with either.
+        deliveries: Of this run; the probe's are not counted.
+        foreign: Deliveries of other runs, or without a request id that any run could have given.
+        unreadable: Results that are not a JSON object.
+        probe_answered: Set when the probe has a result or a dead letter.
     """
 
     def __init__(self, run_id: str, intended: NDArray[np.float64], scores: Scores, out: Path) -> None:
         """Open the two files.
 
         Args:
-            run_id: prefix of this run's request ids (RUN-sequence, and RUN-probe).
-            intended: see the attribute.
-            scores: receives prediction, label and identity of each result.
-            out: existing folder for results.jsonl and dead_letters.jsonl, both overwritten.
+            run_id: Prefix of this run's request ids (RUN-sequence, and RUN-probe).
+            intended: See the attribute.
+            scores: Receives prediction, label and identity of each result.
+            out: Existing folder for results.jsonl and dead_letters.jsonl, both overwritten.
         """
         self._prefix = f"{run_id}-"
         self._probe_id = f"{run_id}-probe"

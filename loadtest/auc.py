@@ -25,7 +25,7 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
         scores: [n], finite.
 
     Raises:
-        ValueError: the shapes differ, or one of the two classes is absent.
+        ValueError: The shapes differ, or one of the two classes is absent.
     """
     positive: NDArray[np.bool_] = np.asarray(labels).astype(bool)
     values: NDArray[np.float64] = np.asarray(scores, dtype=np.float64)

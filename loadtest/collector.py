@@ -41,10 +41,10 @@ class Stream:
     the stream is opened without one; gRPC's own flow control still bounds what is in the air.
 
     Attributes:
-        subscription: full name.
-        acknowledger: of this subscription.
-        reopened: how often the stream was opened anew.
-        error: why the stream has ended for good, if it has.
+        subscription: Full name.
+        acknowledger: Of this subscription.
+        reopened: How often the stream was opened anew.
+        error: Why the stream has ended for good, if it has.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Collector:
     A delivery is acknowledged only after it is accounted for.
 
     Attributes:
-        streams: one for each subscription.
+        streams: One for each subscription.
     """
 
     def __init__(
@@ -137,9 +137,9 @@ class Collector:
 
         Args:
             calls: Pub/Sub.
-            subscriptions: the kind of answer that each subscription carries, by its full name.
-            answers: only this collector's thread writes to them.
-            clock: epoch seconds.
+            subscriptions: The kind of answer that each subscription carries, by its full name.
+            answers: Only this collector's thread writes to them.
+            clock: Epoch seconds.
         """
         self._answers = answers
         self._clock = clock

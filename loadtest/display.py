@@ -25,16 +25,16 @@ class Progress:
     """The counts of a run at one moment.
 
     Attributes:
-        phase: what the run is doing.
-        elapsed: seconds since the waiting, or the sending, began.
-        total: messages in the schedule.
-        sent: messages handed over for publishing.
-        received: distinct requests with a result.
-        dead_lettered: distinct requests with a dead letter.
-        duplicates: deliveries beyond the first of each request.
-        outstanding: requests sent and not answered.
-        rate: answers a second, over about the last second.
-        p50_ms: median latency of the latest requests.
+        phase: What the run is doing.
+        elapsed: Seconds since the waiting, or the sending, began.
+        total: Messages in the schedule.
+        sent: Messages handed over for publishing.
+        received: Distinct requests with a result.
+        dead_lettered: Distinct requests with a dead letter.
+        duplicates: Deliveries beyond the first of each request.
+        outstanding: Requests sent and not answered.
+        rate: Answers a second, over about the last second.
+        p50_ms: Median latency of the latest requests.
     """
 
     phase: Phase

@@ -21,9 +21,9 @@ class Kind:
     """How the text of a flag becomes an option.
 
     Attributes:
-        convert: from the text; raises ValueError if it is not one of these.
-        expected: what it should be, for the message then.
-        stand_in: in place of a value that is missing or unreadable and reported as such, so that the other
+        convert: From the text; raises ValueError if it is not one of these.
+        expected: What it should be, for the message then.
+        stand_in: In place of a value that is missing or unreadable and reported as such, so that the other
             checks still run.
     """
 

@@ -27,10 +27,10 @@ class Calls:
     """The calls of the driver (see `pipeline.pubsub.calls`).
 
     Attributes:
-        publish: takes a PublishRequest.
-        acknowledge: takes an AcknowledgeRequest.
-        streaming_pull: takes an iterator of StreamingPullRequests.
-        channels: the connections that they use.
+        publish: Takes a PublishRequest.
+        acknowledge: Takes an AcknowledgeRequest.
+        streaming_pull: Takes an iterator of StreamingPullRequests.
+        channels: The connections that they use.
     """
 
     publish: Any
@@ -48,7 +48,7 @@ def connect() -> Calls:
     """Open the connections: to PUBSUB_EMULATOR_HOST if it is set, else to Google Cloud.
 
     Raises:
-        PubsubError: there are no credentials for Google Cloud.
+        PubsubError: There are no credentials for Google Cloud.
     """
     try:
         # Apart, so that a flood of results does not hold up what is to be sent.

@@ -17,7 +17,7 @@ class RecordsError(Exception):
     """The input file cannot be used.
 
     Attributes:
-        problems: one sentence for each reason.
+        problems: One sentence for each reason.
     """
 
     def __init__(self, problems: list[str]) -> None:
@@ -30,9 +30,9 @@ class Records:
     """The records of an input file, in file order; the lists are parallel.
 
     Attributes:
-        bodies: each line as it stands in the file, without its line end.
-        ids: its `record_id`; None where it has none.
-        labels: its `label`; None where it has none.
+        bodies: Each line as it stands in the file, without its line end.
+        ids: Its `record_id`; None where it has none.
+        labels: Its `label`; None where it has none.
     """
 
     bodies: list[bytes]
@@ -47,7 +47,7 @@ def read_records(path: Path) -> Records:
     """Read a JSON Lines file; blank lines are skipped.
 
     Raises:
-        RecordsError: the file is unreadable or empty, or a line is not a JSON object or too large.
+        RecordsError: The file is unreadable or empty, or a line is not a JSON object or too large.
     """
     try:
         content = path.read_bytes()

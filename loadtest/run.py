@@ -52,14 +52,14 @@ def run(
     """Drive the job as `options` say, write the three files under `options.out`, and return the summary.
 
     Args:
-        options: without `problems()`.
-        display: shown the progress about four times a second, from this thread.
-        stop: once set, nothing more is sent, stragglers get 5 s, and the summary covers what was sent.
-        clock: epoch seconds; by default one that wall-clock steps do not disturb.
+        options: Without `problems()`.
+        display: Shown the progress about four times a second, from this thread.
+        stop: Once set, nothing more is sent, stragglers get 5 s, and the summary covers what was sent.
+        clock: Epoch seconds; by default one that wall-clock steps do not disturb.
 
     Raises:
-        RunError: the probe could not be published, or stayed unanswered.
-        PubsubError: there are no credentials.
+        RunError: The probe could not be published, or stayed unanswered.
+        PubsubError: There are no credentials.
     """
     clock = clock or epoch_clock()
     records = read_records(options.input)
@@ -75,6 +75,8 @@ def run(
             run_id=run_id,
             options=options,
             probe_body=records.bodies[0],
+            offsets=offsets,
+            scores=scores,
             calls=calls,
             answers=answers,
             collector=Collector(calls, _subscriptions(options), answers, clock),
@@ -93,31 +95,7 @@ def run(
             ended_at = clock()
         finally:
             this.close()
-    auc, auc_note = scores.auc()
-    window_start = start + options.warmup
-    summary = summarise(
-        Measurement(
-            run=run_id,
-            intended=intended,
-            sent_at=this.sender.sent_at,
-            result_at=answers.result_at,
-            dead_letter_at=answers.dead_letter_at,
-            stages_ms=answers.stages_ms,
-            warmup_messages=int(np.searchsorted(offsets, options.warmup)),
-            window_start=window_start,
-            window_end=this.window_end(window_start),
-            ended_at=ended_at,
-            duplicates=answers.duplicates,
-            publish_errors=this.sender.publish_errors,
-            foreign=answers.foreign,
-            unreadable_results=answers.unreadable,
-            unacknowledged=this.collector.unacknowledged,
-            auc=auc,
-            auc_note=auc_note,
-            error=error,
-            last_publish_error=this.sender.last_error,
-        )
-    )
+    summary = summarise(this.measurement(start, ended_at, error))
     summary.write(options.out / "summary.json")
     return summary
 
@@ -134,21 +112,25 @@ class Run:
     """A run in progress: who sends, who collects, and what the phases have in common.
 
     Attributes:
-        run_id: prefix of the request ids.
-        options: of the run.
-        probe_body: body of the first request, which is in no count.
+        run_id: Prefix of the request ids.
+        options: Of the run.
+        probe_body: Body of the first request, which is in no count.
+        offsets: [n] when each message is due, in seconds after the start.
+        scores: What the answers predict.
         calls: Pub/Sub.
-        answers: what has come back.
-        collector: feeds `answers`.
-        sender: of the schedule.
-        display: shown the progress.
-        stop: set by whoever ends the run early.
-        clock: epoch seconds.
+        answers: What has come back.
+        collector: Feeds `answers`.
+        sender: Of the schedule.
+        display: Shown the progress.
+        stop: Set to end the run early.
+        clock: Epoch seconds.
     """
 
     run_id: str
     options: RunOptions
     probe_body: bytes
+    offsets: NDArray[np.float64]
+    scores: Scores
     calls: Calls
     answers: Answers
     collector: Collector
@@ -163,7 +145,7 @@ class Run:
         So a job that is still starting, or is not connected at all, is not taken for a slow one.
 
         Raises:
-            RunError: it could not be published, or stayed unanswered.
+            RunError: It could not be published, or stayed unanswered.
         """
         begun = self.clock()
         deadline = begun + self.options.ready_timeout
@@ -225,8 +207,8 @@ class Run:
                 if error is not None:
                     self.sender.stop()
                     # Without a collector there is nothing to wait for.
-                    patience = 0.0 if self.collector.error else INTERRUPTED_DRAIN_S
-                    deadline = min(deadline, self.clock() + patience)
+                    drain_s = 0.0 if self.collector.error else INTERRUPTED_DRAIN_S
+                    deadline = min(deadline, self.clock() + drain_s)
             if deadline == np.inf and self.sender.sent == watch.total:
                 deadline = float(watch.last_due) + self.options.drain_timeout
             if error is None:
@@ -246,7 +228,39 @@ class Run:
             return "the sending thread died (its traceback is above)"
         return None
 
-    def window_end(self, window_start: float) -> float:
+    def measurement(self, start: float, ended_at: float, error: str | None) -> Measurement:
+        """Return what a run that has ended has recorded.
+
+        Args:
+            start: When the schedule began, in epoch seconds.
+            ended_at: When `drive` returned.
+            error: What it returned.
+        """
+        auc, auc_note = self.scores.auc()
+        window_start = start + self.options.warmup
+        return Measurement(
+            run=self.run_id,
+            intended=self.answers.intended,
+            sent_at=self.sender.sent_at,
+            result_at=self.answers.result_at,
+            dead_letter_at=self.answers.dead_letter_at,
+            stages_ms=self.answers.stages_ms,
+            warmup_messages=int(np.searchsorted(self.offsets, self.options.warmup)),
+            window_start=window_start,
+            window_end=self._window_end(window_start),
+            ended_at=ended_at,
+            duplicates=self.answers.duplicates,
+            publish_errors=self.sender.publish_errors,
+            foreign=self.answers.foreign,
+            unreadable_results=self.answers.unreadable,
+            unacknowledged=self.collector.unacknowledged,
+            auc=auc,
+            auc_note=auc_note,
+            error=error,
+            last_publish_error=self.sender.last_error,
+        )
+
+    def _window_end(self, window_start: float) -> float:
         """Return when the measured window ended: as scheduled, or when the last message sent was due."""
         scheduled = window_start + self.options.duration
         sent, intended = self.sender.sent, self.answers.intended

@@ -17,12 +17,12 @@ def send_offsets(shape: str, rate: float, duration: float, seed: int) -> NDArray
     Args:
         shape: "constant" sends message k at k/rate; "poisson" sums exponential gaps of mean 1/rate, drawn
             from NumPy's default generator (a Poisson process).
-        rate: messages a second, above 0.
-        duration: seconds, above 0.
-        seed: of the generator; without effect on "constant".
+        rate: Messages a second, above 0.
+        duration: Seconds, above 0.
+        seed: Of the generator; without effect on "constant".
 
     Raises:
-        ValueError: the shape is unknown.
+        ValueError: The shape is unknown.
     """
     if shape == "constant":
         offsets = np.arange(int(np.ceil(rate * duration)) + 1, dtype=np.float64) / rate

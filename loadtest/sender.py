@@ -30,12 +30,12 @@ class _Batch:
     """One Publish request and what became of it; ordered by when it is to be retried.
 
     Attributes:
-        retry_at: epoch seconds.
-        first: sequence of its first message; they are consecutive.
-        request: a raw PublishRequest.
-        count: of its messages.
-        deadline: epoch seconds after which it is not retried.
-        attempts: so far.
+        retry_at: Epoch seconds.
+        first: Sequence of its first message; they are consecutive.
+        request: A raw PublishRequest.
+        count: Of its messages.
+        deadline: Epoch seconds after which it is not retried.
+        attempts: So far.
     """
 
     retry_at: float
@@ -54,12 +54,12 @@ class Sender:
 
     Attributes:
         sent_at: [n] epoch seconds at which each message was handed to gRPC; NaN if it was not (yet).
-        sent: messages handed over so far, whatever became of them.
-        published: messages that the broker has accepted.
-        publish_errors: messages given up: a permanent error, the deadline passed, or the run closed before an
+        sent: Messages handed over so far, whatever became of them.
+        published: Messages that the broker has accepted.
+        publish_errors: Messages given up: a permanent error, the deadline passed, or the run closed before an
             answer.
-        last_error: the status and details of the last failure.
-        finished: set once all is sent (or `stop` was called) and each message is published or failed.
+        last_error: The status and details of the last failure.
+        finished: Set once all is sent (or `stop` was called) and each message is published or failed.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class Sender:
         """Prepare to send.
 
         Args:
-            publish: the Publish call (`pubsub.Calls.publish`).
-            topic: full name.
-            run_id: prefix of the request ids; message k gets RUN-k.
-            bodies: request bodies; message k carries `bodies[k % len(bodies)]`.
+            publish: The Publish call (`pubsub.Calls.publish`).
+            topic: Full name.
+            run_id: Prefix of the request ids; message k gets RUN-k.
+            bodies: Request bodies; message k carries `bodies[k % len(bodies)]`.
             intended: [n] epoch seconds, ascending.
-            clock: epoch seconds, the one that `intended` was computed with.
-            publish_deadline_s: how long a message is retried before it counts as failed.
+            clock: Epoch seconds, the one that `intended` was computed with.
+            publish_deadline_s: How long a message is retried before it counts as failed.
         """
         self._publish = publish
         self._topic = topic

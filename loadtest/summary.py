@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -13,6 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from loadtest.answers import REPORTED, STAGES
+from pipeline.options.workers import cores
 
 Floats = NDArray[np.float64]
 
@@ -29,17 +29,17 @@ class Measurement:
     """What a run has recorded. Arrays are by sequence; times are epoch seconds, NaN where there is none.
 
     Attributes:
-        run: id of the run.
+        run: Id of the run.
         intended: [n] when each message was due.
         sent_at: [n] when it was handed over for publishing.
         result_at: [n] when its first result was collected.
         dead_letter_at: [n] when its first dead letter was collected.
         stages_ms: [n, 4] `answers.REPORTED` of its first result, milliseconds.
-        warmup_messages: the first so many are left out of latencies, stages, schedule error and rates.
-        window_start: when the measured window began, after the warm-up.
-        window_end: when it ended; earlier than scheduled if the run was cut short.
-        ended_at: when collection ended: until then a lost request has been waited for.
-        duplicates: see `Summary`, as for all that follow.
+        warmup_messages: The first so many are left out of latencies, stages, schedule error and rates.
+        window_start: When the measured window began, after the warm-up.
+        window_end: When it ended; earlier than scheduled if the run was cut short.
+        ended_at: When collection ended: until then a lost request has been waited for.
+        duplicates: See `Summary`, as for all that follow.
     """
 
     run: str
@@ -71,37 +71,37 @@ class Summary:
     warm-up. Percentiles are exact: NumPy's linear interpolation between order statistics of all values.
 
     Attributes:
-        run: id of the run.
-        sent: messages handed over for publishing, whatever became of them.
-        received: distinct requests with a result.
-        duplicates: deliveries beyond the first of each request.
-        dead_lettered: distinct requests with a dead letter.
-        answered_both: distinct requests with a result and a dead letter.
-        lost: sent - distinct requests answered either way.
-        publish_errors: messages whose publishing failed for good; unanswered ones are among the lost.
-        foreign: deliveries that were not of this run; they were left unacknowledged.
-        unreadable_results: results that are not a JSON object.
-        unacknowledged: deliveries of this run that could not be acknowledged.
-        warmup_messages: messages sent before the window.
-        censored: lost requests in the percentiles of the latency.
-        offered_rate: messages due in the window / length of the window, 1/s.
-        achieved_rate: distinct answered requests of the window / time from its start to its end or the last
+        run: Id of the run.
+        sent: Messages handed over for publishing, whatever became of them.
+        received: Distinct requests with a result.
+        duplicates: Deliveries beyond the first of each request.
+        dead_lettered: Distinct requests with a dead letter.
+        answered_both: Distinct requests with a result and a dead letter.
+        lost: Sent - distinct requests answered either way.
+        publish_errors: Messages whose publishing failed for good; unanswered ones are among the lost.
+        foreign: Deliveries that were not of this run; they were left unacknowledged.
+        unreadable_results: Results that are not a JSON object.
+        unacknowledged: Deliveries of this run that could not be acknowledged.
+        warmup_messages: Messages sent before the window.
+        censored: Lost requests in the percentiles of the latency.
+        offered_rate: Messages due in the window / length of the window, 1/s.
+        achieved_rate: Distinct answered requests of the window / time from its start to its end or the last
             of their first answers, whichever is later, 1/s. It cannot exceed the offered rate; it falls below
             when answers lag.
-        backlog_slope: growth of sent - answered, messages a second: least squares over samples each 0.25 s of
+        backlog_slope: Growth of sent - answered, messages a second: least squares over samples each 0.25 s of
             the window.
-        schedule_error_ms: handed over - due.
-        latency_ms: first answer (result or dead letter) - due. A lost request enters with the time it was
+        schedule_error_ms: Handed over - due.
+        latency_ms: First answer (result or dead letter) - due. A lost request enters with the time it was
             waited for, less than its latency would have been (it is censored); leaving it out would flatter
             the percentiles.
-        stages_ms: as the results report them. server lies inside inference; rest = end to end - what is known
+        stages_ms: As the results report them. server lies inside inference; rest = end to end - what is known
             of queue, batch_wait and inference, where any is.
         auc: ROC AUC of the predictions.
-        auc_note: why there is no auc.
-        error: what ended the run early.
-        last_publish_error: the status and details of the last failure to publish.
-        versions: of Python and of the packages that matter; None for one that is not installed.
-        cpus: processors that the driver may run on.
+        auc_note: Why there is no auc.
+        error: What ended the run early.
+        last_publish_error: The status and details of the last failure to publish.
+        versions: Of Python and of the packages that matter; None for one that is not installed.
+        cpus: Processors that the driver may run on.
     """
 
     run: str
@@ -214,7 +214,7 @@ def summarise(measured: Measurement) -> Summary:
         error=measured.error,
         last_publish_error=measured.last_publish_error,
         versions=_versions(),
-        cpus=_cpus(),
+        cpus=cores(),
     )
 
 
@@ -256,10 +256,3 @@ def _versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             found[package] = None
     return found
-
-
-def _cpus() -> int:
-    """Return the number of processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

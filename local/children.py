@@ -7,10 +7,9 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipeline.process.exit import TRY_AGAIN
 from pipeline.process.user_modules import module_command
 
-# The job's exit code after a transient failure that outlasted its deadline: nothing was lost, start it again.
-START_AGAIN = 3
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 STOP_WITHIN_S = 15.0
@@ -21,7 +20,7 @@ class ChildError(Exception):
     """A process did not start or ended by itself; the message says which and how, and shows its last lines.
 
     Attributes:
-        exit_code: of the process.
+        exit_code: Of the process.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:
@@ -33,7 +32,7 @@ def start_broker(log: Path) -> tuple[subprocess.Popen[str], str]:
     """Start `python -m broker` on a free port; return the process and its HOST:PORT.
 
     Raises:
-        ChildError: the broker ended before it listened.
+        ChildError: The broker ended before it listened.
     """
     with log.open("w") as errors:
         process = subprocess.Popen(
@@ -69,8 +68,8 @@ class Job:
     """The job as a process in a session of its own, started again whenever it ends with exit code 3.
 
     Attributes:
-        failure: how it ended, if it ended by itself with another exit code.
-        restarts: how often it was started again.
+        failure: How it ended, if it ended by itself with another exit code.
+        restarts: How often it was started again.
     """
 
     def __init__(
@@ -83,9 +82,9 @@ class Job:
         """Start it.
 
         Args:
-            arguments: the job's flags.
-            log: receives what it prints, emptied at the start.
-            on_failure: called from another thread once `failure` is set.
+            arguments: The job's flags.
+            log: Receives what it prints, emptied at the start.
+            on_failure: Called from another thread once `failure` is set.
         """
         self._arguments = module_command("pipeline", *arguments)
         self._log = log
@@ -125,7 +124,7 @@ class Job:
             code = self._process.wait()
             if self._stopping.is_set():
                 return
-            if code != START_AGAIN:
+            if code != TRY_AGAIN:
                 self.failure = ChildError(
                     f"the job ended by itself with exit code {code}; the end of {self._log}:\n"
                     + tail(self._log),

@@ -13,8 +13,9 @@ from loadtest.options import RunOptions
 from local.job_flags import JobFlags
 from local.run import Outcome, Topics, run_local
 from local.side_by_side import print_side_by_side
+from pipeline.options.job_options import ENDPOINT, LOCAL
 
-MODES = ("local", "endpoint")
+MODES = (LOCAL, ENDPOINT)
 
 
 def compare(
@@ -29,7 +30,7 @@ def compare(
         The failures and the warnings of both, a line each. A mode that did not run is a failure.
 
     Raises:
-        ChildError, RunError, PubsubError, GoogleAPICallError: as `run_local` does.
+        ChildError, RunError, PubsubError, GoogleAPICallError: As `run_local` does.
     """
     outcomes: dict[str, Outcome] = {}
     try:

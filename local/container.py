@@ -31,7 +31,7 @@ class Container:
     --workers=1, whose one model computes on two threads, 470 and 660 a second were carried.
 
     Attributes:
-        failure: how it ended, if it ended by itself.
+        failure: How it ended, if it ended by itself.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class Container:
         """Start it.
 
         Args:
-            storage: folder of the model file.
-            arguments: flags of the container, without its address.
-            log: receives what it prints, emptied at the start.
-            on_failure: called from another thread once `failure` is set.
+            storage: Folder of the model file.
+            arguments: Flags of the container, without its address.
+            log: Receives what it prints, emptied at the start.
+            on_failure: Called from another thread once `failure` is set.
         """
         self._log = log
         self._on_failure = on_failure
@@ -73,7 +73,7 @@ class Container:
         """Wait until it is healthy, for at most 120 s, and return the URL of its predictions.
 
         Raises:
-            ChildError: it ended, or was not healthy in time.
+            ChildError: It ended, or was not healthy in time.
             RunError: `stop` was set meanwhile.
         """
         deadline = time.monotonic() + HEALTHY_WITHIN_S

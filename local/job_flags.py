@@ -6,29 +6,27 @@ import argparse
 import os
 from collections.abc import Sequence
 
-_READ = (
-    "inference_mode",
-    "endpoint",
-    "endpoint_url",
-    "model_path",
-    "model_pointer",
+from pipeline.options.job_options import ENDPOINT
+
+# The job and the endpoint container know these by the same name and in the same form.
+_SHARED = (
     "model_class",
     "model_params",
     "input_shape",
     "max_batch_size",
     "device",
     "precision",
+    "cuda_graphs",
 )
-# The job and the endpoint container know these by the same name and in the same form.
-_SHARED = ("model_class", "model_params", "input_shape", "max_batch_size", "device", "precision")
+_READ = ("inference_mode", "endpoint", "endpoint_url", "model_path", "model_pointer", *_SHARED)
 
 
 class JobFlags:
     """What the user wrote for the job, as --name=value or as --name value; the last of several counts.
 
     Args:
-        arguments: the flags as given.
-        default_model: path of the model file where they name none.
+        arguments: The flags as given.
+        default_model: Path of the model file where they name none.
     """
 
     def __init__(self, arguments: Sequence[str], default_model: str) -> None:
@@ -49,7 +47,7 @@ class JobFlags:
     @property
     def needs_container(self) -> bool:
         """Whether they ask for endpoint mode and name no endpoint."""
-        return self.inference_mode == "endpoint" and not self._given.keys() & {"endpoint", "endpoint_url"}
+        return self.inference_mode == ENDPOINT and not self._given.keys() & {"endpoint", "endpoint_url"}
 
     @property
     def has_no_model_for_a_container(self) -> bool:
@@ -64,7 +62,7 @@ class JobFlags:
         """Return the job's command line; `endpoint_url` is that of the container started for it."""
         if endpoint_url is not None:
             return [*self._arguments, f"--endpoint_url={endpoint_url}"]
-        if self.inference_mode == "endpoint" or self._given.keys() & {"model_path", "model_pointer"}:
+        if self.inference_mode == ENDPOINT or self._given.keys() & {"model_path", "model_pointer"}:
             return self._arguments
         return [f"--model_path={self._default_model}", *self._arguments]
 

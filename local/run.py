@@ -81,9 +81,9 @@ class Outcome:
     """How a local run ended.
 
     Attributes:
-        summary: of the load driver.
-        failures: why the run counts as failed, a line each.
-        warnings: what else the user should know, a line each.
+        summary: Of the load driver.
+        failures: Why the run counts as failed, a line each.
+        warnings: What else the user should know, a line each.
     """
 
     summary: Summary
@@ -99,9 +99,9 @@ def run_local(
     `stop` ends the run early; it is also set when the job or the endpoint container ends by itself.
 
     Raises:
-        ChildError: a process did not start or ended by itself.
-        RunError: the run could not begin.
-        PubsubError, GoogleAPICallError: the broker cannot be used.
+        ChildError: A process did not start or ended by itself.
+        RunError: The run could not begin.
+        PubsubError, GoogleAPICallError: The broker cannot be used.
     """
     options.out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as started:

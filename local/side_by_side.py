@@ -18,8 +18,8 @@ def print_side_by_side(console: Console, summaries: Mapping[str, Summary | None]
     """Print the figures that matter in a comparison; the last line holds the ROC AUC of each.
 
     Args:
-        console: printed to; two columns of figures need 60 characters.
-        summaries: by the name of the column, at least one; None for a run that did not take place.
+        console: Printed to; two columns of figures need 60 characters.
+        summaries: By the name of the column, at least one; None for a run that did not take place.
     """
     runs = [summary for summary in summaries.values() if summary]
     with_server = any(run.stages_ms["server"]["p50"] is not None for run in runs)

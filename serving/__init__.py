@@ -1,1 +1,1 @@
-"""The endpoint container: the HTTP server that Vertex AI runs for a custom model. Imports no Beam."""
+"""The endpoint container: the HTTP server that Vertex AI runs for a custom model."""

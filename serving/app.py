@@ -52,8 +52,8 @@ class Service:
         """Prepare to serve; until `predictor` is set, predictions are refused.
 
         Args:
-            state: returns the state of the whole container.
-            model_thread: runs one call at a time, off the event loop, so that health answers meanwhile.
+            state: Returns the state of the whole container.
+            model_thread: Runs one call at a time, off the event loop, so that health answers meanwhile.
         """
         self.predictor: Predictor | None = None
         self._state = state
@@ -71,7 +71,7 @@ class Service:
         """Answer one call; calls run one after the other, in the order in which they came.
 
         Raises:
-            Refusal: the call is not served; the application answers with the status in it.
+            Refusal: The call is not served; the application answers with the status in it.
         """
         predictor = self.predictor
         if predictor is None:

@@ -16,8 +16,8 @@ class Begin:
     """To a worker, as its first message: which one it is.
 
     Attributes:
-        number: counted from 0; also that of its counter on the scoreboard.
-        options: of the container.
+        number: Counted from 0; also that of its counter on the scoreboard.
+        options: Of the container.
     """
 
     number: int

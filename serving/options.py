@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pipeline.options import values
+from pipeline.options import values, workers
 from pipeline.request.input_spec import InputSpec
 
 _T = TypeVar("_T")
@@ -19,22 +18,22 @@ class Options:
     """The container's options, parsed and checked.
 
     Attributes:
-        host: address to bind.
-        port: to listen on; 0: any free one.
-        health_route: path of the health checks.
-        predict_route: path of the predictions.
-        storage_uri: where the model file is; see `serving.storage.fetch`.
-        model_file: its name there; None: the only one.
+        host: Address to bind.
+        port: To listen on; 0: any free one.
+        health_route: Path of the health checks.
+        predict_route: Path of the predictions.
+        storage_uri: Where the model file is; see `serving.storage.fetch`.
+        model_file: Its name there; None: the only one.
         model_class: `module:Class`, for a state_dict.
-        model_params: keyword arguments of that class.
-        spec: the inputs of one instance.
-        max_batch_size: most instances in one call.
-        device: where the model computes; see `pipeline.model.compute.Compute`.
-        precision: what the model computes in; see there, too.
-        cuda_graphs: whether forward passes on a GPU are captured; see there, too.
-        workers: processes that each hold the model.
-        cores: that this process may use.
-        drain_s: seconds that predictions are still served after SIGTERM.
+        model_params: Keyword arguments of that class.
+        spec: The inputs of one instance.
+        max_batch_size: Most instances in one call.
+        device: Where the model computes; see `pipeline.model.compute.Compute`.
+        precision: What the model computes in: fp32, fp16 or bf16.
+        cuda_graphs: Whether forward passes on a GPU are captured as CUDA graphs.
+        workers: Processes that each hold the model.
+        cores: That this process may use.
+        drain_s: Seconds that predictions are still served after SIGTERM.
     """
 
     host: str
@@ -63,10 +62,10 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     """Return the options that a command line and its environment ask for.
 
     Raises:
-        OptionsError: something in them is wrong or missing.
-        SystemExit: for --help (0).
+        OptionsError: Something in them is wrong or missing.
+        SystemExit: For --help (0).
     """
-    cores = _cores()
+    cores = workers.cores()
     flags, unknown = _parser(cores).parse_known_args(arguments, _Flags())
     problems = [f"{text.partition('=')[0]}: there is no such flag; see --help" for text in unknown]
     storage_uri = environment.get("AIP_STORAGE_URI", "")
@@ -197,13 +196,6 @@ def _parser(cores: int) -> argparse.ArgumentParser:
         help="seconds that predictions are still served after SIGTERM, while health says 503 (5)",
     )
     return parser
-
-
-def _cores() -> int:
-    """Return how many cores this process may run on: not all of the machine in a container pinned to some."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _port(text: str) -> int:

@@ -24,11 +24,11 @@ class Predictor:
         """Return the body and the Content-Type of the answer to one call.
 
         Args:
-            content_type: of the call; parameters after a semicolon are ignored.
-            body: of the call.
+            content_type: Of the call; parameters after a semicolon are ignored.
+            body: Of the call.
 
         Raises:
-            Refusal: with status 400, 406 or 413 as the functions of `serving.protocol` raise it; 415, another
+            Refusal: With status 400, 406 or 413 as the functions of `serving.protocol` raise it; 415, another
                 Content-Type; 422, the model failed; 503, there was not enough memory for a single instance.
         """
         media_type = content_type.partition(";")[0].strip().lower()

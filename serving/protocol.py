@@ -17,7 +17,7 @@ class Refusal(Exception):
     """A call that is not served.
 
     Attributes:
-        status: of the HTTP answer.
+        status: Of the HTTP answer.
     """
 
     def __init__(self, status: int, message: str) -> None:

@@ -15,9 +15,9 @@ class State(IntEnum):
     """The state of the container as a whole.
 
     Attributes:
-        LOADING: not every worker has loaded and warmed the model.
-        READY: every worker has.
-        DRAINING: the container was asked to end.
+        LOADING: Not every worker has loaded and warmed the model.
+        READY: Every worker has.
+        DRAINING: The container was asked to end.
     """
 
     LOADING = 0

@@ -21,12 +21,12 @@ def fetch(uri: str, model_file: str | None, folder: Path) -> Path:
         uri: `gs://BUCKET/PREFIX` or a local folder; or a single file of either kind. Cloud Storage is read
             with the default credentials of this machine, or, at the address in STORAGE_EMULATOR_HOST,
             without any.
-        model_file: the file's name below `uri`; None: the only file there, or the only one whose name ends
+        model_file: The file's name below `uri`; None: the only file there, or the only one whose name ends
             in .pt2, .pt or .pth.
-        folder: an existing folder.
+        folder: An existing folder.
 
     Raises:
-        StorageError: there is no such file, there are several, or Cloud Storage cannot be read.
+        StorageError: There is no such file, there are several, or Cloud Storage cannot be read.
     """
     if uri.startswith(_CLOUD):
         return _download(uri, model_file, folder)

@@ -35,13 +35,13 @@ class _Worker:
     """A worker process as the supervisor sees it.
 
     Attributes:
-        number: counted from 0.
-        process: as it was started.
-        control: carries the messages of `serving.control`.
-        connections: carries the connections that are handed to it.
-        handed: how many have been.
-        up: whether it answers HTTP.
-        ready: whether its model is loaded and warm.
+        number: Counted from 0.
+        process: As it was started.
+        control: Carries the messages of `serving.control`.
+        connections: Carries the connections that are handed to it.
+        handed: How many have been.
+        up: Whether it answers HTTP.
+        ready: Whether its model is loaded and warm.
     """
 
     number: int
@@ -64,9 +64,9 @@ class Supervisor:
         """Prepare to run; nothing is started yet.
 
         Args:
-            options: of the container.
-            listener: a socket that is bound and listening.
-            folder: an existing one, for a model file that must be downloaded.
+            options: Of the container.
+            listener: A socket that is bound and listening.
+            folder: An existing one, for a model file that must be downloaded.
         """
         self._options = options
         self._listener = listener
@@ -259,7 +259,7 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket, whose queue holds the connections that come before there is a worker.
 
     Raises:
-        OSError: the address is taken, or is not one of this machine.
+        OSError: The address is taken, or is not one of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=_BACKLOG)

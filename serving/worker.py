@@ -51,10 +51,10 @@ class _Worker:
     """One worker process: an HTTP server for the connections that it is handed, and its model.
 
     Args:
-        control: carries the messages of `serving.control` to and from the supervisor.
-        connections: a Unix socket of single bytes, each with the file descriptor of a connection. The worker
+        control: Carries the messages of `serving.control` to and from the supervisor.
+        connections: A Unix socket of single bytes, each with the file descriptor of a connection. The worker
             ends when the other side is closed.
-        scoreboard: shared with all processes.
+        scoreboard: Shared with all processes.
     """
 
     def __init__(self, control: Connection, connections: socket.socket, scoreboard: Scoreboard) -> None:

@@ -45,8 +45,8 @@ class Gpu:
     """The GPU that torch takes.
 
     Attributes:
-        title: its name and memory.
-        uuid: as NVML has it.
+        title: Its name and memory.
+        uuid: As NVML has it.
     """
 
     title: str

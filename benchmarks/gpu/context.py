@@ -25,10 +25,10 @@ class Context:
     """Where and for how long a part measures.
 
     Attributes:
-        scale: what is computed, and on what.
-        with_beam: whether Apache Beam is installed.
-        folder: for files; it is there, and goes when the command ends.
-        ends_at: when the part's time is up, of `time.monotonic`.
+        scale: What is computed, and on what.
+        with_beam: Whether Apache Beam is installed.
+        folder: For files; it is there, and goes when the command ends.
+        ends_at: When the part's time is up, of `time.monotonic`.
     """
 
     scale: Scale

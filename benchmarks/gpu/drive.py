@@ -22,11 +22,11 @@ class Load:
     """What the threads got through together.
 
     Attributes:
-        requests_per_s: over all threads.
-        p50_ms: of whole bundles.
-        p99_ms: likewise.
-        mean_batch: requests of a forward pass.
-        cpu_us: processor time of this process for each request, in microseconds.
+        requests_per_s: Over all threads.
+        p50_ms: Of whole bundles.
+        p99_ms: Likewise.
+        mean_batch: Requests of a forward pass.
+        cpu_us: Processor time of this process for each request, in microseconds.
     """
 
     requests_per_s: float
@@ -48,16 +48,16 @@ def drive(
     """Have each thread send its bundle again as soon as it is answered.
 
     Args:
-        side: what answers.
-        inputs: at least `threads * bundle` of them; each thread has its own.
-        threads: bundle threads.
-        bundle: requests of a bundle.
-        seconds: for which bundles count that begin in them.
-        warm_up_s: before that.
-        check: sees each answered bundle that counts.
+        side: What answers.
+        inputs: At least `threads * bundle` of them; each thread has its own.
+        threads: Bundle threads.
+        bundle: Requests of a bundle.
+        seconds: For which bundles count that begin in them.
+        warm_up_s: Before that.
+        check: Sees each answered bundle that counts.
 
     Raises:
-        Exception: what a thread met with; the others do not wait for it.
+        Exception: What a thread met with; the others do not wait for it.
     """
     together = Barrier(threads)
     cpu: list[float] = []

@@ -35,7 +35,7 @@ def start(folder: Path) -> None:
     """Start the daemon. The folder is made, for its pipes and its logs.
 
     Raises:
-        NotAvailableError: there is none, or it does not start.
+        NotAvailableError: There is none, or it does not start.
     """
     program = shutil.which(PROGRAM)
     if program is None:

@@ -47,7 +47,7 @@ class Sampler:
     """Samples one GPU's counters on a thread of its own.
 
     Args:
-        uuid: as NVML has it: NVML counts GPUs in another order than CUDA, and also those that
+        uuid: As NVML has it: NVML counts GPUs in another order than CUDA, and also those that
             CUDA_VISIBLE_DEVICES hides. None where no GPU computes.
     """
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pipeline.options.job_options import FLAGS, JobOptions
+from pipeline.options.job_options import JobOptions
 
 _TOPICS = {
     "input_subscription": "projects/my-project/subscriptions/requests",
@@ -17,11 +15,6 @@ def job_options(texts: dict[str, str]) -> JobOptions:
     """Return the options of a job with these flags, by name without dashes, and all others at their defaults.
 
     Raises:
-        ValueError: a flag's text is wrong.
+        ValueError: A flag's text is wrong.
     """
-    given = {**_TOPICS, **texts}
-    values: dict[str, Any] = {}
-    for flag in FLAGS:
-        text = given.get(flag.name, flag.default)
-        values[flag.name] = None if text is None else flag.parse(text)
-    return JobOptions(**values)
+    return JobOptions.from_texts({**_TOPICS, **texts})

@@ -24,9 +24,9 @@ class Part:
     """One part.
 
     Attributes:
-        title: what the tables call it.
-        measure: yields its rows.
-        weight: of the whole time, in proportion to the other parts.
+        title: What the tables call it.
+        measure: Yields its rows.
+        weight: Of the whole time, in proportion to the other parts.
     """
 
     title: str

@@ -45,10 +45,10 @@ class Side:
     """One of the two ways.
 
     Attributes:
-        title: stock or ours.
-        bundle_thread: for a thread's inputs, what sends them as one bundle and waits for the answers; entered
+        title: Stock or ours.
+        bundle_thread: For a thread's inputs, what sends them as one bundle and waits for the answers; entered
             on that thread.
-        close: ends what the side holds.
+        close: Ends what the side holds.
     """
 
     title: str
@@ -67,7 +67,7 @@ def check(both: Sequence[Side], inputs: Sequence[Inputs]) -> None:
     """Send one bundle each way.
 
     Raises:
-        WrongAnswerError: the ways do not answer alike.
+        WrongAnswerError: The ways do not answer alike.
     """
     found = []
     for side in both:

@@ -28,7 +28,7 @@ class Outcome:
     """What became of a part, and why.
 
     Attributes:
-        reason: empty where all was measured.
+        reason: Empty where all was measured.
     """
 
     status: Status
@@ -44,10 +44,10 @@ def outcome(exit_code: int | None, rows: Sequence[Row], why_not: str, log: str) 
     """Return what became of a part.
 
     Args:
-        exit_code: of its process; None where that had to be ended.
-        rows: what it left.
-        why_not: the reason that a part leaves that is not available.
-        log: what the process wrote.
+        exit_code: Of its process; None where that had to be ended.
+        rows: What it left.
+        why_not: The reason that a part leaves that is not available.
+        log: What the process wrote.
     """
     if exit_code == NOT_AVAILABLE_CODE:
         return Outcome(Status.NOT_AVAILABLE, why_not)

@@ -96,7 +96,7 @@ def requirements() -> list[str]:
     """Return each package as the lock pins it.
 
     Raises:
-        ValueError: the lock does not have it.
+        ValueError: The lock does not have it.
     """
     pinned: dict[str, str] = {
         match[1]: match[2]

@@ -20,11 +20,11 @@ class Scale:
     """How much is computed, and on what.
 
     Attributes:
-        device: as the flag --device of the job: gpu, or cpu in a rehearsal.
-        precisions: of the comparison with stock.
-        threads: bundle threads of the comparison.
-        bundles: requests of a bundle.
-        batches: rows of the plain forward passes.
+        device: As the flag --device of the job: gpu, or cpu in a rehearsal.
+        precisions: Of the comparison with stock.
+        threads: Bundle threads of the comparison.
+        bundles: Requests of a bundle.
+        batches: Rows of the plain forward passes.
     """
 
     device: str

@@ -22,7 +22,7 @@ def decode(body: Any, attributes: Mapping[str, str]) -> dict[str, list[int]]:
     that they do not come back with the result.
 
     Raises:
-        ValueError: there are no words, too many ids, or an id that the model has no embedding for.
+        ValueError: There are no words, too many ids, or an id that the model has no embedding for.
     """
     if not isinstance(body, dict) or not {"text", "ids"} & body.keys():
         raise ValueError('expected {"text": "…"} or {"ids": [token ids]} as JSON')

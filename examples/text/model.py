@@ -10,9 +10,9 @@ class SentimentClassifier(nn.Module):
     """The probability that a text is positive.
 
     Args:
-        tokens: size of the vocabulary. An id outside 0 … tokens - 1 is an IndexError on the CPU; on a GPU it
+        tokens: Size of the vocabulary. An id outside 0 … tokens - 1 is an IndexError on the CPU; on a GPU it
             ends the process.
-        width: numbers in a token's embedding.
+        width: Numbers in a token's embedding.
     """
 
     def __init__(self, tokens: int, width: int = 16) -> None:
@@ -24,7 +24,7 @@ class SentimentClassifier(nn.Module):
         """Return probabilities, float32 [batch].
 
         Args:
-            ids: token ids, int64 [batch, length].
+            ids: Token ids, int64 [batch, length].
             mask: 1 for those that count, else 0, int64 [batch, length].
         """
         weights = mask.unsqueeze(2)

@@ -21,7 +21,7 @@ def comma_list(values: Iterable[str]) -> str:
     """Return the value of a flag that takes a list, with another delimiter if a value holds a comma.
 
     Raises:
-        SettingsError: every delimiter that is known here occurs in the values.
+        SettingsError: Every delimiter that is known here occurs in the values.
     """
     parts = list(values)
     # A list that begins with ^ would be read as one that names its delimiter.

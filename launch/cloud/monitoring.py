@@ -35,7 +35,7 @@ class Monitoring:
         under dry_run.
 
         Raises:
-            OSError: the metric cannot be read.
+            OSError: The metric cannot be read.
         """
         now = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
         name = f"dataflow.googleapis.com/job/{metric}"

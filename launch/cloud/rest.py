@@ -43,13 +43,13 @@ class Rest:
         """POST, wait for the operation that this starts, and return its response; None under dry_run.
 
         Args:
-            what: what the call does, for messages.
-            version: of the API, such as v1.
-            path: below project and region, such as `endpoints/1:deployModel`.
-            body: sent as JSON.
+            what: What the call does, for messages.
+            version: Of the API, such as v1.
+            path: Below project and region, such as `endpoints/1:deployModel`.
+            body: Sent as JSON.
 
         Raises:
-            CommandError: refused, failed, or not done within OPERATION_WAIT_S; it begins with `what`.
+            CommandError: Refused, failed, or not done within OPERATION_WAIT_S; it begins with `what`.
         """
         url = f"{self._base}/{version}/{self.location}/{path}"
         data = json.dumps(body)

@@ -9,7 +9,7 @@ from typing import Any
 from launch.cloud.gcloud import where
 from launch.cloud.shell import CommandError, Shell
 from launch.settings.job import RunningJobSettings
-from launch.settings.values import is_job_id
+from launch.settings.parsers import is_job_id
 
 
 class RunningJob:
@@ -18,10 +18,10 @@ class RunningJob:
     Under dry_run, the shell that the lines are pasted into looks the id up.
 
     Attributes:
-        name: as it was given.
+        name: As it was given.
 
     Raises:
-        CommandError: no job of that name is active, or more than one.
+        CommandError: No job of that name is active, or more than one.
     """
 
     def __init__(self, settings: RunningJobSettings, shell: Shell) -> None:
@@ -39,7 +39,7 @@ class RunningJob:
         """Run a command on the job: `before`, the job's id, its project and region, `after`.
 
         Raises:
-            CommandError: as `Shell.run`.
+            CommandError: As `Shell.run`.
         """
         if not self._printed(before, after):
             self._shell.run(self._argv(before, after))
@@ -48,7 +48,7 @@ class RunningJob:
         """Run a command that only reads, and return what it prints as JSON; None under dry_run.
 
         Raises:
-            CommandError: as `Shell.read`.
+            CommandError: As `Shell.read`.
         """
         after = [*after, "--format=json"]
         return None if self._printed(before, after) else self._shell.read(self._argv(before, after))

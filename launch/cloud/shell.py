@@ -49,8 +49,8 @@ class Shell:
     """Runs commands; with `dry_run`, prints each to `out` instead, one a line, quoted for pasting.
 
     Attributes:
-        dry_run: whether commands are printed only.
-        out: where notes and, under `dry_run`, commands go; stdout by default.
+        dry_run: Whether commands are printed only.
+        out: Where notes and, under `dry_run`, commands go; stdout by default.
     """
 
     def __init__(self, *, dry_run: bool, out: TextIO | None = None) -> None:
@@ -61,7 +61,7 @@ class Shell:
         """Run a command and return its stdout; "" under dry_run.
 
         Raises:
-            CommandError: the program is missing, or the command failed.
+            CommandError: The program is missing, or the command failed.
         """
         if self.dry_run:
             print(shlex.join(argv), file=self.out)
@@ -85,7 +85,7 @@ class Shell:
         """Run a command that prints JSON (`… --format=json`) and return the value; None under dry_run.
 
         Raises:
-            CommandError: as `run`, or the output is not JSON.
+            CommandError: As `run`, or the output is not JSON.
         """
         printed = self.run(argv)
         if self.dry_run:

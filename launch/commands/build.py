@@ -18,7 +18,7 @@ def run(settings: BuildSettings, shell: Shell) -> None:
     """Build and push the image and write the spec.
 
     Raises:
-        CommandError: something was refused.
+        CommandError: Something was refused.
     """
     image = job.image(settings, settings.variant)
     template = job.template(settings, settings.variant)

@@ -20,11 +20,11 @@ class Command(Generic[S]):
     """One command of launch.sh.
 
     Attributes:
-        name: one word or two.
-        summary: one sentence, for --help.
-        settings: the dataclass whose fields declare the settings.
-        run: what it does; called by `execute`.
-        rules: which settings do not go together.
+        name: One word or two.
+        summary: One sentence, for --help.
+        settings: The dataclass whose fields declare the settings.
+        run: What it does; called by `execute`.
+        rules: Which settings do not go together.
     """
 
     name: str
@@ -42,8 +42,8 @@ class Command(Generic[S]):
         """Check the settings against the rules, then run the command.
 
         Raises:
-            SettingsError: the settings do not go together, or not with what is running or deployed.
-            CommandError: something was refused.
+            SettingsError: The settings do not go together, or not with what is running or deployed.
+            CommandError: Something was refused.
         """
         if found := problems(self.rules, settings):
             raise SettingsError("\n".join(found))

@@ -11,7 +11,7 @@ def confirmed(warning: str) -> bool:
     """Show the warning on stderr and return whether the user answers y or yes; anything else is a no.
 
     Raises:
-        SettingsError: there is nobody to ask, as stdin is no terminal.
+        SettingsError: There is nobody to ask, as stdin is no terminal.
     """
     if not sys.stdin.isatty():
         raise SettingsError(f"{warning} There is no terminal to ask at: give --yes to go on")

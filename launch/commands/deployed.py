@@ -28,7 +28,7 @@ def chosen_models(
     """Return the deployed models that --deployed-model names; all without it.
 
     Raises:
-        SettingsError: there are none.
+        SettingsError: There are none.
     """
     chosen = [model for model in models if settings.deployed_model in (None, model["id"])]
     if not models:

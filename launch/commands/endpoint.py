@@ -18,7 +18,7 @@ from launch.settings.endpoint import (
     EndpointDeploySettings,
     EndpointUpdateSettings,
 )
-from launch.settings.endpoint_values import METRICS, REQUEST_COUNT
+from launch.settings.endpoint_parsers import METRICS, REQUEST_COUNT
 from launch.settings.setting import SettingsError
 
 # What serving/ listens on, by its defaults.
@@ -31,8 +31,8 @@ def deploy(settings: EndpointDeploySettings, shell: Shell) -> None:
     """Upload a model, create an endpoint, deploy the one to the other; what exists already is used as it is.
 
     Raises:
-        SettingsError: the settings do not go with the endpoint that they name.
-        CommandError: something was refused; it says what was created before.
+        SettingsError: The settings do not go with the endpoint that they name.
+        CommandError: Something was refused; it says what was created before.
     """
     rest = Rest(shell, settings.project, settings.region)
     if settings.endpoint:
@@ -164,8 +164,8 @@ def update(settings: EndpointUpdateSettings, shell: Shell) -> None:
     """Change the replicas and the scaling metrics of a deployed model.
 
     Raises:
-        SettingsError: the settings do not go with what is deployed.
-        CommandError: something was refused.
+        SettingsError: The settings do not go with what is deployed.
+        CommandError: Something was refused.
     """
     found = describe(settings, shell, settings.endpoint)
     deployed: str

@@ -17,8 +17,8 @@ from launch.settings.job import (
     RunSettings,
     UpdateSettings,
 )
+from launch.settings.parsers import NO_HINT
 from launch.settings.setting import SettingsError
-from launch.settings.values import NO_HINT
 
 
 def run(settings: RunSettings, shell: Shell) -> None:
@@ -39,14 +39,14 @@ def launch(settings: LaunchSettings, name: str, shell: Shell, flags: Sequence[st
     """Launch a job, or its new version, and return its id; "" under dry_run.
 
     Args:
-        settings: of the launch.
-        name: of the job.
-        shell: runs or prints the command.
-        flags: for gcloud, beside those that the settings make.
+        settings: Of the launch.
+        name: Of the job.
+        shell: Runs or prints the command.
+        flags: For gcloud, beside those that the settings make.
 
     Raises:
-        SettingsError: the job would refuse its flags.
-        CommandError: the launch was refused.
+        SettingsError: The job would refuse its flags.
+        CommandError: The launch was refused.
     """
     if problems := job_problems(settings):
         raise SettingsError("\n".join(problems))
@@ -77,7 +77,7 @@ def update(settings: UpdateSettings, shell: Shell) -> None:
     """Change the worker range and the hint of a running job.
 
     Raises:
-        CommandError: there is no such job, or the change was refused.
+        CommandError: There is no such job, or the change was refused.
     """
     flags = []
     if settings.min_workers is not None:
@@ -96,7 +96,7 @@ def drain(settings: RunningJobSettings, shell: Shell) -> None:
     """End a job after it has finished what it has read.
 
     Raises:
-        CommandError: there is no such job, or it was refused.
+        CommandError: There is no such job, or it was refused.
     """
     shell.note(f"draining {settings.job}: it finishes what it has read, then ends")
     RunningJob(settings, shell).change(("gcloud", "dataflow", "jobs", "drain"))
@@ -106,8 +106,8 @@ def cancel(settings: CancelSettings, shell: Shell) -> None:
     """End a job at once, if the user confirms it.
 
     Raises:
-        SettingsError: there is nobody to ask.
-        CommandError: there is no such job, or it was refused.
+        SettingsError: There is nobody to ask.
+        CommandError: There is no such job, or it was refused.
     """
     loss = f"Cancelling {settings.job} may lose requests that it has read and not finished; drain keeps them."
     if settings.yes or shell.dry_run:

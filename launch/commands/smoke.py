@@ -60,15 +60,15 @@ def run(
     """Launch the job, send the records, check that each has a result, drain, and delete what was created.
 
     Args:
-        settings: of the launch.
-        shell: runs or prints the commands.
-        driver: the command line of the load driver.
-        runs: the folder whose subfolder NAME gets the driver's figures.
-        poll_s: seconds between two looks at the job's state.
+        settings: Of the launch.
+        shell: Runs or prints the commands.
+        driver: The command line of the load driver.
+        runs: The folder whose subfolder NAME gets the driver's figures.
+        poll_s: Seconds between two looks at the job's state.
 
     Raises:
-        SettingsError: before anything is created.
-        CommandError: something was refused, did not happen in time, or gave other than RECORDS results.
+        SettingsError: Before anything is created.
+        CommandError: Something was refused, did not happen in time, or gave other than RECORDS results.
     """
     if broker := os.environ.get(EMULATOR):
         raise SettingsError(f"{EMULATOR}: {broker} would get the records instead of the job: unset it")
@@ -167,7 +167,7 @@ def _wait_for(
     The last step of `undo` cancels the job; it is dropped once the job has ended.
 
     Raises:
-        CommandError: the job ended otherwise, or did not get there in STATE_WAIT_S.
+        CommandError: The job ended otherwise, or did not get there in STATE_WAIT_S.
     """
     shell.note(f"waiting until the job's state is {wanted}")
     argv = [*_on_job("describe", settings, job), "--format=json"]

@@ -25,7 +25,7 @@ def show(settings: RunningJobSettings, shell: Shell) -> None:
     Metrics that cannot be read are no error: a note says why.
 
     Raises:
-        CommandError: the job cannot be read.
+        CommandError: The job cannot be read.
     """
     running = RunningJob(settings, shell)
     described = running.read(("gcloud", "dataflow", "jobs", "describe"), ("--full",)) or {}

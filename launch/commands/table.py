@@ -103,7 +103,7 @@ def command_named(name: str) -> Command[Any]:
     """Return the command of that name.
 
     Raises:
-        KeyError: there is none.
+        KeyError: There is none.
     """
     return {command.name: command for command in COMMANDS}[name]
 
@@ -112,7 +112,7 @@ def parse(command: Command[S], argv: Sequence[str], environ: Mapping[str, str], 
     """Return the settings of a command; arguments and errors are those of `read_settings`.
 
     Raises:
-        SettingsError: with every problem, one a line.
+        SettingsError: With every problem, one a line.
     """
     known = {setting.variable for setting in SETTINGS}
     return read_settings(command.settings, command.name, argv, environ, env_file, known)

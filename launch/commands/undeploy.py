@@ -21,8 +21,8 @@ def undeploy(settings: EndpointUndeploySettings, shell: Shell) -> None:
     """Take models off an endpoint, if the user confirms it; with `delete`, delete them and the endpoint.
 
     Raises:
-        SettingsError: the settings do not go with what is deployed, or there is nobody to ask.
-        CommandError: something was refused.
+        SettingsError: The settings do not go with what is deployed, or there is nobody to ask.
+        CommandError: Something was refused.
     """
     found = describe(settings, shell, settings.endpoint)
     if found is None:

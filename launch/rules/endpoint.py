@@ -12,7 +12,7 @@ from typing import Any
 from launch.rules.rule import Rule
 from launch.settings import machines
 from launch.settings.endpoint import SHARED, EndpointDeploySettings, EndpointUpdateSettings
-from launch.settings.endpoint_values import CPU, GPU_DUTY_CYCLE, REQUEST_COUNT
+from launch.settings.endpoint_parsers import CPU, GPU_DUTY_CYCLE, REQUEST_COUNT
 
 DEFAULT_MACHINE = "n1-standard-4"
 # DedicatedResources.ScaleToZeroSpec of the API: 5 minutes to 8 hours.

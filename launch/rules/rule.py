@@ -15,8 +15,8 @@ class Rule(Generic[S_contra]):
     """One rule on the settings of a class.
 
     Attributes:
-        name: what is refused, in a few words.
-        problem: returns what is wrong, with its fix; None if nothing is.
+        name: What is refused, in a few words.
+        problem: Returns what is wrong, with its fix; None if nothing is.
     """
 
     name: str

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from launch.settings.setting import Setting
+from launch.settings.suggestion import did_you_mean
+from pipeline.options.job_options import FLAGS
 
 ENV_FILE_FLAG = "--env-file"
 # Flags of the job that are lists: given twice, they add up.
 LIST_OPTIONS = ("experiments", "dataflow_service_options")
+_FLAGS_OF_THE_JOB = frozenset(f"--{flag.name}" for flag in FLAGS)
 
 
 @dataclass
@@ -18,10 +21,10 @@ class CommandLine:
     """A command line as text.
 
     Attributes:
-        given: values by flag, with its dashes.
-        word: the command's one word; None if it was not given.
-        job_flags: what follows `--`, by name without dashes.
-        problems: what is wrong with the line, one problem each.
+        given: Values by flag, with its dashes.
+        word: The command's one word; None if it was not given.
+        job_flags: What follows `--`, by name without dashes.
+        problems: What is wrong with the line, one problem each.
     """
 
     given: dict[str, str] = field(default_factory=dict)
@@ -54,19 +57,33 @@ def read_command_line(
             else:
                 line.word = text
         elif flag != ENV_FILE_FLAG and flag not in flags:
+            fix = did_you_mean(flag, _misspelt(flag, flags), f"see ./launch.sh {command} --help")
             line.problems.append(
-                f"{flag}: {command} has no such flag; see ./launch.sh {command} --help "
-                "(flags of the job come after --)"
+                f"{flag}: {command} has no such flag; {fix} (flags of the job come after --)"
             )
         elif equals:
-            line.given[flag] = value
+            _add(line, flag, value)
         elif flag in flags and flags[flag].switch:
-            line.given[flag] = "true"
+            _add(line, flag, "true")
         elif words and not words[0].startswith("--"):
-            line.given[flag] = words.pop(0)
+            _add(line, flag, words.pop(0))
         else:
             line.problems.append(f"{flag}: needs a value, as in {flag}=VALUE")
     return line
+
+
+def _misspelt(flag: str, declared: Collection[str]) -> list[str]:
+    """Return the flags that an unknown one may be a misspelling of; none if it is a flag of the job."""
+    if flag in _FLAGS_OF_THE_JOB and flag.replace("_", "-") not in declared:
+        return []
+    return [*declared, ENV_FILE_FLAG]
+
+
+def _add(line: CommandLine, flag: str, value: str) -> None:
+    if flag in line.given:
+        line.problems.append(f"{flag}: given twice")
+    else:
+        line.given[flag] = value
 
 
 def _read_job_flags(words: Iterable[str], problems: list[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from launch.settings import values
+from launch.settings import parsers
 from launch.settings.setting import setting, switch
 from pipeline.options.values import region as parse_region
 
@@ -17,7 +17,7 @@ from pipeline.options.values import region as parse_region
 class Location:
     """Where a command works."""
 
-    project: str = setting(values.project, "The Google Cloud project.", required=True)
+    project: str = setting(parsers.project, "The Google Cloud project.", required=True)
     region: str = setting(parse_region, "Region of the job, such as us-central1.", required=True)
 
 

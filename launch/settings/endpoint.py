@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from launch.settings import endpoint_values, values
+from launch.settings import endpoint_parsers, parsers
 from launch.settings.common import Confirmation, Settings
-from launch.settings.endpoint_values import CPU, GPU_DUTY_CYCLE, REQUEST_COUNT
+from launch.settings.endpoint_parsers import CPU, GPU_DUTY_CYCLE, REQUEST_COUNT
 from launch.settings.machines import Gpu, parse_gpu
 from launch.settings.setting import setting, switch
 from pipeline.options.values import integer, one_of
@@ -33,11 +33,11 @@ class EndpointDeploySettings(Settings):
     """Of `endpoint deploy`."""
 
     endpoint: str | None = setting(
-        endpoint_values.existing_id,
+        endpoint_parsers.existing_id,
         "Id of an endpoint that exists. Default: one is made, with --endpoint-name as its id.",
     )
     endpoint_name: str = setting(
-        endpoint_values.resource_id, "Id and name of the endpoint to make.", default="streaming-inference"
+        endpoint_parsers.resource_id, "Id and name of the endpoint to make.", default="streaming-inference"
     )
     endpoint_kind: str = setting(
         one_of(DEDICATED, SHARED),
@@ -46,38 +46,38 @@ class EndpointDeploySettings(Settings):
         default=DEDICATED,
     )
     model: str | None = setting(
-        endpoint_values.existing_model,
+        endpoint_parsers.existing_model,
         "Id of a model that is in the registry already; then nothing is uploaded.",
     )
     model_name: str = setting(
-        endpoint_values.resource_id, "Id and name of the model to upload.", default="streaming-inference"
+        endpoint_parsers.resource_id, "Id and name of the model to upload.", default="streaming-inference"
     )
-    model_uri: str | None = setting(values.gs_path, "gs:// folder that holds the model file.")
+    model_uri: str | None = setting(parsers.gs_path, "gs:// folder that holds the model file.")
     serving_image: str | None = setting(
-        endpoint_values.serving_image,
+        endpoint_parsers.serving_image,
         "Image of the container, with its tag: REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME:TAG.",
     )
     serving_args: list[str] | None = setting(
-        endpoint_values.arguments, "Flags of the container, in quotes: '--input_shape=30 --workers=4'."
+        endpoint_parsers.arguments, "Flags of the container, in quotes: '--input_shape=30 --workers=4'."
     )
     endpoint_machine_type: str | None = setting(
-        values.machine_type,
+        parsers.machine_type,
         "Machine type of a replica. Default: the smallest that takes --endpoint-gpu; without, n1-standard-4.",
     )
     endpoint_gpu: Gpu | None = setting(parse_gpu, "GPUs of each replica, as TYPE:COUNT: nvidia-l4:1.")
     min_replicas: int | None = setting(_replicas, _MIN_REPLICAS)
     max_replicas: int | None = setting(_max_replicas, _MAX_REPLICAS)
-    scaling_metric: dict[str, int] | None = setting(endpoint_values.metrics, _SCALING_METRIC)
+    scaling_metric: dict[str, int] | None = setting(endpoint_parsers.metrics, _SCALING_METRIC)
     scale_to_zero: bool = switch(
         "Let the endpoint go to no replica at all while nobody asks (Preview). The first requests are then "
         "refused until one is up, which the job waits for."
     )
     min_scaleup_s: int | None = setting(
-        values.count,
+        parsers.count,
         "With --scale-to-zero: seconds it stays up at least, 300 to 28800. Default: the service's own, 3600.",
     )
     idle_scaledown_s: int | None = setting(
-        values.count,
+        parsers.count,
         "With --scale-to-zero: seconds without a request before it goes, 300 to 28800. Default: the "
         "service's own, 3600.",
     )
@@ -87,17 +87,17 @@ class EndpointDeploySettings(Settings):
 class EndpointUpdateSettings(Settings):
     """Of `endpoint update`."""
 
-    endpoint: str = setting(endpoint_values.existing_id, "Id of the endpoint.", required=True)
+    endpoint: str = setting(endpoint_parsers.existing_id, "Id of the endpoint.", required=True)
     min_replicas: int | None = setting(_replicas, _MIN_REPLICAS, flag_only=True)
     max_replicas: int | None = setting(_max_replicas, _MAX_REPLICAS, flag_only=True)
-    scaling_metric: dict[str, int] | None = setting(endpoint_values.metrics, _SCALING_METRIC, flag_only=True)
-    deployed_model: str | None = setting(endpoint_values.deployed_model, _DEPLOYED_MODEL, flag_only=True)
+    scaling_metric: dict[str, int] | None = setting(endpoint_parsers.metrics, _SCALING_METRIC, flag_only=True)
+    deployed_model: str | None = setting(endpoint_parsers.deployed_model, _DEPLOYED_MODEL, flag_only=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointUndeploySettings(Settings, Confirmation):
     """Of `endpoint undeploy`."""
 
-    endpoint: str = setting(endpoint_values.existing_id, "Id of the endpoint.", required=True)
-    deployed_model: str | None = setting(endpoint_values.deployed_model, _DEPLOYED_MODEL, flag_only=True)
+    endpoint: str = setting(endpoint_parsers.existing_id, "Id of the endpoint.", required=True)
+    deployed_model: str | None = setting(endpoint_parsers.deployed_model, _DEPLOYED_MODEL, flag_only=True)
     delete: bool = switch("Delete the endpoint and the models it served, too.", flag_only=True)

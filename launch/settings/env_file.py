@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
+from launch.settings.suggestion import did_you_mean
 
-def read_env_file(path: Path, known: Collection[str]) -> tuple[dict[str, str], list[str]]:
-    """Read a file: its values by variable, and what is wrong with it, each problem with its line's number.
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a line of the file sets.
+
+    Attributes:
+        text: The value, without its quotes.
+        line: The line's number, from 1.
+    """
+
+    text: str
+    line: int
+
+
+def read_env_file(path: Path, known: Collection[str]) -> tuple[dict[str, Assignment], list[str]]:
+    """Read a file: what it sets, by variable, and what is wrong with it, each problem with its line's number.
 
     A value may stand in quotes of either kind; nothing in it is evaluated. A comment starts with # at the
     beginning of a line, or after a blank.
 
     Args:
-        path: the file.
-        known: the variables that it may hold.
+        path: The file.
+        known: The variables that it may hold.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -24,28 +39,26 @@ def read_env_file(path: Path, known: Collection[str]) -> tuple[dict[str, str], l
         return {}, [f"{path}: cannot be read: {error.strerror}"]
     except UnicodeDecodeError:
         return {}, [f"{path}: is not text in UTF-8"]
-    values: dict[str, str] = {}
+    found: dict[str, Assignment] = {}
     problems = []
     for number, line in enumerate(lines, start=1):
         if re.fullmatch(r"\s*(#.*)?", line):
             continue
-        found = re.fullmatch(
+        match = re.fullmatch(
             r"""\s*(?:export\s+)?(\w+)=(?:"([^"]*)"|'([^']*)'|([^\s"']*))\s*(?:\s\#.*)?""", line
         )
-        if not found:
+        if not match:
             problems.append(
                 f"{path}, line {number}: not KEY=value; a value with blanks or quotes needs quotes"
             )
             continue
-        name = found[1]
+        name = match[1]
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            problems.append(
-                f"{path}, line {number}: there is no setting {name}"
-                + (f"; did you mean {close[0]}?" if close else "; see launch.env.example")
-            )
-        elif name in values:
+            fix = did_you_mean(name, known, "see launch.env.example")
+            problems.append(f"{path}, line {number}: there is no setting {name}; {fix}")
+        elif name in found:
             problems.append(f"{path}, line {number}: {name} is given a second time")
         else:
-            values[name] = next((text for text in found.groups()[1:] if text is not None), "")
-    return values, problems
+            text = next((text for text in match.groups()[1:] if text is not None), "")
+            found[name] = Assignment(text, number)
+    return found, problems

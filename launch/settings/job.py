@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from launch.settings import values
+from launch.settings import parsers
 from launch.settings.common import Confirmation, Location, Settings
 from launch.settings.machines import Gpu, parse_gpu
 from launch.settings.setting import setting, word
@@ -30,23 +30,23 @@ class ImageSettings(Location):
     """Where the image and the template are, for the commands that write and for those that launch them."""
 
     bucket: str = setting(
-        values.gs_path,
+        parsers.gs_path,
         "gs://BUCKET, or a folder in one: for staged and temporary files and for the template.",
         required=True,
     )
     image: str = setting(
-        values.image,
+        parsers.image,
         "Full name of the image, without tag: REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME.",
         required=True,
     )
     tag: str = setting(
-        values.tag,
+        parsers.tag,
         "Version of the image; -cpu or -gpu is appended. Take a new one for each build: a running job "
         "pulls its image again whenever a worker starts.",
         required=True,
     )
     template: str | None = setting(
-        values.gs_path,
+        parsers.gs_path,
         "gs:// path of the template's spec. Default: templates/NAME-TAG-cpu.json or -gpu.json in --bucket.",
     )
 
@@ -71,7 +71,7 @@ class LaunchSettings(ImageSettings):
     """What `run`, `replace` and `smoke` share.
 
     Attributes:
-        job_flags: flags of the job itself, by name without dashes: what follows `--`.
+        job_flags: Flags of the job itself, by name without dashes: what follows `--`.
     """
 
     mode: str = setting(
@@ -80,7 +80,7 @@ class LaunchSettings(ImageSettings):
         default=LOCAL,
     )
     model_path: str | None = setting(
-        values.text,
+        parsers.text,
         "The model file, as the workers see it: its path inside the image, or gs://BUCKET/OBJECT.",
     )
     gpu: Gpu | None = setting(parse_gpu, "GPUs of each worker, as TYPE:COUNT: nvidia-l4:1.")
@@ -90,16 +90,16 @@ class LaunchSettings(ImageSettings):
         "MPS; single-process: there is one process (--worker_processes=single), with one copy of the model.",
         default=NO_SHARING,
     )
-    min_workers: int | None = setting(values.count, _MIN_WORKERS)
-    max_workers: int | None = setting(values.count, _MAX_WORKERS)
-    num_workers: int | None = setting(values.count, "Workers to begin with.")
-    utilization_hint: float | str | None = setting(values.utilization_hint, _UTILIZATION_HINT)
+    min_workers: int | None = setting(parsers.count, _MIN_WORKERS)
+    max_workers: int | None = setting(parsers.count, _MAX_WORKERS)
+    num_workers: int | None = setting(parsers.count, "Workers to begin with.")
+    utilization_hint: float | str | None = setting(parsers.utilization_hint, _UTILIZATION_HINT)
     machine_type: str | None = setting(
-        values.machine_type,
+        parsers.machine_type,
         "Machine type of the workers. Default: the smallest that takes --gpu; without, the service's own.",
     )
     disk_gb: int | None = setting(
-        values.count,
+        parsers.count,
         "Boot disk of a worker in GB. Default: 50 with --gpu; without, the service's own.",
     )
     harness_threads: int | None = setting(
@@ -107,13 +107,13 @@ class LaunchSettings(ImageSettings):
         "Threads of each process: bundles it works on at once. Default: the service's own.",
     )
     worker_zone: str | None = setting(
-        values.zone,
+        parsers.zone,
         "Zone of the workers, such as us-central1-a: not every zone of a region has every GPU.",
     )
-    service_account: str | None = setting(values.email, "Account that the workers run as, by its email.")
-    network: str | None = setting(values.text, "Compute Engine network of the workers.")
+    service_account: str | None = setting(parsers.email, "Account that the workers run as, by its email.")
+    network: str | None = setting(parsers.text, "Compute Engine network of the workers.")
     subnetwork: str | None = setting(
-        values.text,
+        parsers.text,
         "Subnetwork of the workers: regions/REGION/subnetworks/NAME, or its whole URL.",
     )
     public_ips: bool = setting(
@@ -127,7 +127,7 @@ class LaunchSettings(ImageSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class _Run(ImageSettings):
-    job_name: str = setting(values.job_name, "Name of the job.", default="streaming-inference")
+    job_name: str = setting(parsers.job_name, "Name of the job.", default="streaming-inference")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,9 +137,9 @@ class RunSettings(Settings, LaunchSettings, _Run):
 
 @dataclass(frozen=True, kw_only=True)
 class _Replace(LaunchSettings):
-    job: str = word(values.job_name, "The running job's name.")
+    job: str = word(parsers.job_name, "The running job's name.")
     transform_name_mappings: dict[str, str] | None = setting(
-        values.mappings,
+        parsers.mappings,
         "Steps that were renamed since the running job: old=new,old=new.",
         flag_only=True,
     )
@@ -154,7 +154,7 @@ class ReplaceSettings(Settings, _Replace):
 class RunningJobSettings(Settings):
     """Of `status` and `drain`, and shared by all commands on a job that runs."""
 
-    job: str = word(values.job, "The job's name or id.")
+    job: str = word(parsers.job, "The job's name or id.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,9 +164,11 @@ class CancelSettings(RunningJobSettings, Confirmation):
 
 @dataclass(frozen=True, kw_only=True)
 class _Update(Location):
-    min_workers: int | None = setting(values.count, _MIN_WORKERS, flag_only=True)
-    max_workers: int | None = setting(values.count, _MAX_WORKERS, flag_only=True)
-    utilization_hint: float | str | None = setting(values.utilization_hint, _UTILIZATION_HINT, flag_only=True)
+    min_workers: int | None = setting(parsers.count, _MIN_WORKERS, flag_only=True)
+    max_workers: int | None = setting(parsers.count, _MAX_WORKERS, flag_only=True)
+    utilization_hint: float | str | None = setting(
+        parsers.utilization_hint, _UTILIZATION_HINT, flag_only=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ class Gpu:
 
     Attributes:
         type: Compute Engine's name.
-        count: how many.
+        count: How many.
     """
 
     type: str
@@ -68,7 +68,7 @@ def parse_gpu(text: str) -> Gpu:
     """Return the GPUs of `TYPE:COUNT`, or of `TYPE` for one.
 
     Raises:
-        ValueError: no machine offers that type or that count.
+        ValueError: No machine offers that type or that count.
     """
     found = re.fullmatch(r"([a-z0-9\-]+)(?::([0-9]{1,3}))?", text)
     if not found:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from launch.settings.command_line import ENV_FILE_FLAG, read_command_line
 from launch.settings.common import Settings
-from launch.settings.env_file import read_env_file
+from launch.settings.env_file import Assignment, read_env_file
 from launch.settings.job import LaunchSettings
 from launch.settings.setting import Setting, SettingsError, settings_of
 
@@ -31,34 +31,35 @@ def read_settings(
     `--gpu=`, stands for the default, whatever the sources below say.
 
     Args:
-        cls: the dataclass whose fields declare the settings.
-        command: its name, for messages.
-        argv: what follows the command's name. What follows `--` are the job's own flags.
-        environ: the environment.
+        cls: The dataclass whose fields declare the settings.
+        command: Its name, for messages.
+        argv: What follows the command's name. What follows `--` are the job's own flags.
+        environ: The environment.
         env_file: launch.env. It may be missing, unless --env-file or LAUNCH_ENV_FILE names another.
-        known: variables that a file may hold: those of all commands.
+        known: Variables that a file may hold: those of all commands.
 
     Raises:
-        SettingsError: with every problem, one a line.
+        SettingsError: With every problem, one a line.
     """
     declared = settings_of(cls)
     takes_job_flags = issubclass(cls, LaunchSettings)
     line = read_command_line(command, declared, argv, takes_job_flags=takes_job_flags)
     problems = line.problems
-    in_file: Mapping[str, str] = {}
+    in_file: Mapping[str, Assignment] = {}
     named = line.given.get(ENV_FILE_FLAG, environ.get(ENV_FILE_VARIABLE, ""))
-    if named or env_file.is_file():
-        in_file, wrong = read_env_file(Path(named) if named else env_file, known)
+    file = Path(named) if named else env_file
+    if named or file.is_file():
+        in_file, wrong = read_env_file(file, known)
         problems += wrong
     found: dict[str, Any] = {"job_flags": line.job_flags} if takes_job_flags else {}
     # The word last, as its problem is listed last.
     for setting in sorted(declared, key=lambda setting: setting.word):
         sources = [(setting.label, line.word if setting.word else line.given.get(setting.label))]
         if not setting.flag_only and not setting.word:
-            sources += [
-                (setting.variable, environ.get(setting.variable)),
-                (f"{setting.variable} in {env_file.name}", in_file.get(setting.variable)),
-            ]
+            sources.append((setting.variable, environ.get(setting.variable)))
+            if set_by_file := in_file.get(setting.variable):
+                place = f"{setting.variable} in {file}, line {set_by_file.line}"
+                sources.append((place, set_by_file.text))
         found |= _value(setting, sources, problems)
     if problems:
         raise SettingsError("\n".join(problems))

@@ -22,14 +22,14 @@ class Setting:
     """One setting: `--min-workers` on the command line, LAUNCH_MIN_WORKERS elsewhere.
 
     Attributes:
-        parse: from the text to the value; raises ValueError that says what is wrong.
-        help: one sentence or two, for --help and for the message of a missing setting.
-        default: text, parsed like any other; None if the setting is None unless it is given.
-        required: whether the command does not start without it.
-        switch: whether the flag alone means true; its value, if any, is written --dry-run=false.
-        flag_only: whether the environment and launch.env do not set it.
-        word: whether it is the command's one word, as in `status JOB`, and no flag.
-        name: the name of its field, such as min_workers; `settings_of` fills it in.
+        parse: From the text to the value; raises ValueError that says what is wrong.
+        help: One sentence or two, for --help and for the message of a missing setting.
+        default: Text, parsed like any other; None if the setting is None unless it is given.
+        required: Whether the command does not start without it.
+        switch: Whether the flag alone means true; its value, if any, is written --dry-run=false.
+        flag_only: Whether the environment and launch.env do not set it.
+        word: Whether it is the command's one word, as in `status JOB`, and no flag.
+        name: The name of its field, such as min_workers; `settings_of` fills it in.
     """
 
     parse: Callable[[str], Any]

@@ -1,1 +1,1 @@
-"""Batches across bundles: requests of many threads meet in one forward pass. Imports no Beam."""
+"""Batches across bundles: requests of many threads meet in one forward pass."""

@@ -9,7 +9,7 @@ IN_PROCESS_RUNNERS = ("DirectRunner", "SwitchingDirectRunner", "FnApiRunner")
 
 
 def runs_in_process(options: PipelineOptions) -> bool:
-    """Whether the job runs on Beam's in-process engine rather than on Dataflow."""
+    """Return whether the job runs on Beam's in-process engine rather than on Dataflow."""
     return runner_name(options.view_as(StandardOptions).runner) in IN_PROCESS_RUNNERS
 
 

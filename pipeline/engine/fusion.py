@@ -29,7 +29,7 @@ def check(pipeline: beam.Pipeline) -> None:
     transform) the engine runs the sinks only when the source ends, having long acknowledged what it read.
 
     Raises:
-        UnfusedGraphError: it does not, or there is no streaming read; names the transforms.
+        UnfusedGraphError: It does not, or there is no streaming read; names the transforms.
     """
     stages = fused_stages(pipeline)
     if not any(_READS in stage.values() for stage in stages):

@@ -34,10 +34,10 @@ class AckManager:
     up; a held message's lease is extended until it is acknowledged, given back, or `max_lease_s` old.
 
     Args:
-        channel: to Pub/Sub; stays open.
-        subscription: its full name.
-        max_lease_s: seconds after which a message may go to another process.
-        monotonic: seconds.
+        channel: To Pub/Sub; stays open.
+        subscription: Its full name.
+        max_lease_s: Seconds after which a message may go to another process.
+        monotonic: Seconds.
     """
 
     def __init__(

@@ -35,8 +35,8 @@ class Publisher:
         """Publish all messages in order, in as few calls as Pub/Sub's limits allow.
 
         Raises:
-            TransientError: a call still failed after `deadline_s` seconds of retries.
-            GoogleAPICallError: it failed for a reason that a retry does not cure.
+            TransientError: A call still failed after `deadline_s` seconds of retries.
+            GoogleAPICallError: It failed for a reason that a retry does not cure.
         """
         for call in _calls(topic, messages):
             self._call(call, deadline_s)

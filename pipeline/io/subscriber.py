@@ -83,7 +83,7 @@ class Subscriber:
         """Take up to `most` messages; wait up to `wait_s` seconds for the first. Empty once it is to stop.
 
         Raises:
-            SubscriptionError: the subscription does not exist or may not be read.
+            SubscriptionError: The subscription does not exist or may not be read.
         """
         deadline = time.monotonic() + wait_s
         with self._condition:

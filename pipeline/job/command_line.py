@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, StandardOptions
 
@@ -72,11 +71,8 @@ def pipeline_options(argv: Sequence[str]) -> PipelineOptions:
 def job_options(options: PipelineOptions) -> JobOptions:
     """Return the job's options, typed, from Beam's, which have no `problems()`."""
     job = options.view_as(BeamFlags)
-    values: dict[str, Any] = {}
-    for flag in FLAGS:
-        text = getattr(job, flag.name)
-        values[flag.name] = None if text is None else flag.parse(text)
-    return JobOptions(**values)
+    # Beam's options are attributes that only argparse knows.
+    return JobOptions.from_texts({flag.name: getattr(job, flag.name) for flag in FLAGS})
 
 
 class _RefusedFlagError(Exception):

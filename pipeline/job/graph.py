@@ -20,7 +20,7 @@ def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
 
     Raises:
         HookError: --decode_hook or --encode_hook names no function.
-        UnfusedGraphError: the in-process engine would not run source to sinks as one stage.
+        UnfusedGraphError: The in-process engine would not run source to sinks as one stage.
     """
     job = job_options(options)
     in_process = runs_in_process(options)

@@ -16,6 +16,7 @@ from pipeline.job import graph
 from pipeline.job.command_line import job_options
 from pipeline.job.handler import make_handler
 from pipeline.process import registry
+from pipeline.process.exit import TRY_AGAIN
 from pipeline.process.stop import stop_signal
 from pipeline.request.errors import (
     EndpointError,
@@ -54,7 +55,7 @@ def run(options: PipelineOptions) -> int:
         _LOGGER.error(
             "%s. What was not answered is given back and will be delivered again", _without_step(error)
         )
-        return 3
+        return TRY_AGAIN
     except DefaultCredentialsError as error:
         fix = "run `gcloud auth application-default login`, or export PUBSUB_EMULATOR_HOST for a local broker"
         _LOGGER.error("no Google Cloud credentials (%s): %s", error, fix)

@@ -1,1 +1,1 @@
-"""A PyTorch model: read, loaded, checked and run. Imports no Beam."""
+"""A PyTorch model: read, loaded, checked and run."""

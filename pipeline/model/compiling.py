@@ -1,4 +1,4 @@
-"""Compiles a model for a few batch sizes, at load and never under load. Imports no Beam."""
+"""Compiles a model for a few batch sizes, at load and never under load."""
 
 from __future__ import annotations
 

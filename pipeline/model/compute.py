@@ -1,4 +1,4 @@
-"""The device and precision that a model computes with, and what a device's failures mean. Imports no Beam."""
+"""The device and precision that a model computes with, and what a device's failures mean."""
 
 from __future__ import annotations
 

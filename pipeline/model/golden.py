@@ -1,4 +1,4 @@
-"""The golden set beside a model: requests, and what this very model must predict. Imports no Beam."""
+"""The golden set beside a model: requests, and what this very model must predict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loads a model: reads its file, moves it to its device, verifies and compiles it. Imports no Beam."""
+"""Loads a model: reads its file, moves it to its device, verifies and compiles it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a model file of any kind into a torch module. Imports no Beam."""
+"""Reads a model file of any kind into a torch module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model returns: the structure of a prediction, and the rows of a batch. Imports no Beam."""
+"""What a model returns: the structure of a prediction, and the rows of a batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carries inputs from the host to a batch on the model's device, and outputs back. Imports no Beam."""
+"""Carries inputs from the host to a batch on the model's device, and outputs back."""
 
 from __future__ import annotations
 

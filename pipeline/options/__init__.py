@@ -1,1 +1,1 @@
-"""The job's flags and their typed values. Imports neither Beam nor torch."""
+"""The job's flags and their typed values."""

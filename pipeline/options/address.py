@@ -22,8 +22,8 @@ class Address:
     """The address of the calls of a job.
 
     Attributes:
-        url: calls are POSTed to it.
-        needs_token: whether calls carry a Google access token.
+        url: Calls are POSTed to it.
+        needs_token: Whether calls carry a Google access token.
     """
 
     url: str
@@ -34,7 +34,7 @@ def parse_endpoint(text: str) -> str:
     """Return `text` if it is an endpoint's id or full name.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: It is neither.
     """
     if not (_ENDPOINT_ID.fullmatch(text) or _ENDPOINT_NAME.fullmatch(text)):
         raise ValueError(
@@ -47,7 +47,7 @@ def parse_url(text: str) -> str:
     """Return `text` if it is the http or https URL of a server.
 
     Raises:
-        ValueError: it is not.
+        ValueError: It is not.
     """
     try:
         parts = urlsplit(text)
@@ -70,14 +70,14 @@ def address(
     """Return the address that the flags name.
 
     Args:
-        endpoint: id or full name. Its calls go to Vertex AI's paths and carry a token.
-        location: region of the endpoint, where `endpoint` is an id.
-        url: with a path, it is POSTed to as it is; without one, the server of `endpoint`.
-        project: of the endpoint, where `endpoint` is an id.
+        endpoint: Id or full name. Its calls go to Vertex AI's paths and carry a token.
+        location: Region of the endpoint, where `endpoint` is an id.
+        url: With a path, it is POSTed to as it is; without one, the server of `endpoint`.
+        project: Of the endpoint, where `endpoint` is an id.
         protocol: `predict` or `raw`.
 
     Raises:
-        ValueError: something is missing or contradicts; the message begins with the flag.
+        ValueError: Something is missing or contradicts; the message begins with the flag.
     """
     parts = urlsplit(url) if url is not None else None
     has_path = parts is not None and parts.path not in ("", "/")

@@ -5,7 +5,7 @@ A flag is text, `--name=value`; an option is the typed value that it parses to.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar, overload
 
@@ -29,11 +29,11 @@ class Flag:
     """One flag. Its value is always a single text, as the template launcher passes `--name=value` only.
 
     Attributes:
-        name: without dashes.
-        parse: from the text to the option's value; raises ValueError that says what is wrong.
-        help: one sentence or two, for --help and for the message of a missing flag.
-        default: text, parsed like any other; None if the option is None unless the flag is given.
-        required: whether the job does not start without it.
+        name: Without dashes.
+        parse: From the text to the option's value; raises ValueError that says what is wrong.
+        help: One sentence or two, for --help and for the message of a missing flag.
+        default: Text, parsed like any other; None if the option is None unless the flag is given.
+        required: Whether the job does not start without it.
     """
 
     name: str
@@ -230,6 +230,29 @@ class JobOptions:
         default="60",
     )
     run_for_s: float | None = flag(values.seconds, "Stop cleanly after so many seconds; off Dataflow only.")
+
+    @classmethod
+    def from_texts(cls, texts: Mapping[str, str | None]) -> JobOptions:
+        """Return the options that the texts of flags stand for; a flag without a text has its default.
+
+        A required flag without a text is None: a job's command line has been checked for them before, and who
+        makes a handler without a job needs none of them.
+
+        Args:
+            texts: By the flags' names, without dashes.
+
+        Raises:
+            ValueError: A text is wrong, or there is no flag of a name.
+        """
+        if unknown := texts.keys() - {flag.name for flag in FLAGS}:
+            raise ValueError(f"there is no flag --{min(unknown)}")
+        options: dict[str, Any] = {}
+        for flag in FLAGS:
+            text = texts.get(flag.name)
+            if text is None:
+                text = flag.default
+            options[flag.name] = None if text is None else flag.parse(text)
+        return cls(**options)
 
 
 FLAGS: tuple[Flag, ...] = tuple(Flag(each.name, *each.metadata[_METADATA]) for each in fields(JobOptions))

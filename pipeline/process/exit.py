@@ -11,6 +11,9 @@ from typing import NoReturn
 
 from pipeline.process import registry
 
+# The job's exit code after a transient failure that outlasted its deadline: nothing was lost, start it again.
+TRY_AGAIN = 3
+
 _FORCED_CLOSE_S = 1.5
 
 # Whoever ends the process keeps the lock: a second caller would cut off what the first one gives back.

@@ -22,8 +22,8 @@ def import_user_module(name: str) -> ModuleType:
     Without -P nothing is added: Python itself has put the working folder, or that of the script, first.
 
     Raises:
-        ModuleNotFoundError: there is no such module.
-        Exception: whatever the module raises while it is imported.
+        ModuleNotFoundError: There is no such module.
+        Exception: Whatever the module raises while it is imported.
     """
     if sys.flags.safe_path:
         folder = os.getcwd()
@@ -37,13 +37,16 @@ def explain_hidden_module(name: str) -> str:
 
     For when the module `name` is not there, or lacks what a flag says is in it.
     """
-    top = name.partition(".")[0]
-    theirs = next((path for path in (Path(top), Path(f"{top}.py")) if path.exists()), None)
+    top, inside_package, _ = name.partition(".")
+    file, folder = Path(f"{top}.py"), Path(top)
+    meant = (folder, file) if inside_package else (file, folder)
+    theirs = next((path for path in meant if path.exists()), None)
     spec = importlib.util.find_spec(top) if theirs else None
     if theirs is None or spec is None:
         return ""
-    places = [spec.origin, *(spec.submodule_search_locations or ())]
-    if theirs.resolve() in (Path(place).resolve() for place in places if place):
+    # A namespace package has folders only.
+    places = [place for place in (spec.origin, *(spec.submodule_search_locations or ())) if place]
+    if theirs.resolve() in (Path(place).resolve() for place in places):
         return ""
     return f"; the module {top} that is found is {places[0]}, not {theirs.resolve()}: give yours another name"
 

@@ -1,1 +1,1 @@
-"""Requests, results and dead letters: inputs, wire format, hooks, errors. Imports neither Beam nor torch."""
+"""Requests, results and dead letters: inputs, wire format, hooks, errors."""

@@ -35,8 +35,8 @@ class RequestError(Exception):
     """A request that cannot be served. It becomes a dead letter; the requests beside it go on.
 
     Attributes:
-        stage: where the request failed, the `error_stage` of its dead letter.
-        request_id: the request's id, as far as it was known by then.
+        stage: Where the request failed, the `error_stage` of its dead letter.
+        request_id: The request's id, as far as it was known by then.
     """
 
     stage = ""

@@ -35,7 +35,7 @@ def load_hook(flag: str, name: str) -> Hook:
     """Load the function that a flag names: `load_hook("--decode_hook", "my_package.hooks:decode")`.
 
     Raises:
-        HookError: the module cannot be imported, or has no such function.
+        HookError: The module cannot be imported, or has no such function.
     """
     prefix = f"{flag}={name}"
     module_name, _, function_name = name.partition(":")
@@ -63,7 +63,7 @@ def make_inputs(hook: Hook, body: Any, attributes: Mapping[str, str], spec: Inpu
     """Return what a decode hook makes of a request's body: the JSON object, or bytes.
 
     Raises:
-        DecodeError: the hook raised, which is then the cause, or what it returned does not fit `spec`.
+        DecodeError: The hook raised, which is then the cause, or what it returned does not fit `spec`.
     """
     try:
         returned = hook(body, attributes)
@@ -79,7 +79,7 @@ def make_prediction(hook: Hook, prediction: Any, request_id: str) -> Any:
     """Return what an encode hook makes of the model's prediction.
 
     Raises:
-        EncodeError: the hook raised, which is then the cause.
+        EncodeError: The hook raised, which is then the cause.
     """
     try:
         return hook(prediction)

@@ -28,8 +28,8 @@ class TensorSpec:
 
     Attributes:
         name: `features` where it has no other.
-        shape: without the batch dimension.
-        dtype: one of float32, float64, int32, int64.
+        shape: Without the batch dimension.
+        dtype: One of float32, float64, int32, int64.
     """
 
     name: str
@@ -40,7 +40,7 @@ class TensorSpec:
         """Make a read-only array of `shape` and `dtype` from nested JSON lists (which hold no NaN).
 
         Raises:
-            DecodeError: the nesting or a length is another, or an element is not a number, or not one that
+            DecodeError: The nesting or a length is another, or an element is not a number, or not one that
                 the dtype can hold.
         """
         flat = self._flat(value, self.shape, self.name)
@@ -54,7 +54,7 @@ class TensorSpec:
         """Make a read-only array of `shape` and `dtype` over `data` (little-endian, no copy).
 
         Raises:
-            DecodeError: the number of bytes is not what the shape takes, or there is a NaN or infinity.
+            DecodeError: The number of bytes is not what the shape takes, or there is a NaN or infinity.
         """
         wanted = prod(self.shape) * self.dtype.itemsize
         if len(data) != wanted:
@@ -74,7 +74,7 @@ class TensorSpec:
         floats to integers.
 
         Raises:
-            DecodeError: the shape or kind is another, or there is a NaN or infinity, or a number that the
+            DecodeError: The shape or kind is another, or there is a NaN or infinity, or a number that the
                 dtype cannot hold.
         """
         try:
@@ -102,7 +102,7 @@ class TensorSpec:
         """Make one batch, shape [len(rows), …].
 
         Raises:
-            InferenceError: a row has another shape. Joined end to end, rows would mix unnoticed.
+            InferenceError: A row has another shape. Joined end to end, rows would mix unnoticed.
         """
         for row in rows:
             if row.shape != self.shape:
@@ -150,8 +150,8 @@ class InputSpec:
     """All input tensors of one request.
 
     Attributes:
-        tensors: in the order of --input_shape.
-        named: whether they come by name under `inputs`, or the only one as `features`.
+        tensors: In the order of --input_shape.
+        named: Whether they come by name under `inputs`, or the only one as `features`.
     """
 
     tensors: tuple[TensorSpec, ...]
@@ -162,7 +162,7 @@ class InputSpec:
         """Parse `30` or `3x224x224`, one float32 tensor, or `ids:int64:128,mask:int64:128`, named ones.
 
         Raises:
-            ValueError: the text is neither; the message says what is wrong.
+            ValueError: The text is neither; the message says what is wrong.
         """
         if ":" not in text:
             return cls((TensorSpec("features", _parse_shape(text), np.dtype("float32")),), named=False)
@@ -202,7 +202,7 @@ class InputSpec:
         """Take the one float32 input out of a binary body.
 
         Raises:
-            DecodeError: the model takes something else, or the bytes do not fit.
+            DecodeError: The model takes something else, or the bytes do not fit.
         """
         if self.named:
             raise DecodeError("application/x-float32: this model takes named inputs; send JSON")
@@ -212,7 +212,7 @@ class InputSpec:
         """Take the inputs out of what a decode hook returned: an array, or a dict of them by name.
 
         Raises:
-            DecodeError: the names are others, or an array does not fit.
+            DecodeError: The names are others, or an array does not fit.
         """
         if not self.named:
             if isinstance(value, Mapping):
@@ -234,7 +234,7 @@ class InputSpec:
         """Make one batch, shape [len(rows), …], from the inputs of single requests.
 
         Raises:
-            InferenceError: a row has another shape than the model takes.
+            InferenceError: A row has another shape than the model takes.
         """
         if not self.named:
             return self.tensors[0].stack(rows)  # type: ignore[arg-type]

@@ -16,11 +16,11 @@ class Timeline:
 
     Attributes:
         published: Pub/Sub took the message.
-        received: the job decoded it.
-        batched: it was put into a batch.
-        inference_start: the model or the endpoint was called.
-        inference_end: the call returned.
-        server_ms: not a moment but milliseconds, within inference, that the endpoint reports.
+        received: The job decoded it.
+        batched: It was put into a batch.
+        inference_start: The model or the endpoint was called.
+        inference_end: The call returned.
+        server_ms: Not a moment but milliseconds, within inference, that the endpoint reports.
     """
 
     published: float | None = None
@@ -36,12 +36,12 @@ class Request:
     """One request.
 
     Attributes:
-        request_id: the sender's, or the message's.
-        inputs: arrays of the model's shapes and dtypes, without the batch dimension.
-        data: the message's body as it came, for a dead letter.
-        attributes: the message's, as they came.
-        passthrough: the fields of a JSON body that are not ours; the result carries them.
-        timeline: when it reached each point so far.
+        request_id: The sender's, or the message's.
+        inputs: Arrays of the model's shapes and dtypes, without the batch dimension.
+        data: The message's body as it came, for a dead letter.
+        attributes: The message's, as they came.
+        passthrough: The fields of a JSON body that are not ours; the result carries them.
+        timeline: When it reached each point so far.
     """
 
     request_id: str
@@ -57,10 +57,10 @@ class Result:
     """The model's answer to a request.
 
     Attributes:
-        request: what was asked.
-        prediction: anything that JSON can hold, numpy arrays and scalars included.
-        model_id: the weights that made it.
-        batch_size: requests in the same call of the model.
+        request: What was asked.
+        prediction: Anything that JSON can hold, numpy arrays and scalars included.
+        model_id: The weights that made it.
+        batch_size: Requests in the same call of the model.
     """
 
     request: Request
@@ -74,13 +74,13 @@ class DeadLetter:
     """A request that was refused.
 
     Attributes:
-        data: the message's body as it came.
-        attributes: the message's, as they came.
-        stage: where it was refused (see `pipeline.request.errors`).
-        error_type: name of the exception's class.
-        error_message: the reason.
-        failed_at: epoch seconds.
-        request_id: its id, as far as it is known.
+        data: The message's body as it came.
+        attributes: The message's, as they came.
+        stage: Where it was refused (see `pipeline.request.errors`).
+        error_type: Name of the exception's class.
+        error_message: The reason.
+        failed_at: Epoch seconds.
+        request_id: Its id, as far as it is known.
     """
 
     data: bytes

@@ -60,17 +60,17 @@ def decode(
     """Return the request in a Pub/Sub message.
 
     Args:
-        data: the message's body.
-        attributes: the message's.
-        spec: the shapes and dtypes that the model takes.
-        received: epoch seconds.
-        published: epoch seconds, where they are known.
-        message_id: the message's, where it is known.
-        hook: makes the inputs, as `hook(body, attributes)`. The body is the JSON object, whose fields pass
+        data: The message's body.
+        attributes: The message's.
+        spec: The shapes and dtypes that the model takes.
+        received: Epoch seconds.
+        published: Epoch seconds, where they are known.
+        message_id: The message's, where it is known.
+        hook: Makes the inputs, as `hook(body, attributes)`. The body is the JSON object, whose fields pass
             through unless the hook takes them out, or the bytes of any other content-type.
 
     Raises:
-        DecodeError: the message is not a request; says why, and carries the id as far as it is known.
+        DecodeError: The message is not a request; says why, and carries the id as far as it is known.
     """
     request_id = attributes.get("request_id") or message_id
     try:
@@ -112,7 +112,7 @@ def encode(result: Result, now: float, hook: Hook | None = None) -> WireMessage:
     With a hook, `hook(prediction)` is in the message instead of the model's own prediction.
 
     Raises:
-        EncodeError: the result is larger than Pub/Sub takes, or holds what JSON cannot; or the hook failed.
+        EncodeError: The result is larger than Pub/Sub takes, or holds what JSON cannot; or the hook failed.
     """
     request, times = result.request, result.request.timeline
     prediction = result.prediction

@@ -97,7 +97,7 @@ class Pipeline:
         One that does not within 8 s says so and is ended by force: that is how it keeps its promise of 10 s.
 
         Args:
-            by_force: whether it may come to that: a call hangs, and on a busy machine nothing else takes 8 s.
+            by_force: Whether it may come to that: a call hangs, and on a busy machine nothing else takes 8 s.
         """
         self.process.terminate()
         code = self.wait()

@@ -55,9 +55,9 @@ class EndpointFront:
     """One endpoint of Vertex AI on 127.0.0.1, served by a thread of its own while the context is open.
 
     Attributes:
-        name: full resource name of the endpoint, for `aiplatform.Endpoint`.
-        url: scheme, host and port, known inside the context.
-        port: its port.
+        name: Full resource name of the endpoint, for `aiplatform.Endpoint`.
+        url: Scheme, host and port, known inside the context.
+        port: Its port.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class EndpointFront:
         """Take the container's address; nothing is started yet.
 
         Args:
-            container_url: scheme, host and port of the container.
-            predict_route: path that predictions are posted to, both JSON and raw.
-            dedicated: be a dedicated endpoint. Such are reached by https only: all is served over TLS then,
+            container_url: Scheme, host and port of the container.
+            predict_route: Path that predictions are posted to, both JSON and raw.
+            dedicated: Be a dedicated endpoint. Such are reached by https only: all is served over TLS then,
                 with a certificate that is made at start; `ca_file` verifies it.
         """
         self.name = f"projects/{PROJECT}/locations/{LOCATION}/endpoints/{ENDPOINT_ID}"

@@ -39,10 +39,10 @@ class Request:
     """One call.
 
     Attributes:
-        path: without the query.
-        query: values by name.
-        body: from JSON; {} if there is none.
-        token: the Authorization header.
+        path: Without the query.
+        query: Values by name.
+        body: From JSON; {} if there is none.
+        token: The Authorization header.
     """
 
     method: str
@@ -67,8 +67,8 @@ class Cloud:
     endpoint "1" with a dedicated address, and operations that have ended.
 
     Attributes:
-        requests: every call, in the order of arrival.
-        address: such as http://127.0.0.1:12345
+        requests: Every call, in the order of arrival.
+        address: Such as http://127.0.0.1:12345
     """
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from launch.commands.table import (
     command_named,
     parse,
 )
-from launch.settings.env_file import read_env_file
+from launch.settings.env_file import Assignment, read_env_file
 from launch.settings.job import RunSettings
 from launch.settings.setting import SettingsError, settings_of
 from tests.launch.conftest import ENVIRON, Make
@@ -62,6 +62,16 @@ def test_another_file(tmp_path: Path) -> None:
         parse(RUN, [f"--env-file={tmp_path / 'nothing.env'}"], given, default)
 
 
+def test_a_wrong_value_is_refused_with_its_file_and_line(tmp_path: Path) -> None:
+    default, other = tmp_path / "launch.env", tmp_path / "other.env"
+    default.write_text("LAUNCH_GPU=\n# a comment\nLAUNCH_DISK_GB=x\n")
+    other.write_text("LAUNCH_DISK_GB=y\n")
+    for argv, place in (([], f"{default}, line 3"), ([f"--env-file={other}"], f"{other}, line 1")):
+        with pytest.raises(SettingsError) as error:
+            parse(RUN, argv, ENVIRON, default)
+        assert str(error.value).startswith(f"LAUNCH_DISK_GB in {place}: ")
+
+
 def test_lines_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "launch.env"
     file.write_text(
@@ -71,10 +81,10 @@ def test_lines_of_the_file(tmp_path: Path) -> None:
     known = {setting.variable for setting in SETTINGS}
     assert read_env_file(file, known) == (
         {
-            "LAUNCH_TAG": "1",
-            "LAUNCH_REGION": "us-east1",
-            "LAUNCH_SERVING_ARGS": "--workers=4 $HOME",
-            "LAUNCH_GPU": "",
+            "LAUNCH_TAG": Assignment("1", 3),
+            "LAUNCH_REGION": Assignment("us-east1", 4),
+            "LAUNCH_SERVING_ARGS": Assignment("--workers=4 $HOME", 5),
+            "LAUNCH_GPU": Assignment("", 6),
         },
         [],
     )
@@ -105,7 +115,23 @@ def test_a_wrong_line_is_refused_by_its_number(tmp_path: Path, line: str, proble
         ("run", ["--min-workers=0"], "--min-workers: '0' is not a whole number from 1"),
         ("run", ["--min-workers"], "--min-workers: needs a value"),
         ("run", ["--min-workers", "--yes"], "--min-workers: needs a value"),
-        ("run", ["--colour=red"], "--colour: run has no such flag"),
+        (
+            "run",
+            ["--colour=red"],
+            "--colour: run has no such flag; see ./launch.sh run --help (flags of the job come after --)",
+        ),
+        (
+            "run",
+            ["--min-worker=2"],
+            "--min-worker: run has no such flag; did you mean --min-workers? (flags of the job come",
+        ),
+        ("run", ["--model_path=x"], "did you mean --model-path?"),
+        ("run", ["--device=cpu"], "--device: run has no such flag; see ./launch.sh run --help (flags of"),
+        ("run", ["--envfile=x"], "did you mean --env-file?"),
+        ("run", ["--min-workers=2", "--min-workers=3"], "--min-workers: given twice"),
+        ("run", ["--min-workers", "2", "--min-workers="], "--min-workers: given twice"),
+        ("run", ["--dry-run", "--dry-run=false"], "--dry-run: given twice"),
+        ("run", ["--env-file=", "--env-file=b"], "--env-file: given twice"),
         ("run", ["--gpu=l4"], "--gpu: 'l4' is not one of"),
         ("run", ["--mode=cloud"], "--mode: 'cloud' is not one of: local, endpoint"),
         ("run", ["--tag=latest"], "--tag: latest is refused"),

@@ -21,13 +21,13 @@ from launch.settings.setting import SettingsError
 from loadtest.options import RunOptions
 from tests.launch import cloud as loopback
 
-FLAGS = (
-    "--project=shop-project",
+LOCATION_AND_IMAGE = (
     "--region=us-central1",
     "--bucket=gs://shop-bucket",
     "--image=us-central1-docker.pkg.dev/shop-project/images/worker",
     "--tag=1",
 )
+FLAGS = ("--project=shop-project", *LOCATION_AND_IMAGE)
 JOB = "2026-01-02_03_04_05-6789"
 # Notes the call, fails where `refused` holds one of its words; `describe` takes the next of `states`.
 GCLOUD = """#!{python}
@@ -306,7 +306,8 @@ def test_settings_are_checked_before_anything_is_made(
 @pytest.mark.skipif(not shutil.which("gcloud"), reason="needs the Google Cloud CLI (gcloud)")
 def test_the_real_gcloud_makes_and_deletes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = f"projects/{loopback.PROJECT}"
-    settings = parse(SMOKE, [*FLAGS, f"--project={loopback.PROJECT}"], {}, Path("no-launch.env"))
+    flags = [f"--project={loopback.PROJECT}", *LOCATION_AND_IMAGE]
+    settings = parse(SMOKE, flags, {}, Path("no-launch.env"))
     shell = Shell(dry_run=False)
     undo: list[list[str]] = []
     with loopback.Cloud() as server:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from local.job_flags import JobFlags
+from pipeline.options.job_options import FLAGS
+from serving.options import parse
 
 DEFAULT = "examples/model.pt2"
 
@@ -80,6 +84,19 @@ def test_the_container_gets_the_models_own_flags_and_no_others() -> None:
         "--device=cpu",
         "--precision=bf16",
     ]
+
+
+def test_the_container_gets_each_flag_that_the_job_and_it_have_in_common(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"], {})
+    of_the_container = set(re.findall(r"--(\w+)", capsys.readouterr().out))
+    of_the_job = {flag.name for flag in FLAGS}
+    _, arguments = flags(*(f"--{name}=x" for name in of_the_job)).for_container()
+    passed = {text.removeprefix("--").partition("=")[0] for text in arguments}
+    assert passed == (of_the_container & of_the_job) | {"model_file"}
+    assert "cuda_graphs" in passed
 
 
 def test_flags_for_one_mode() -> None:

@@ -18,7 +18,7 @@ class Puppet(nn.Module):
     """float32 [batch, 1] → [batch], each the id of the process that answered.
 
     Args:
-        folder: where WAIT makes the file `entered` and waits for the file `gate`. While there is a file
+        folder: Where WAIT makes the file `entered` and waits for the file `gate`. While there is a file
             `hold`, loading makes the file `loading-PID` and waits for `load-PID`.
     """
 

@@ -22,7 +22,7 @@ def measure(context: Context) -> Iterator[Row]:
     """Yield a row for each batch size, the one that is asked for most often first.
 
     Raises:
-        NotAvailableError: there is no C++ compiler.
+        NotAvailableError: There is no C++ compiler.
     """
     if shutil.which("g++") is None:
         raise NotAvailableError("TorchInductor needs a C++ compiler, and there is no g++")

@@ -21,7 +21,7 @@ def measure(context: Context) -> Iterator[Row]:
     """Yield what ours carries on all cores, and on fewer.
 
     Raises:
-        NotAvailableError: this system cannot keep a process to some cores.
+        NotAvailableError: This system cannot keep a process to some cores.
     """
     if not hasattr(os, "sched_setaffinity") or not os.path.isdir("/proc/self/task"):
         raise NotAvailableError("this system cannot keep a process to some cores")

@@ -25,7 +25,7 @@ def measure(context: Context) -> Iterator[Row]:
     """Yield each test's outcome: passed, failed or skipped, and why.
 
     Raises:
-        NotAvailableError: there is no pytest.
+        NotAvailableError: There is no pytest.
         RuntimeError: pytest did not come to its end. The tests before that have their rows.
     """
     if importlib.util.find_spec("pytest") is None:

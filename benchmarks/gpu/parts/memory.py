@@ -111,7 +111,7 @@ class _Cramped(Model):
         """Run a batch, or fail as torch does.
 
         Raises:
-            torch.OutOfMemoryError: it has too many rows.
+            torch.OutOfMemoryError: It has too many rows.
         """
         if rows > self._most:
             raise torch.OutOfMemoryError("CUDA out of memory (pretended)")

@@ -124,7 +124,7 @@ def _mps(context: Context) -> Iterator[dict[str, str]]:
     """Run MPS's control daemon meanwhile; yields the environment of its clients.
 
     Raises:
-        NotAvailableError: there is none, or it does not start, or its clients do not.
+        NotAvailableError: There is none, or it does not start, or its clients do not.
     """
     if context.scale.device != "gpu":
         raise NotAvailableError("there is no GPU to share")

@@ -37,10 +37,10 @@ class Sent:
     """A bundle of one request.
 
     Attributes:
-        begun: of `time.perf_counter`.
-        ended: likewise.
-        version: that answered; None for a dead letter.
-        right: whether the answer was that version's.
+        begun: Of `time.perf_counter`.
+        ended: Likewise.
+        version: That answered; None for a dead letter.
+        right: Whether the answer was that version's.
     """
 
     begun: float
@@ -54,9 +54,9 @@ class Swap:
     """A pointer that was written.
 
     Attributes:
-        begun: of `time.perf_counter`.
-        ended: when the new version answered, or was waited for no longer.
-        seen: whether it answered.
+        begun: Of `time.perf_counter`.
+        ended: When the new version answered, or was waited for no longer.
+        seen: Whether it answered.
     """
 
     begun: float
@@ -127,9 +127,9 @@ def summary(sent: Sequence[Sent], swaps: Sequence[Swap], wanted: int) -> Iterato
     """Yield latencies between swaps and during them, then counts.
 
     Args:
-        sent: in the order of their answers.
-        swaps: those that were tried.
-        wanted: swaps in all.
+        sent: In the order of their answers.
+        swaps: Those that were tried.
+        wanted: Swaps in all.
     """
     during: list[float] = []
     between: list[float] = []

@@ -17,7 +17,7 @@ def measure(context: Context) -> Iterator[Row]:
     """Yield processor time and wall time of each way to wait for a kernel of a tenth of a second.
 
     Raises:
-        NotAvailableError: there is no GPU to wait for.
+        NotAvailableError: There is no GPU to wait for.
     """
     if context.scale.device != "gpu":
         raise NotAvailableError("there is no GPU to wait for")

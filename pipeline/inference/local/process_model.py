@@ -27,7 +27,7 @@ from pipeline.model.load import load
 from pipeline.model.model import Model
 from pipeline.options.job_options import JobOptions
 from pipeline.options.workers import torch_threads
-from pipeline.process.exit import give_back_and_exit
+from pipeline.process.exit import TRY_AGAIN, give_back_and_exit
 from pipeline.request.errors import ModelError, TransientError
 from pipeline.request.messages import DeadLetter, Request, Result
 
@@ -35,7 +35,6 @@ _LOGGER = logging.getLogger(__name__)
 
 # While one batch is computed, the next one is put together and copied.
 _CONCURRENT_BATCHES_ON_GPU = 2
-_EXIT_TRY_AGAIN = 3
 
 
 class ProcessModel:
@@ -169,7 +168,7 @@ def _end_process(error: Exception) -> NoReturn:
         "%s. Only a new process can use the GPU again: this one ends; what was not answered comes again",
         error,
     )
-    give_back_and_exit(_EXIT_TRY_AGAIN)
+    give_back_and_exit(TRY_AGAIN)
 
 
 def _fetch(path: str, folder: str, missing: ModelError) -> Path:

@@ -81,6 +81,31 @@ class TestExplainHiddenModule:
         (folder / "examples").mkdir()
         assert f"not {folder / 'examples'}: give" in explain_hidden_module("examples.mine")
 
+    def test_by_a_namespace_package(
+        self, folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        elsewhere = tmp_path_factory.mktemp("elsewhere") / "hooks_somewhere"
+        elsewhere.mkdir()
+        monkeypatch.syspath_prepend(str(elsewhere.parent))
+        (folder / "hooks_somewhere").mkdir()
+        assert explain_hidden_module("hooks_somewhere.mine") == (
+            f"; the module hooks_somewhere that is found is {elsewhere}, "
+            f"not {folder / 'hooks_somewhere'}: give yours another name"
+        )
+
+    def test_a_module_beside_a_folder_of_its_name(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (folder / "pipeline").mkdir()
+        (folder / "pipeline.py").write_text("")
+        assert f"not {folder / 'pipeline.py'}: give" in explain_hidden_module("pipeline")
+        assert f"not {folder / 'pipeline'}: give" in explain_hidden_module("pipeline.hooks")
+        monkeypatch.syspath_prepend(str(folder))
+        (folder / "mine").mkdir()
+        (folder / "mine.py").write_text("")
+        assert explain_hidden_module("mine") == ""
+        assert f"is {folder / 'mine.py'}, not {folder / 'mine'}: give" in explain_hidden_module("mine.hooks")
+
     def test_one_that_is_built_in(self, folder: Path) -> None:
         (folder / "time.py").write_text("")
         assert explain_hidden_module("time").startswith("; the module time that is found is built-in, not ")

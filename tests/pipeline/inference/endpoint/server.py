@@ -23,10 +23,10 @@ class ScriptedEndpoint:
     An entry is a status, or a function from the predictions to what is answered in their place.
 
     Attributes:
-        sizes: instances of each call, in the order of their arrival.
-        tokens: the Authorization header of each call.
-        most_in_flight: calls at once, at most.
-        hold: while it is cleared, calls that would be served wait.
+        sizes: Instances of each call, in the order of their arrival.
+        tokens: The Authorization header of each call.
+        most_in_flight: Calls at once, at most.
+        hold: While it is cleared, calls that would be served wait.
     """
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from launch.settings import values
+from launch.settings import parsers
 
 CPU = "cpu-usage"
 GPU_DUTY_CYCLE = "gpu-duty-cycle"
@@ -26,7 +26,7 @@ def resource_id(text: str) -> str:
     UploadModelRequest, one that begins with a letter may be chosen freely.
 
     Raises:
-        ValueError: the text is no such id.
+        ValueError: The text is no such id.
     """
     if not re.fullmatch(r"[a-z](?:[a-z0-9\-]{0,61}[a-z0-9])?", text):
         raise ValueError(
@@ -39,7 +39,7 @@ def existing_id(text: str) -> str:
     """Return the id of an endpoint that exists: a number, if the service chose it.
 
     Raises:
-        ValueError: the text is no such id.
+        ValueError: The text is no such id.
     """
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9\-]{0,61}[a-z0-9])?", text):
         raise ValueError(f"{text!r} is not the id of an endpoint: the last part of projects/…/endpoints/ID")
@@ -50,7 +50,7 @@ def existing_model(text: str) -> str:
     """Return the id of a model in the registry, with @VERSION or without.
 
     Raises:
-        ValueError: the text is no such id.
+        ValueError: The text is no such id.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9_\-]{0,62}(?:@[a-z0-9\-]+)?", text):
         raise ValueError(f"{text!r} is not the id of a model, as in 1234567890 or my-model@2")
@@ -61,7 +61,7 @@ def deployed_model(text: str) -> str:
     """Return the id of a deployed model.
 
     Raises:
-        ValueError: the text is no such id.
+        ValueError: The text is no such id.
     """
     # DeployedModel.id: 1 to 10 digits if it was chosen, up to 19 if the service made it.
     if not re.fullmatch(r"[0-9]{1,19}", text):
@@ -73,15 +73,15 @@ def serving_image(text: str) -> str:
     """Return the full name of an image, with its tag or digest.
 
     Raises:
-        ValueError: the text is no such name, or its tag is latest.
+        ValueError: The text is no such name, or its tag is latest.
     """
     name, separator, version = text.rpartition("@" if "@" in text else ":")
-    values.image(name if separator else text)
+    parsers.image(name if separator else text)
     if separator == "@" and re.fullmatch(r"sha256:[0-9a-f]{64}", version):
         return text
     if separator != ":" or "/" in version:
         raise ValueError(f"{text!r} has no tag: REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME:TAG")
-    values.tag(version)
+    parsers.tag(version)
     return text
 
 
@@ -89,7 +89,7 @@ def arguments(text: str) -> list[str]:
     """Return the words of the text as a shell splits them.
 
     Raises:
-        ValueError: a quote is not closed.
+        ValueError: A quote is not closed.
     """
     return shlex.split(text)
 
@@ -98,7 +98,7 @@ def metrics(text: str) -> dict[str, int]:
     """Return the targets by metric of METRIC=TARGET,METRIC=TARGET; a target is a whole number from 1.
 
     Raises:
-        ValueError: a metric is unknown or given twice, or a target is no such number.
+        ValueError: A metric is unknown or given twice, or a target is no such number.
     """
     found: dict[str, int] = {}
     for part in text.split(","):
@@ -108,7 +108,7 @@ def metrics(text: str) -> dict[str, int]:
         if name in found:
             raise ValueError(f"{name} is given twice")
         try:
-            found[name] = values.count(target)
+            found[name] = parsers.count(target)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
     return found
