@@ -75,6 +75,19 @@ class Topics:
             f"--dead_letter_topic={self.dead_letter_topic}",
         ]
 
+    def run_options(self, rate: float, duration: float, input: Path, out: Path) -> RunOptions:
+        """Return the load driver's options on them, the others at their defaults."""
+        return RunOptions(
+            project=PROJECT,
+            input_topic=self.input_topic,
+            output_subscription=self.output_subscription,
+            dead_letter_subscription=self.dead_letter_subscription,
+            rate=rate,
+            duration=duration,
+            input=input,
+            out=out,
+        )
+
 
 @dataclass(frozen=True)
 class Outcome:

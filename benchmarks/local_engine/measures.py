@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.harness import cli
@@ -14,9 +14,8 @@ from benchmarks.local_engine.ladder import Row, Step, is_sustained
 from benchmarks.local_engine.report import one_line
 from benchmarks.local_engine.sides import SIDES
 from benchmarks.local_engine.usage import JobEndedError, UsageMeter
-from loadtest.options import RunOptions
 from loadtest.run import RunError, run
-from local.run import EXAMPLE, PROJECT, Topics
+from local.run import EXAMPLE, Topics
 
 # An overloaded job would need minutes to work off its backlog, and the step has failed by then.
 DRAIN_TIMEOUT_S = 10.0
@@ -83,17 +82,7 @@ class Climber:
             RunError: The job does not answer.
         """
         cli.progress(f"({row.key}) {row.title}: {rate:g} msg/s for {self.warmup:g} + {self.seconds:g} s")
-        options = RunOptions(
-            project=PROJECT,
-            input_topic=topics.input_topic,
-            output_subscription=topics.output_subscription,
-            dead_letter_subscription=topics.dead_letter_subscription,
-            rate=rate,
-            duration=self.seconds,
-            warmup=self.warmup,
-            input=EXAMPLE / "records.jsonl",
-            out=out,
-            drain_timeout=DRAIN_TIMEOUT_S,
-        )
+        options = topics.run_options(rate, self.seconds, EXAMPLE / "records.jsonl", out)
+        options = replace(options, warmup=self.warmup, drain_timeout=DRAIN_TIMEOUT_S)
         summary = run(options, display=meter, stop=self.stop)
         return Step(rate, summary, meter.usage(), is_sustained(rate, summary), summary.schedule_missed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.harness import cli
@@ -12,9 +12,8 @@ from benchmarks.harness.jobs import our_job, pubsub, running_job
 from benchmarks.swap.measures import WARMUP_S, Counts, Delivery, read
 from benchmarks.swap.models import RECORDS, Version, make_versions, point
 from loadtest.display import Display, Progress
-from loadtest.options import RunOptions
 from loadtest.run import run
-from local.run import PROJECT, Topics
+from local.run import Topics
 
 REFRESH_S = 0.2  # between two looks of the job at its pointer
 
@@ -74,17 +73,8 @@ def drive(rate: float, swaps: int, every_s: float, folder: Path) -> Drive:
     with pubsub():
         topics = Topics.fresh(secrets.token_hex(4))
         topics.create()
-        options = RunOptions(
-            project=PROJECT,
-            input_topic=topics.input_topic,
-            output_subscription=topics.output_subscription,
-            dead_letter_subscription=topics.dead_letter_subscription,
-            rate=rate,
-            duration=every_s * (swaps + 1),
-            warmup=WARMUP_S,
-            input=RECORDS,
-            out=folder / "driver",
-        )
+        options = topics.run_options(rate, every_s * (swaps + 1), RECORDS, folder / "driver")
+        options = replace(options, warmup=WARMUP_S)
         cli.progress(f"{rate:g} msg/s, {swaps} swaps, {every_s:g} s apart")
         command = our_job(topics, f"--model_pointer={pointer}", f"--model_refresh_s={REFRESH_S}")
         with running_job(command, folder / "job.log"):

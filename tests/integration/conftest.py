@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,10 +20,9 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from broker import EmbeddedBroker
 from broker.testing import google_emulator, why_no_emulator
 from loadtest.display import Display, Progress
-from loadtest.options import RunOptions
 from loadtest.run import run
 from loadtest.summary import Summary
-from local.run import PROJECT, Topics
+from local.run import Topics
 from pipeline.pubsub.channels import subscriber_channel
 from tests.waiting import LIMIT_S, WARNINGS_ARE_ERRORS
 
@@ -161,15 +160,8 @@ def drive(topics: Topics, tmp_path: Path) -> Callable[..., Summary]:
         drain_timeout: float = LIMIT_S,
         stop: threading.Event | None = None,
     ) -> Summary:
-        options = RunOptions(
-            project=PROJECT,
-            input_topic=topics.input_topic,
-            output_subscription=topics.output_subscription,
-            dead_letter_subscription=topics.dead_letter_subscription,
-            rate=rate,
-            duration=duration,
-            input=RECORDS,
-            out=tmp_path / "out",
+        options = replace(
+            topics.run_options(rate, duration, RECORDS, tmp_path / "out"),
             drain_timeout=drain_timeout,
             ready_timeout=LIMIT_S,
         )
