@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,8 @@ def held(folder: Path) -> Iterator[None]:
     """
     make_private(folder)
     try:
+        # Better now than in the middle of a start.
+        os.rmdir(tempfile.mkdtemp(dir=folder))
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise FolderError(f"{folder} cannot be used ({error.strerror}): give another by --out") from error

@@ -132,6 +132,12 @@ def test_a_folder_that_cannot_be_made(make: Callable[[Path], object], tmp_path: 
         make(tmp_path / "file" / "runs" / "one")
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that nobody can write to: /proc")
+def test_a_folder_that_cannot_be_written_to() -> None:
+    with pytest.raises(FolderError, match=r"^/proc/self cannot be used \(.*\): give another"):
+        held(Path("/proc/self")).__enter__()
+
+
 def test_earlier_results_are_told_of(tmp_path: Path) -> None:
     assert note_of_earlier_results(tmp_path / "none") is None
     (tmp_path / "pipeline.log").touch()
