@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ipaddress
 import signal
 import sys
 
@@ -23,6 +24,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--port", type=_port, default=8085, help="port, 0 for any free one (default %(default)s)"
     )
     options = parser.parse_args(arguments)
+    if not _is_this_machine(options.host):
+        print(
+            f"broker: warning: --host={options.host} opens it to other machines, and it asks nobody for a "
+            "password: whoever reaches the port reads and sends messages. The default is this machine only",
+            file=sys.stderr,
+        )
     try:
         asyncio.run(_serve(options.host, options.port))
     except OSError as error:
@@ -51,6 +58,13 @@ async def _serve(host: str, port: int) -> None:
     )
     await stop.wait()
     await server.stop()
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _port(text: str) -> int:

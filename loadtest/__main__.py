@@ -12,6 +12,7 @@ from loadtest.interrupt import stop_on_signals
 from loadtest.options import parse
 from loadtest.pubsub import PubsubError
 from loadtest.run import RunError, run
+from loadtest.run_folder import FolderError, held, note_of_earlier_results
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -26,9 +27,12 @@ def run_command(arguments: Sequence[str]) -> int:
         return 2
     console = Console()
     try:
-        with stop_on_signals() as stop, progress_display(console) as display:
-            summary = run(options, display=display, stop=stop)
-    except (RunError, PubsubError) as error:
+        with held(options.out), stop_on_signals() as stop:
+            if note := note_of_earlier_results(options.out):
+                print(f"loadtest: {note}", file=sys.stderr)
+            with progress_display(console) as display:
+                summary = run(options, display=display, stop=stop)
+    except (FolderError, RunError, PubsubError) as error:
         print(f"loadtest: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

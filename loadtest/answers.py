@@ -17,6 +17,7 @@ import orjson
 from numpy.typing import NDArray
 
 from loadtest.auc import Scores
+from loadtest.run_folder import DEAD_LETTERS, RESULTS, new_file
 
 AnswerKind = Literal["result", "dead_letter"]
 
@@ -61,8 +62,8 @@ class Answers:
         self.intended = intended
         self._scores = scores
         self._files = {
-            "result": open(out / "results.jsonl", "wb", buffering=_FILE_BUFFER_BYTES),  # noqa: SIM115
-            "dead_letter": open(out / "dead_letters.jsonl", "wb", buffering=_FILE_BUFFER_BYTES),  # noqa: SIM115
+            "result": new_file(out / RESULTS, _FILE_BUFFER_BYTES),
+            "dead_letter": new_file(out / DEAD_LETTERS, _FILE_BUFFER_BYTES),
         }
         self.result_at = np.full(len(intended), np.nan)
         self.dead_letter_at = np.full(len(intended), np.nan)

@@ -23,6 +23,7 @@ from loadtest.display import Display, Progress
 from loadtest.options import RunOptions
 from loadtest.pubsub import Calls, connect, request_message
 from loadtest.records import read_records
+from loadtest.run_folder import SUMMARY, Staging, make_private
 from loadtest.schedule import send_offsets
 from loadtest.sender import Sender
 from loadtest.summary import Measurement, Summary, summarise
@@ -51,6 +52,8 @@ def run(
 ) -> Summary:
     """Drive the job as `options` say, write the three files under `options.out`, and return the summary.
 
+    What an earlier run left there is replaced once the probe is answered; a run that ends before leaves it.
+
     Args:
         options: Without `problems()`.
         display: Shown the progress about four times a second, from this thread.
@@ -60,17 +63,21 @@ def run(
     Raises:
         RunError: The probe could not be published, or stayed unanswered.
         PubsubError: There are no credentials.
+        FolderError: `options.out` cannot be made.
     """
     clock = clock or epoch_clock()
     records = read_records(options.input)
-    options.out.mkdir(parents=True, exist_ok=True)
+    make_private(options.out)
     run_id = secrets.token_hex(4)
     offsets = send_offsets(options.schedule, options.rate, options.warmup + options.duration, options.seed)
     # Filled in once the probe is back; no answer of a sequence arrives before that.
     intended = np.full(len(offsets), np.inf)
     scores = Scores(records)
     calls = connect()
-    with Answers(run_id, intended, scores, options.out) as answers:
+    with (
+        Staging(options.out, run_id) as staging,
+        Answers(run_id, intended, scores, staging.path) as answers,
+    ):
         this = Run(
             run_id=run_id,
             options=options,
@@ -88,6 +95,8 @@ def run(
         try:
             this.collector.start()
             this.probe()
+            if answers.probe_answered.is_set():
+                staging.begin()
             start = clock() + LEAD_S
             intended[:] = start + offsets
             with _low_jitter():
@@ -96,7 +105,8 @@ def run(
         finally:
             this.close()
     summary = summarise(this.measurement(start, ended_at, error))
-    summary.write(options.out / "summary.json")
+    if staging.begun:
+        summary.write(options.out / SUMMARY)
     return summary
 
 

@@ -12,6 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from loadtest.answers import REPORTED, STAGES
+from loadtest.run_folder import replace_file
 from pipeline.options.workers import cores
 
 Floats = NDArray[np.float64]
@@ -165,7 +166,8 @@ class Summary:
 
     def write(self, path: Path) -> None:
         """Write all fields as indented JSON."""
-        path.write_bytes(orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        content = orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        replace_file(path, content)
 
 
 def summarise(measured: Measurement) -> Summary:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from loadtest.run_folder import append_to, new_file
 from pipeline.process.exit import TRY_AGAIN
 from pipeline.process.user_modules import module_command
 
@@ -34,7 +35,7 @@ def start_broker(log: Path) -> tuple[subprocess.Popen[str], str]:
     Raises:
         ChildError: The broker ended before it listened.
     """
-    with log.open("w") as errors:
+    with new_file(log) as errors:
         process = subprocess.Popen(
             module_command("broker", "--port=0"),
             stdout=subprocess.PIPE,
@@ -94,7 +95,7 @@ class Job:
         self._lock = threading.Lock()
         self.failure: ChildError | None = None
         self.restarts = 0
-        log.write_text("")  # an earlier run into the same folder may have left one
+        new_file(log).close()  # an earlier run into the same folder may have left one
         self._process = self._start()
         self._watcher = threading.Thread(target=self._watch, name="job", daemon=True)
         self._watcher.start()
@@ -109,7 +110,7 @@ class Job:
         return code
 
     def _start(self) -> subprocess.Popen[str]:
-        with self._log.open("a") as log:
+        with append_to(self._log) as log:
             return subprocess.Popen(
                 self._arguments,
                 stdout=log,

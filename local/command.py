@@ -7,6 +7,7 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from google.api_core.exceptions import GoogleAPICallError
 from rich.console import Console
@@ -16,6 +17,7 @@ from loadtest.interrupt import stop_on_signals
 from loadtest.options import RunOptions, parse
 from loadtest.pubsub import PubsubError
 from loadtest.run import RunError
+from loadtest.run_folder import FolderError, held, make_fresh
 from local.children import ChildError
 from local.compare import compare
 from local.job_flags import JobFlags
@@ -55,7 +57,8 @@ def local_command(arguments: Sequence[str]) -> int:
     split = list(arguments).index("--") if "--" in arguments else len(arguments)
     flags = JobFlags(arguments[split + 1 :], default_model=str(EXAMPLE / "model.pt2"))
     topics = Topics.fresh(secrets.token_hex(4))
-    comparing, options, problems = _options(arguments[:split], topics)
+    given, options, problems = _options(arguments[:split], topics)
+    comparing = given.compare
     if comparing and flags.inference_mode is not None:
         problems.append(
             f"--inference_mode={flags.inference_mode} cannot go with --compare, which runs both modes: "
@@ -71,7 +74,9 @@ def local_command(arguments: Sequence[str]) -> int:
         return 2
     console = Console()
     try:
-        with stop_on_signals() as stop:
+        if given.out is None:
+            options = replace(options, out=make_fresh(options.out))
+        with held(options.out), stop_on_signals() as stop:
             if comparing:
                 failures, warnings = compare(options, flags, stop, console)
             else:
@@ -81,7 +86,7 @@ def local_command(arguments: Sequence[str]) -> int:
     except ChildError as error:
         print(f"local: {error}", file=sys.stderr)
         return 2 if error.exit_code == 2 else 1
-    except (RunError, PubsubError, GoogleAPICallError) as error:
+    except (FolderError, RunError, PubsubError, GoogleAPICallError) as error:
         print(f"local: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -94,8 +99,8 @@ def local_command(arguments: Sequence[str]) -> int:
     return 1 if failures else 0
 
 
-def _options(arguments: Sequence[str], topics: Topics) -> tuple[bool, RunOptions, list[str]]:
-    """Return whether to compare, the driver's options, and what is wrong with them."""
+def _options(arguments: Sequence[str], topics: Topics) -> tuple[argparse.Namespace, RunOptions, list[str]]:
+    """Return the flags as they were given, the driver's options, and what is wrong with them."""
     named, unknown = make_parser().parse_known_args(arguments)
     given = {name: value for name, value in vars(named).items() if name != "compare" and value is not None}
     values = {
@@ -113,4 +118,4 @@ def _options(arguments: Sequence[str], topics: Topics) -> tuple[bool, RunOptions
         f"{flag} is not a flag of this command: see --help; flags of the job come after --"
         for flag in unknown
     ]
-    return named.compare, options, unknown_flags + problems
+    return named, options, unknown_flags + problems

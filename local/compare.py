@@ -10,6 +10,7 @@ import orjson
 from rich.console import Console
 
 from loadtest.options import RunOptions
+from loadtest.run_folder import replace_file
 from local.job_flags import JobFlags
 from local.run import Outcome, Topics, run_local
 from local.side_by_side import print_side_by_side
@@ -30,7 +31,7 @@ def compare(
         The failures and the warnings of both, a line each. A mode that did not run is a failure.
 
     Raises:
-        ChildError, RunError, PubsubError, GoogleAPICallError: As `run_local` does.
+        ChildError, RunError, PubsubError, GoogleAPICallError, FolderError: As `run_local` does.
     """
     outcomes: dict[str, Outcome] = {}
     try:
@@ -52,9 +53,8 @@ def compare(
         if outcomes:
             summaries = {mode: outcomes[mode].summary if mode in outcomes else None for mode in MODES}
             written = {mode: summary and asdict(summary) for mode, summary in summaries.items()}
-            (options.out / "compare.json").write_bytes(
-                orjson.dumps(written, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-            )
+            content = orjson.dumps(written, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+            replace_file(options.out / "compare.json", content)
             print_side_by_side(console, summaries)
     failures = [f"{mode} mode: {line}" for mode, outcome in outcomes.items() for line in outcome.failures]
     failures += [f"{mode} mode: interrupted before it began" for mode in MODES if mode not in outcomes]

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from loadtest.run import RunError
+from loadtest.run_folder import new_file
 from local import children
 from local.children import ChildError
 from pipeline.process.user_modules import module_command
@@ -56,7 +57,7 @@ class Container:
             "AIP_PREDICT_ROUTE": _PREDICT,
             "AIP_STORAGE_URI": storage,
         }
-        with log.open("w") as output:
+        with new_file(log) as output:
             self._process = subprocess.Popen(
                 # The job has ended before it is stopped: there is nothing to drain.
                 module_command("serving", "--host=127.0.0.1", "--drain_s=0", *arguments),

@@ -19,6 +19,7 @@ from loadtest.display import progress_display
 from loadtest.options import RunOptions
 from loadtest.pubsub import PubsubError
 from loadtest.run import run
+from loadtest.run_folder import make_private, note_of_earlier_results
 from loadtest.summary import Summary
 from local import children
 from local.container import Container
@@ -115,8 +116,11 @@ def run_local(
         ChildError: A process did not start or ended by itself.
         RunError: The run could not begin.
         PubsubError, GoogleAPICallError: The broker cannot be used.
+        FolderError: `options.out` cannot be made.
     """
-    options.out.mkdir(parents=True, exist_ok=True)
+    make_private(options.out)
+    if note := note_of_earlier_results(options.out):
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     with ExitStack() as started:
         if not os.environ.get(_EMULATOR):
             broker, os.environ[_EMULATOR] = children.start_broker(options.out / "broker.log")

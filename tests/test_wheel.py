@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from tests.dockerfiles.ignore_files import SECRETS, plant
 
 pytestmark = pytest.mark.slow
 
@@ -18,10 +21,9 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if find_spec("pip") is None:
-        pytest.skip("this environment has no pip: uv makes them without")
-    folder = tmp_path_factory.mktemp("wheel")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of what packages are made of, with secrets beside it."""
+    folder = tmp_path_factory.mktemp("checkout")
     # A copy: the build leaves folders beside its sources.
     for name in ("setup.py", "pyproject.toml"):
         (folder / name).write_bytes((ROOT / name).read_bytes())
@@ -32,8 +34,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 copy = folder / path.relative_to(ROOT)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(path.read_bytes())
-    pip(folder, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", "out", ".")
-    (built,) = (folder / "out").glob("*.whl")
+    plant(folder, SECRETS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path) -> Path:
+    if find_spec("pip") is None:
+        pytest.skip("this environment has no pip: uv makes them without")
+    pip(checkout, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", "out", ".")
+    (built,) = (checkout / "out").glob("*.whl")
     return built
 
 
@@ -53,6 +63,18 @@ def test_it_holds_the_job_and_nothing_else(wheel: Path) -> None:
     }
     assert shipped == wanted
     assert {"pipeline/io/bigquery_schema.json", "pipeline/options/job_options.py"} <= shipped
+
+
+def test_what_beam_stages_of_a_setup_file_holds_no_secret(checkout: Path) -> None:
+    # --setup_file has Beam make a source distribution and upload it.
+    command = [sys.executable, "setup.py", "-q", "sdist", "--dist-dir=staged"]
+    ended = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    (built,) = (checkout / "staged").glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert "pipeline/options/job_options.py" in names
+    assert names & set(SECRETS) == set()
 
 
 def test_it_runs_where_nothing_else_of_ours_is(wheel: Path, tmp_path: Path) -> None:

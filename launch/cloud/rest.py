@@ -7,21 +7,18 @@ is deployed (mutateDeployedModel).
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from launch.cloud.shell import CommandError, Shell, refusal
+from launch.cloud.http import TOKEN_COMMAND, RedirectError, base_url, call, curl
+from launch.cloud.shell import CommandError, Shell, refusal, shell_quote
 
 OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
 # As long as gcloud waits for its own operations on endpoints.
 OPERATION_WAIT_S = 1800.0
 _CALL_TIMEOUT_S = 60.0
-_TOKEN = ("gcloud", "auth", "print-access-token")
 
 
 class Rest:
@@ -31,11 +28,14 @@ class Rest:
 
     Attributes:
         location: `projects/PROJECT/locations/REGION`.
+
+    Raises:
+        SettingsError: OVERRIDE holds no address fit for a token.
     """
 
     def __init__(self, shell: Shell, project: str, region: str, *, poll_s: float = 5.0) -> None:
         self._shell = shell
-        self._base = os.environ.get(OVERRIDE, f"https://{region}-aiplatform.googleapis.com").rstrip("/")
+        self._base = base_url(OVERRIDE, f"https://{region}-aiplatform.googleapis.com")
         self._poll_s = poll_s
         self.location = f"projects/{project}/locations/{region}"
 
@@ -54,10 +54,11 @@ class Rest:
         url = f"{self._base}/{version}/{self.location}/{path}"
         data = json.dumps(body)
         if self._shell.dry_run:
-            print(_curl(url, data), file=self._shell.out)
+            words = ("--header 'Content-Type: application/json'", f"--data {shell_quote(data)}")
+            print(curl(url, *words), file=self._shell.out)
             self._shell.note("it prints an operation; go on when that has ended")
             return None
-        token = self._shell.run(_TOKEN).strip()
+        token = self._shell.run(TOKEN_COMMAND).strip()
         operation = _call(what, "POST", url, token, data.encode())
         deadline = time.monotonic() + OPERATION_WAIT_S
         while not operation.get("done"):
@@ -73,14 +74,14 @@ class Rest:
         return operation.get("response", {})
 
 
-def _call(what: str, method: str, url: str, token: str, data: bytes | None) -> dict[str, Any]:
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    request = urllib.request.Request(url, data, headers, method=method)
+def _call(what: str, method: str, url: str, token: str, body: bytes | None) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(request, timeout=_CALL_TIMEOUT_S) as response:
-            return json.load(response)
+        return call(method, url, token, timeout_s=_CALL_TIMEOUT_S, body=body)
     except urllib.error.HTTPError as error:
-        raise CommandError(refusal(what, _reason(error))) from None
+        with error:
+            raise CommandError(refusal(what, _reason(error))) from None
+    except RedirectError as error:
+        raise CommandError(f"{what}: {error}") from None
     except (OSError, ValueError) as error:  # no connection, a broken one, a body that is no JSON
         raise CommandError(refusal(what, f"{url}: {error}")) from None
 
@@ -92,12 +93,3 @@ def _reason(error: urllib.error.HTTPError) -> str:
         return f"{said['status']}: {said['message']}"
     except (OSError, ValueError, LookupError, TypeError):
         return f"{error.code} {error.reason}"
-
-
-def _curl(url: str, data: str) -> str:
-    # In double quotes: the shell gets the token when the line is run; it is never printed.
-    return (
-        "curl --fail-with-body --silent --show-error "
-        f'--header "Authorization: Bearer $({shlex.join(_TOKEN)})" '
-        f"--header 'Content-Type: application/json' --data {shlex.quote(data)} {shlex.quote(url)}"
-    )

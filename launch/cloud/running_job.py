@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from launch.cloud.gcloud import where
-from launch.cloud.shell import CommandError, Shell
+from launch.cloud.shell import CommandError, Shell, shell_line
 from launch.settings.job import RunningJobSettings
 from launch.settings.parsers import is_job_id
+
+# In a dry run by name: what the shell that the lines are pasted into sets and fills in.
+JOB_ID_VARIABLE = "$JOB_ID"
 
 
 class RunningJob:
@@ -33,7 +35,7 @@ class RunningJob:
     @property
     def id(self) -> str:
         """The job's id; in a dry run by name, the shell variable that will hold it."""
-        return self._id or "$JOB_ID"
+        return self._id or JOB_ID_VARIABLE
 
     def change(self, before: Sequence[str], after: Sequence[str] = ()) -> None:
         """Run a command on the job: `before`, the job's id, its project and region, `after`.
@@ -59,8 +61,7 @@ class RunningJob:
     def _printed(self, before: Sequence[str], after: Sequence[str]) -> bool:
         if self._id is not None:
             return False
-        flags = shlex.join([*where(self._settings), *after])
-        print(f'{shlex.join(before)} "$JOB_ID" {flags}', file=self._shell.out)
+        print(shell_line(self._argv(before, after), JOB_ID_VARIABLE), file=self._shell.out)
         return True
 
     def _find(self) -> str | None:
@@ -72,7 +73,7 @@ class RunningJob:
             f"--filter=name={self.name}",
         ]
         if shell.dry_run:
-            print(f"JOB_ID=$({shlex.join([*listing, '--format=value(id)'])})", file=shell.out)
+            print(f"JOB_ID=$({shell_line([*listing, '--format=value(id)'])})", file=shell.out)
             return None
         # The filter also finds names that hold this one between dashes.
         found = [job for job in shell.read([*listing, "--format=json"]) if job["name"] == self.name]

@@ -40,6 +40,9 @@ _ADVICE = (
     (r"not_found|not found|\b404\b", "check the name, --project and --region"),
 )
 
+# As Python takes arguments that are not UTF-8.
+_UTF8 = ("utf-8", "surrogateescape")
+
 
 class CommandError(Exception):
     """A command that was refused or could not run. `str()` is one line: what was refused, and what to do."""
@@ -64,7 +67,7 @@ class Shell:
             CommandError: The program is missing, or the command failed.
         """
         if self.dry_run:
-            print(shlex.join(argv), file=self.out)
+            print(shell_line(argv), file=self.out)
             return ""
         try:
             ended = subprocess.run(
@@ -78,8 +81,9 @@ class Shell:
         return ended.stdout
 
     def note(self, text: str) -> None:
-        """Tell the user what goes on; under dry_run as a comment, so that all of the output can be pasted."""
-        print(f"# {text}" if self.dry_run else text, file=self.out)
+        """Tell the user on one line what goes on; under dry_run as a comment, so that all can be pasted."""
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+        print(f"# {shown}" if self.dry_run else shown, file=self.out)
 
     def read(self, argv: Sequence[str]) -> Any:
         """Run a command that prints JSON (`… --format=json`) and return the value; None under dry_run.
@@ -94,6 +98,34 @@ class Shell:
             return json.loads(printed)
         except ValueError:
             raise CommandError(f"{_name(argv)}: expected JSON, it printed {printed[:80]!r}") from None
+
+
+def shell_line(argv: Sequence[str], variable: str | None = None) -> str:
+    """Return a command as one line to paste into bash or zsh; the arguments are those of `shell_quote`."""
+    return " ".join(shell_quote(word, variable) for word in argv)
+
+
+def shell_quote(word: str, variable: str | None = None) -> str:
+    """Return one word as bash and zsh read it back, in printable characters only.
+
+    Args:
+        word: Any text.
+        variable: Such as $JOB_ID: where the word holds it, the shell fills it in.
+    """
+    parts = word.split(variable) if variable else [word]
+    quoted = [_quote(part) if part or len(parts) == 1 else "" for part in parts]
+    return f'"{variable}"'.join(quoted)
+
+
+def _quote(text: str) -> str:
+    if text.isprintable():
+        return shlex.quote(text)
+    # A terminal would act on it as it stands: ESC [ 201 ~ ends what it takes for pasted, whatever the quotes.
+    escaped = (
+        character if character.isalnum() else "".join(f"\\x{byte:02x}" for byte in character.encode(*_UTF8))
+        for character in text
+    )
+    return f"$'{''.join(escaped)}'"
 
 
 def refusal(what: str, reason: str) -> str:

@@ -60,6 +60,8 @@ def _by_cloud_build(settings: BuildSettings, image: str) -> list[list[str]]:
             f"--project={settings.project}",
             f"--config={ROOT / 'cloudbuild.yaml'}",
             f"--substitutions={comma_list(f'{name}={value}' for name, value in substitutions.items())}",
+            # By name: without, gcloud's property gcloudignore/enabled decides, and off means everything.
+            "--ignore-file=.gcloudignore",
             f"--gcs-source-staging-dir={settings.bucket}/source",
         ]
     ]

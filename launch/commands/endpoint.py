@@ -10,7 +10,7 @@ from typing import Any
 
 from launch.cloud.gcloud import comma_list, where
 from launch.cloud.rest import Rest
-from launch.cloud.shell import CommandError, Shell
+from launch.cloud.shell import CommandError, Shell, shell_quote
 from launch.commands.deployed import chosen_models, describe, shown_id
 from launch.rules import endpoint as rules
 from launch.settings.endpoint import (
@@ -155,7 +155,7 @@ def _show_job_flags(settings: EndpointDeploySettings, shell: Shell, endpoint: st
             )
         return
     if address := found.get("dedicatedEndpointDns"):
-        flags += f" --endpoint_url=https://{address}"
+        flags += f" {shell_quote(f'--endpoint_url=https://{address}')}"
     shell.note("deployed; the flags for the job, after --:")
     print(flags, file=shell.out)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from launch.cloud import template as job
 from launch.cloud.gcloud import comma_list
 from launch.cloud.running_job import RunningJob
-from launch.cloud.shell import Shell
+from launch.cloud.shell import Shell, shell_quote
 from launch.commands.confirm import confirmed
 from launch.settings.job import (
     CancelSettings,
@@ -54,7 +54,7 @@ def launch(settings: LaunchSettings, name: str, shell: Shell, flags: Sequence[st
     job_id = shell.run([*argv, "--format=value(job.id)"]).strip()
     if not shell.dry_run:
         print(f"launched {name}: {job_id}", file=shell.out)
-        print(f"look at it by: ./launch.sh status {job_id}", file=shell.out)
+        print(f"look at it by: ./launch.sh status {shell_quote(job_id)}", file=shell.out)
     return job_id
 
 

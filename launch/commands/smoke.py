@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.cloud.gcloud import where
-from launch.cloud.shell import CommandError, Shell
+from launch.cloud.shell import CommandError, Shell, shell_line
 from launch.commands import job as commands
 from launch.rules.job import LAUNCH_RULES
 from launch.rules.rule import problems
@@ -198,5 +198,5 @@ def _undo_all(shell: Shell, undo: list[list[str]]) -> list[str]:
             shell.run(argv)
         except CommandError as error:
             left.append(f"{argv[4]} ({error})")
-            shell.note(f"not undone: {error}; do it by: {' '.join(argv)}")
+            shell.note(f"not undone: {error}; do it by: {shell_line(argv)}")
     return left

@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from broker import EmbeddedBroker
+from broker import __main__ as process_main
 from broker.errors import NotFoundError
 from broker.testing import embedded_broker
 from pipeline.pubsub import protos
@@ -124,3 +125,27 @@ def test_an_embedded_broker_can_be_started_anew_on_its_port() -> None:
 def test_stats_of_a_missing_subscription() -> None:
     with EmbeddedBroker() as broker, pytest.raises(NotFoundError, match="does not exist"):
         broker.stats("projects/test-project/subscriptions/missing")
+
+
+@pytest.mark.parametrize(
+    ("host", "open_to_others"),
+    [
+        ("127.0.0.1", False),
+        ("127.0.0.2", False),
+        ("::1", False),
+        ("localhost", False),
+        ("0.0.0.0", True),
+        ("::", True),
+        ("192.0.2.1", True),
+        ("localhost.example", True),
+    ],
+)
+def test_it_warns_where_others_can_reach_it(
+    host: str, open_to_others: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def serve(host: str, port: int) -> None:
+        """Listen nowhere: the warning is printed before."""
+
+    monkeypatch.setattr(process_main, "_serve", serve)
+    assert process_main.main([f"--host={host}"]) == 0
+    assert capsys.readouterr().err.startswith(f"broker: warning: --host={host} opens it") is open_to_others

@@ -6,7 +6,6 @@ folder of links to just that.
 
 from __future__ import annotations
 
-import fnmatch
 import subprocess
 import sys
 from pathlib import Path
@@ -21,21 +20,7 @@ from tests.dockerfiles.dockerfile import (
     installed,
     sources,
 )
-
-
-def kept_by_dockerignore(path: str) -> bool:
-    """Docker's rule: the last line that matches a path, or a folder above it, decides."""
-    parts = path.rstrip("/").split("/")
-    above = ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]
-    kept = True
-    for line in (ROOT / ".dockerignore").read_text().splitlines():
-        if not line or line.startswith("#"):
-            continue
-        pattern = line.removeprefix("!").rstrip("/").removeprefix("**/")
-        tried = parts if "**/" in line else above
-        if any(fnmatch.fnmatchcase(name, pattern) for name in tried):
-            kept = line.startswith("!")
-    return kept
+from tests.dockerfiles.ignore_files import kept_by_dockerignore
 
 
 @pytest.mark.parametrize("name", [*STAGES, "wheel"])
@@ -59,6 +44,7 @@ def test_the_rest_is_ignored(path: str) -> None:
 def test_a_model_of_ones_own_is_not_ignored() -> None:
     assert kept_by_dockerignore("models/own.pt2")
     assert kept_by_dockerignore("pipeline/job/main.py")
+    assert kept_by_dockerignore("pipeline/io/bigquery_schema.json")
     assert not kept_by_dockerignore("pipeline/io/__pycache__/x.pyc")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 import pytest
 from packaging.requirements import Requirement
@@ -15,6 +16,7 @@ from tests.dockerfiles.dockerfile import (
     closure,
     dockerfile,
     images,
+    install,
     installed,
     lock,
     required_by_setup,
@@ -25,7 +27,8 @@ from tests.dockerfiles.dockerfile import (
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_one_version_of_python_everywhere(device: str) -> None:
-    match = re.fullmatch(r"python:(3\.\d+)\.\d+-slim-[a-z]+", stages(device)["base"].base)
+    base = stages(device)["base"].base
+    match = re.fullmatch(r"python:(3\.\d+)\.\d+-slim-[a-z]+(@sha256:[0-9a-f]{64})?", base)
     assert match
     python = match.group(1)
     made_by = (ROOT / f"requirements-{device}.txt").read_text().splitlines()[0]
@@ -41,7 +44,7 @@ def test_one_version_of_beam_everywhere() -> None:
     (specifier,) = required_by_setup()["apache-beam"].specifier
     assert specifier.operator == "=="
     for device in DEVICES:
-        (sdk,) = re.findall(r"apache/beam_python[\d.]+_sdk:(\S+)", dockerfile(device))
+        (sdk,) = re.findall(r"apache/beam_python[\d.]+_sdk:([^\s@]+)", dockerfile(device))
         assert (sdk, lock(device)["apache-beam"]) == (specifier.version, specifier.version)
 
 
@@ -94,3 +97,32 @@ def test_no_index_is_written_down(device: str) -> None:
         assert 'PIP_EXTRA_INDEX_URL=""' in steps(device, name, "ARG")
     assert set(arguments_of_build(device)) == {"LAUNCHER", "PIP_EXTRA_INDEX_URL", "MODEL"}
     assert "://" not in dockerfile(device)
+
+
+@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("", 0),
+        ("https://index.example/simple", 0),
+        ("https://user:password@index.example/simple", 1),
+        ("https://token@index.example/simple https://index.example/simple", 1),
+    ],
+)
+def test_an_index_with_a_password_is_refused(device: str, name: str, url: str, code: int) -> None:
+    commands = steps(device, name, "RUN")
+    (check,) = [text for text in commands if "PIP_EXTRA_INDEX_URL" in text]
+    assert commands.index(check) < commands.index(install(device, name))
+    ended = subprocess.run(
+        ["/bin/sh", "-c", check], env={"PIP_EXTRA_INDEX_URL": url}, capture_output=True, text=True
+    )
+    assert ended.returncode == code
+    assert ("asks for none" in ended.stderr, "password@" in ended.stderr) == (bool(code), False)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_is_not_pinned_by_digest_is_told(device: str) -> None:
+    told = (ROOT / "SECURITY.md").read_text()
+    for image in images(device):
+        assert ("@sha256:" in image) != (f"`{image}`" in told), image

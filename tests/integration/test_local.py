@@ -53,6 +53,10 @@ def test_a_run_from_another_folder(tmp_path: Path) -> None:
     assert {"record_id", "label"} == set(first["passthrough"])
     assert (tmp_path / "mine/dead_letters.jsonl").read_text() == ""
     assert "stopped cleanly" in (tmp_path / "mine/pipeline.log").read_text()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "mine").iterdir()}
+    assert modes == dict.fromkeys(modes, 0o600)
+    assert {"results.jsonl", "summary.json", "pipeline.log", "broker.log"} <= set(modes)
+    assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o700
 
 
 def test_bad_records_are_dead_letters_and_not_lost(tmp_path: Path) -> None:
@@ -81,7 +85,12 @@ def test_bad_records_are_dead_letters_and_not_lost(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_flags(arguments: Sequence[str], expected: list[str], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    earlier = {"results.jsonl": "results", "dead_letters.jsonl": "", "summary.json": "{}"}
+    for name, text in earlier.items():
+        (tmp_path / "out" / name).write_text(text)
     run = local(tmp_path / "out", *arguments)
+    assert {name: (tmp_path / "out" / name).read_text() for name in earlier} == earlier
     assert run.returncode == 2
     assert "ROC AUC" not in run.stdout
     for text in expected:

@@ -46,7 +46,7 @@ CASES = [
         [
             f"gcloud builds submit {ROOT} --project=shop-project --config={ROOT}/cloudbuild.yaml "
             f"--substitutions=_IMAGE={IMAGE},_TAG=1-cpu,_DOCKERFILE=Dockerfile.cpu,_TARGET=worker "
-            "--gcs-source-staging-dir=gs://shop-bucket/source",
+            "--ignore-file=.gcloudignore --gcs-source-staging-dir=gs://shop-bucket/source",
             SPEC.format("cpu"),
         ],
     ),
@@ -176,7 +176,7 @@ def test_status_reads_the_job_and_its_metrics(tmp_path: Path, capsys: pytest.Cap
     assert len(metrics) == 5
     for line in metrics:
         assert line.startswith("curl ")
-        assert r"metric.labels.job_id=\"$JOB_ID\"" in line
+        assert """metric.labels.job_id="'"$JOB_ID"'"'""" in line
 
 
 def test_the_lines_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

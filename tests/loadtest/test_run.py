@@ -211,6 +211,21 @@ def test_stopped_while_waiting_for_the_job(hub: Hub, options: RunOptions) -> Non
     summary = run(options, display=Recorder(stop_now), stop=stop)
     assert (summary.sent, summary.offered_rate) == (0, None)
     assert summary.failures() == ["interrupted before the first message was sent"]
+    assert list(options.out.iterdir()) == []
+
+
+def test_a_run_that_does_not_begin_leaves_earlier_results_alone(hub: Hub, options: RunOptions) -> None:
+    with echo(hub.calls, INPUT, to_results):
+        run(dataclasses.replace(options, duration=0.1))
+    earlier = {path.name: path.read_bytes() for path in options.out.iterdir()}
+    assert earlier.keys() == {"results.jsonl", "dead_letters.jsonl", "summary.json"}
+    with pytest.raises(RunError, match="no answer to a first request"):
+        run(dataclasses.replace(options, ready_timeout=0.2))
+    assert {path.name: path.read_bytes() for path in options.out.iterdir()} == earlier
+    with echo(hub.calls, INPUT, to_results):
+        later = run(dataclasses.replace(options, duration=0.1))
+    assert json.loads((options.out / "summary.json").read_text())["run"] == later.run
+    assert (options.out / "results.jsonl").read_bytes() != earlier["results.jsonl"]
 
 
 def test_a_silent_job_is_named_before_the_schedule_starts(hub: Hub, options: RunOptions) -> None:

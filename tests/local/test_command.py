@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from loadtest.options import RunOptions
+from loadtest.run import RunError
+from loadtest.run_folder import held
+from local import command
 from local.command import local_command
 
 
@@ -44,3 +50,27 @@ def test_the_container_follows_no_pointer(
     assert local_command([f"--out={tmp_path / 'out'}", *asks, "--model_pointer=models/current"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("--model_pointer: the endpoint container does not follow it")
+
+
+def test_two_runs_in_one_second_have_a_folder_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda form: "20260101-000000")
+    used: list[Path] = []
+
+    def run_local(options: RunOptions, topics: object, flags: object, stop: object, console: Console) -> None:
+        used.append(options.out)
+        if len(used) == 1:
+            local_command([])
+        raise RunError("enough")
+
+    monkeypatch.setattr(command, "run_local", run_local)
+    assert local_command([]) == 1
+    assert [str(out) for out in used] == ["runs/20260101-000000", "runs/20260101-000000-2"]
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with held(tmp_path / "out"):
+        assert local_command([f"--out={tmp_path / 'out'}"]) == 1
+    assert "out is in use by another run" in capsys.readouterr().err

@@ -1,0 +1,90 @@
+"""HTTP calls with the user's access token, which goes to the address that was asked for and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.request
+from email.message import Message
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from launch.cloud.shell import shell_quote
+from launch.settings.setting import SettingsError
+from pipeline.options.address import parse_url
+
+TOKEN_COMMAND = ("gcloud", "auth", "print-access-token")
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+
+
+class RedirectError(OSError):
+    """The server answered with a redirect, which was not followed; the message says where it leads."""
+
+
+def base_url(variable: str, default: str) -> str:
+    """Return where an API is, without a slash at its end: `default`, or what the environment says instead.
+
+    Args:
+        variable: Of the environment; such as those that redirect gcloud's own calls.
+        default: Google's address.
+
+    Raises:
+        SettingsError: The variable holds no URL, or one of another machine by http, which everyone on the way
+            can read.
+    """
+    text = os.environ.get(variable) or default
+    try:
+        parts = urlsplit(parse_url(text))
+    except ValueError as error:
+        raise SettingsError(f"{variable}: {error}") from None
+    if parts.scheme == "http" and parts.hostname not in _THIS_MACHINE:
+        raise SettingsError(f"{variable}: {text!r} would get your access token in clear text: use https")
+    return text.rstrip("/")
+
+
+def call(method: str, url: str, token: str, *, timeout_s: float, body: bytes | None = None) -> Any:
+    """Call a REST API and return what it answers, from JSON; redirects are not followed.
+
+    Raises:
+        HTTPError: The answer is an error.
+        RedirectError: The answer is a redirect.
+        OSError: There is no connection, or a broken one.
+        ValueError: The answer is not JSON.
+    """
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method=method)
+    request.add_unredirected_header("Authorization", f"Bearer {token}")
+    # A proxy that the environment names must not see a call within this machine, which is in clear text.
+    proxies: dict[str, str] | None = {} if urlsplit(url).hostname in _THIS_MACHINE else None
+    opener = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler(proxies))
+    with opener.open(request, timeout=timeout_s) as response:
+        return json.load(response)
+
+
+def curl(url: str, *words: str) -> str:
+    """Return the line that makes the same call when it is pasted; `words` are curl's, quoted already.
+
+    curl follows no redirects by itself.
+    """
+    # In double quotes: the shell gets the token when the line is run; it is never printed.
+    header = f'"Authorization: Bearer $({" ".join(TOKEN_COMMAND)})"'
+    fixed = "curl --fail-with-body --silent --show-error --header"
+    return " ".join([fixed, header, *words, shell_quote(url)])
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: Message,
+        newurl: str,
+    ) -> None:
+        fp.close()
+        parts = urlsplit(newurl)
+        raise RedirectError(
+            f"{urlsplit(req.full_url).netloc} answered {code}, a redirect to {parts.scheme}://"
+            f"{ascii(parts.netloc)[1:-1][:100]}. It was not followed, as the call carries your access token: "
+            "see whether a proxy or a CLOUDSDK_API_ENDPOINT_OVERRIDES_ variable leads there"
+        )
