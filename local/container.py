@@ -70,6 +70,11 @@ class Container:
         self._watcher = threading.Thread(target=self._watch, name="container", daemon=True)
         self._watcher.start()
 
+    @property
+    def pid(self) -> int:
+        """The id of its first process, the parent of its workers."""
+        return self._process.pid
+
     def predict_url(self, stop: threading.Event) -> str:
         """Wait until it is healthy, for at most 120 s, and return the URL of its predictions.
 

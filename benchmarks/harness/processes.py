@@ -23,3 +23,18 @@ def resident_mib(pid: int) -> float:
     if not statm.exists():
         return math.nan
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def peak_resident_mib(pid: int) -> float:
+    """Return the highest resident memory of a process so far in MiB; NaN where there is no /proc."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        return math.nan
+    (peak,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) / 1024
+
+
+def children(pid: int) -> frozenset[int]:
+    """Return the ids of a process's children; none where there is no /proc."""
+    tasks = Path(f"/proc/{pid}/task")
+    return frozenset(int(child) for file in tasks.glob("*/children") for child in file.read_text().split())

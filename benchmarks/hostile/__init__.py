@@ -1,0 +1,1 @@
+"""Hostile messages, calls, answers and files beside good requests."""
