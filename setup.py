@@ -5,7 +5,8 @@ A `setup.py`, although pyproject.toml exists, because Beam's `--setup_file` take
 
 from setuptools import find_packages, setup
 
-# What `python -m serving` needs besides torch, numpy, orjson and msgspec. google-cloud-storage fetches the model.
+# What `python -m serving` needs besides torch, numpy, orjson and msgspec. google-cloud-storage fetches the
+# model.
 SERVING = [
     "fastapi>=0.115",
     "google-cloud-storage>=2.18",
