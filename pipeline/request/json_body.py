@@ -21,12 +21,12 @@ from pipeline.request.errors import DecodeError
 from pipeline.request.input_spec import InputSpec, TensorSpec
 from pipeline.request.json_text import (
     NotAnObjectError,
-    TooDeepError,
     check_depth,
     check_numbers,
     containers,
     not_json,
     raw_fields,
+    too_deep,
 )
 
 EAGER_BYTES = 64 * 1024
@@ -126,7 +126,7 @@ def take_passthrough(body: dict[str, Any], data: bytes, spec: InputSpec) -> byte
     try:
         text = orjson.dumps(body)
     except orjson.JSONEncodeError:
-        raise TooDeepError from None
+        raise too_deep() from None
     check_depth(text)
     if _ROUNDED.search(text):
         raw = raw_fields(data)

@@ -43,13 +43,6 @@ class NotAnObjectError(DecodeError):
     """There is no JSON, or it is a list, a text, a number, true, false or null."""
 
 
-class TooDeepError(DecodeError):
-    """The JSON has too many lists and objects within one another."""
-
-    def __init__(self, most: int = MAX_DEPTH) -> None:
-        super().__init__(f"the JSON is nested more than {most} deep, counted from its outermost object")
-
-
 @dataclass(frozen=True, slots=True)
 class Nesting:
     """How JSON is nested.
@@ -89,10 +82,10 @@ def check_depth(data: bytes) -> None:
     """Check that JSON is nested no deeper than MAX_DEPTH.
 
     Raises:
-        TooDeepError: It is.
+        DecodeError: It is.
     """
     if containers(data) > MAX_DEPTH and nesting(data).depth > MAX_DEPTH:
-        raise TooDeepError
+        raise too_deep()
 
 
 def raw_fields(data: bytes, max_depth: int = MAX_DEPTH) -> dict[str, msgspec.Raw]:
@@ -108,7 +101,7 @@ def raw_fields(data: bytes, max_depth: int = MAX_DEPTH) -> dict[str, msgspec.Raw
     if containers(data) > max_depth or data.count(b":") > MAX_FIELDS:
         found = nesting(data)
         if found.depth > max_depth:
-            raise TooDeepError(max_depth)
+            raise too_deep(max_depth)
         if found.fields > MAX_FIELDS:
             raise DecodeError(f"the JSON object has {found.fields:,} fields: at most {MAX_FIELDS:,} are read")
     try:
@@ -131,6 +124,11 @@ def check_numbers(data: bytes) -> None:
         number = match[1]
         if number is not None and not isfinite(float(number)):
             raise DecodeError(f"not valid JSON: {number[:20].decode()} is too large for a number")
+
+
+def too_deep(most: int = MAX_DEPTH) -> DecodeError:
+    """Return an error that says that JSON has more than `most` lists and objects within one another."""
+    return DecodeError(f"the JSON is nested more than {most} deep, counted from its outermost object")
 
 
 def not_json(data: bytes, error: json.JSONDecodeError | msgspec.DecodeError) -> DecodeError:

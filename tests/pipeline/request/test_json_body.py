@@ -45,6 +45,8 @@ def read(data: bytes, spec: InputSpec = SPEC, hook: Callable[..., Any] | None = 
 def refusal(data: bytes, spec: InputSpec = SPEC, hook: Callable[..., Any] | None = None) -> str:
     with pytest.raises(DecodeError) as caught:
         read(data, spec, hook)
+    # The dead letter's error_type, unless a hook's own error is the cause.
+    assert type(caught.value) is DecodeError
     return str(caught.value)
 
 

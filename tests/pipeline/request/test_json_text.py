@@ -12,7 +12,6 @@ from pipeline.request.json_text import (
     MAX_DEPTH,
     MAX_FIELDS,
     Nesting,
-    TooDeepError,
     check_depth,
     check_numbers,
     nesting,
@@ -44,7 +43,7 @@ def test_nesting_is_that_of_the_parsed_value(value: object, ascii_only: bool, ch
 def test_depth(levels: int, inside: bytes) -> None:
     data = b"[" * levels + inside + b"]" * levels
     if levels > MAX_DEPTH:
-        with pytest.raises(TooDeepError, match="nested more than 100 deep"):
+        with pytest.raises(DecodeError, match="nested more than 100 deep"):
             check_depth(data)
     else:
         check_depth(data)
