@@ -5,7 +5,8 @@ A `setup.py`, although pyproject.toml exists, because Beam's `--setup_file` take
 
 from setuptools import find_packages, setup
 
-# What `python -m serving` needs besides torch, numpy and orjson. google-cloud-storage fetches the model.
+# What `python -m serving` needs besides torch, numpy, orjson and msgspec. google-cloud-storage fetches the
+# model.
 SERVING = [
     "fastapi>=0.115",
     "google-cloud-storage>=2.18",
@@ -25,6 +26,7 @@ setup(
         "aiohttp>=3.11",
         "apache-beam[gcp]==2.77.0",
         "google-cloud-pubsub>=2.44",
+        "msgspec>=0.22",
         "numpy>=2",
         "orjson>=3.10",
         "torch==2.13.0",

@@ -17,7 +17,9 @@ import orjson
 from numpy.typing import NDArray
 
 from loadtest.auc import Scores
+from loadtest.json_fields import result_fields
 from loadtest.run_folder import DEAD_LETTERS, RESULTS, new_file
+from pipeline.request.errors import DecodeError
 
 AnswerKind = Literal["result", "dead_letter"]
 
@@ -44,7 +46,7 @@ class Answers:
         answered: Distinct requests with either.
         deliveries: Of this run; the probe's are not counted.
         foreign: Deliveries of other runs, or without a request id that any run could have given.
-        unreadable: Results that are not a JSON object.
+        unreadable: Results that are not a JSON object, or nested deeper than any that the job writes.
         probe_answered: Set when the probe has a result or a dead letter.
     """
 
@@ -139,10 +141,13 @@ class Answers:
         self, sequence: int, collected: float, duplicate: bool, data: bytes, *, first: bool
     ) -> dict[str, object]:
         try:
-            result = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            result = None
-        if isinstance(result, dict):
+            result = result_fields(data)
+        except DecodeError:
+            self.unreadable += 1
+            text = None
+        else:
+            # As it came, on one line: a line end within JSON is a space.
+            text = orjson.Fragment(data.replace(b"\n", b" ").replace(b"\r", b" "))
             self._scores.add(sequence, result)
             latency = result.get("latency_ms")
             if first and isinstance(latency, dict):
@@ -150,14 +155,12 @@ class Answers:
                     value = latency.get(stage)
                     if isinstance(value, int | float):
                         self.stages_ms[sequence, column] = value
-        else:
-            self.unreadable += 1
         return {
             "sequence": sequence,
             "collected": collected,
             "latency_ms": (collected - float(self.intended[sequence])) * 1e3,
             "duplicate": duplicate,
-            "result": result,
+            "result": text,
         }
 
     def flush(self) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
+from loadtest.json_fields import record_fields
 from pipeline.pubsub.limits import MAX_PUBLISH_BYTES
+from pipeline.request.errors import DecodeError
+from pipeline.request.json_text import NotAnObjectError
 
 MAX_LISTED = 5  # bad lines named one by one; the rest are counted
 MAX_BODY_BYTES = MAX_PUBLISH_BYTES - 500_000  # for attributes and framing
@@ -59,13 +60,14 @@ def read_records(path: Path) -> Records:
         if not body:
             continue
         try:
-            record = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            problems.append(f"line {number} of {path} is not JSON ({error}); mend or remove it")
-            continue
-        if not isinstance(record, dict):
+            record = record_fields(body)
+        except NotAnObjectError:
             problems.append(f"line {number} of {path} is not a JSON object; write {{...}} on each line")
-        elif len(body) > MAX_BODY_BYTES:
+            continue
+        except DecodeError as error:
+            problems.append(f"line {number} of {path}: {error}; mend or remove it")
+            continue
+        if len(body) > MAX_BODY_BYTES:
             problems.append(
                 f"line {number} of {path} has {len(body):,} bytes; Pub/Sub takes {MAX_BODY_BYTES:,}"
             )

@@ -23,6 +23,7 @@ _dead_letters = {
     stage: Metrics.counter(NAMESPACE, f"dead_letters_{stage}")
     for stage in ("decode", "inference", "encode", "write")
 }
+_dead_letters_dropped = Metrics.counter(NAMESPACE, "dead_letters_dropped")
 # Dataflow's autoscaler reads the counter of this name: workers that wait for a full endpoint are not short of
 # processors. Beam's own connectors count it, too (ThrottlingSignaler).
 _throttled_s = Metrics.counter(NAMESPACE, "cumulativeThrottlingSeconds")
@@ -51,6 +52,11 @@ def count_result(result: Result, emitted: float) -> None:
 def count_dead_letter(stage: str) -> None:
     """Count a dead letter of `stage`."""
     _dead_letters[stage].inc()
+
+
+def count_dropped_dead_letter() -> None:
+    """Count a dead letter that came in as a request and was dropped."""
+    _dead_letters_dropped.inc()
 
 
 def count_throttled(seconds: int) -> None:

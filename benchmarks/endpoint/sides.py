@@ -176,7 +176,7 @@ class _PlainAdapter(HTTPAdapter):
 
 def _requests(rows: np.ndarray) -> list[Request]:
     return [
-        Request(str(number), row.astype(np.float32), b"", {}, {}, Timeline())
+        Request(str(number), row.astype(np.float32), b"", {}, b"{}", Timeline())
         for number, row in enumerate(rows)
     ]
 

@@ -81,7 +81,9 @@ def check(both: Sequence[Side], inputs: Sequence[Inputs]) -> None:
 
 def _requests(inputs: Sequence[Inputs]) -> list[Request]:
     now = time.time()
-    return [Request(str(number), each, b"", {}, {}, Timeline(now, now)) for number, each in enumerate(inputs)]
+    return [
+        Request(str(number), each, b"", {}, b"{}", Timeline(now, now)) for number, each in enumerate(inputs)
+    ]
 
 
 def _answered(found: Sequence[Result | DeadLetter]) -> Answered:

@@ -96,7 +96,8 @@ def _requests(inputs: Sequence[Inputs]) -> Callable[[], Bundle]:
     def bundle() -> Bundle:
         now = time.time()
         return [
-            Request(str(number), each, b"", {}, {}, Timeline(now, now)) for number, each in enumerate(inputs)
+            Request(str(number), each, b"", {}, b"{}", Timeline(now, now))
+            for number, each in enumerate(inputs)
         ]
 
     return bundle

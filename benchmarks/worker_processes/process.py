@@ -54,7 +54,7 @@ def bundles(handler: ModelHandler, model: Any, inputs: Inputs, threads: int, sec
         while now - begun < seconds:
             sent = now
             received = time.time()
-            request = Request("1", inputs, b"", {}, {}, Timeline(received, received))
+            request = Request("1", inputs, b"", {}, b"{}", Timeline(received, received))
             (answer,) = handler.run_inference([request], model)
             if not isinstance(answer, Result):
                 raise RuntimeError(f"the model refused a request: {answer.error_message}")

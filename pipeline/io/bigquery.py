@@ -15,6 +15,7 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from pipeline import metrics
 from pipeline.request import wire_format
 from pipeline.request.errors import WriteError
+from pipeline.request.json_text import MAX_WRITTEN_DEPTH, raw_fields
 from pipeline.request.messages import DeadLetter
 
 
@@ -24,11 +25,13 @@ def row(message: PubsubMessage) -> dict[str, Any]:
     They are the result's own fields, but for `emitted`, which is beside `timing` because tables can be
     partitioned by outer columns only. Columns of type JSON take their values as JSON text.
     """
-    body = orjson.loads(message.data)
-    body["emitted"] = body["timing"].pop("emitted")
-    for name in ("prediction", "passthrough"):
-        body[name] = orjson.dumps(body[name]).decode()
-    return body
+    columns: dict[str, Any] = {}
+    for name, value in raw_fields(message.data, MAX_WRITTEN_DEPTH).items():
+        text = bytes(value)
+        # As text they stay what they cost, however many lists they hold.
+        columns[name] = text.decode() if name in ("prediction", "passthrough") else orjson.loads(text)
+    columns["emitted"] = columns["timing"].pop("emitted")
+    return columns
 
 
 class WriteToTable(beam.PTransform):

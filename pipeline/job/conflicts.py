@@ -26,6 +26,11 @@ def conflicts(known: Namespace) -> list[str]:
     # Another mode is refused as a value of its flag.
     if known.inference_mode in _BY_MODE:
         found += _BY_MODE[known.inference_mode](known)
+    if known.output_topic is not None and known.output_topic == known.dead_letter_topic:
+        found.append(
+            "--dead_letter_topic: the same topic as --output_topic: readers of results would find dead "
+            "letters among them. Give dead letters a topic of their own"
+        )
     if known.model_params is not None and known.model_class is None:
         found.append("--model_params: needs --model_class, whose arguments they are")
     if known.model_root is not None and known.model_pointer is None:

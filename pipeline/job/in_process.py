@@ -12,7 +12,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import DefaultCredentialsError
 
 from pipeline.engine.runner import StreamingRunner
-from pipeline.job import graph
+from pipeline.job import graph, topics
 from pipeline.job.command_line import job_options
 from pipeline.job.handler import make_handler
 from pipeline.process import registry
@@ -39,6 +39,9 @@ def run(options: PipelineOptions) -> int:
     # What a DoFn raises comes out of run() and is reported below; Beam would log it too, in 50 lines.
     logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
     try:
+        if wrong := topics.problems(job):
+            print("\n".join(wrong), file=sys.stderr)
+            return 2
         # Before anything is read: a model that does not load must not cost a delivery.
         model = make_handler(job, options).load_model()
         pipeline = beam.Pipeline(runner=StreamingRunner(), options=options)

@@ -7,11 +7,15 @@ import sys
 from collections.abc import Sequence
 
 import apache_beam as beam
+from google.auth.exceptions import DefaultCredentialsError
 
 from pipeline.engine.choice import runs_in_process
-from pipeline.job import graph, in_process
-from pipeline.job.command_line import parser, pipeline_options, problems
+from pipeline.job import graph, in_process, topics
+from pipeline.job.command_line import job_options, parser, pipeline_options, problems
+from pipeline.options.job_options import JobOptions
 from pipeline.request.errors import HookError
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = pipeline_options(argv)
     if runs_in_process(options):
         return in_process.run(options)
+    if wrong := _wrong_topics(job_options(options)):
+        print("\n".join(wrong), file=sys.stderr)
+        return 2
     pipeline = beam.Pipeline(options=options)
     try:
         graph.build(pipeline, options)
@@ -41,3 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     pipeline.run()
     return 0
+
+
+def _wrong_topics(job: JobOptions) -> list[str]:
+    """Look topics up from where the driver of a Dataflow job runs, which may have no account for Pub/Sub."""
+    try:
+        return topics.problems(job)
+    except DefaultCredentialsError as error:
+        _LOGGER.warning("the topics and the subscription are not looked up: no credentials here (%s)", error)
+        return []

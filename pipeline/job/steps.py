@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage
@@ -17,11 +18,17 @@ from pipeline.request.input_spec import InputSpec
 from pipeline.request.messages import DeadLetter, Request, Result
 from pipeline.request.wire_format import WireMessage
 
+_LOGGER = logging.getLogger(__name__)
+
 DEAD_LETTERS = "dead_letters"
 
 
 class Decode(beam.DoFn):
-    """PubsubMessage to Request. What is not a request goes to `dead_letters`, ready to be published."""
+    """PubsubMessage to Request. What is not a request goes to `dead_letters`, ready to be published.
+
+    A dead letter is dropped: as a request it would be refused again, and come back for ever where the
+    dead-letter topic feeds the input.
+    """
 
     def __init__(
         self, spec: InputSpec, hook: Hook | None = None, clock: Callable[[], float] = time.time
@@ -29,10 +36,14 @@ class Decode(beam.DoFn):
         self._spec = spec
         self._hook = hook
         self._clock = clock
+        self._has_warned = False
 
-    def process(self, element: PubsubMessage) -> tuple[Request | TaggedOutput]:
-        """Return the request, or the dead letter; a tuple, as a generator costs 0.2 µs more a message."""
+    def process(self, element: PubsubMessage) -> tuple[Request | TaggedOutput, ...]:
+        """Return the request, or its dead letter; a tuple, as a generator costs 0.2 µs more a message."""
         attributes = element.attributes or {}
+        if "error_stage" in attributes and wire_format.is_dead_letter(attributes):
+            self._drop(attributes)
+            return ()
         now = self._clock()
         published = element.publish_time
         try:
@@ -48,6 +59,18 @@ class Decode(beam.DoFn):
         except DecodeError as error:
             return (_dead_letter(DeadLetter.of(error, element.data, attributes, now)),)
         return (request,)
+
+    def _drop(self, attributes: Mapping[str, str]) -> None:
+        metrics.count_dropped_dead_letter()
+        if not self._has_warned:
+            self._has_warned = True
+            _LOGGER.warning(
+                "dropped a dead letter that came in as a request (request_id %s, error_stage %s): does the "
+                "dead-letter topic feed the input? To try one again, publish its data without its attributes "
+                "error_stage and failed_at. Others are counted: dead_letters_dropped",
+                attributes.get("request_id"),
+                attributes["error_stage"],
+            )
 
 
 class Encode(beam.DoFn):

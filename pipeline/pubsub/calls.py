@@ -26,6 +26,24 @@ def publish(channel: grpc.Channel) -> Any:
     )
 
 
+def get_topic(channel: grpc.Channel) -> Any:
+    """Return the GetTopic call, which answers with a Topic."""
+    return channel.unary_unary(
+        f"{_PUBLISHER}/GetTopic",
+        request_serializer=protos.GetTopicRequest.SerializeToString,
+        response_deserializer=protos.Topic.FromString,
+    )
+
+
+def get_subscription(channel: grpc.Channel) -> Any:
+    """Return the GetSubscription call, which answers with a Subscription."""
+    return channel.unary_unary(
+        f"{_SUBSCRIBER}/GetSubscription",
+        request_serializer=protos.GetSubscriptionRequest.SerializeToString,
+        response_deserializer=protos.Subscription.FromString,
+    )
+
+
 def acknowledge(channel: grpc.Channel) -> Any:
     """Return the Acknowledge call. Its answer is empty."""
     return channel.unary_unary(

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import orjson
 
 from pipeline.pubsub.limits import (
@@ -19,9 +18,12 @@ from pipeline.pubsub.limits import (
     MAX_ATTRIBUTES,
     MAX_MESSAGE_BYTES,
 )
-from pipeline.request.errors import DecodeError, EncodeError
+from pipeline.request import json_body
+from pipeline.request.errors import DecodeError, EncodeError, InferenceError, WriteError
 from pipeline.request.hooks import Hook, make_inputs, make_prediction
 from pipeline.request.input_spec import InputSpec
+from pipeline.request.json_body import NOTHING, plain
+from pipeline.request.json_text import NotAnObjectError
 from pipeline.request.messages import DeadLetter, Request, Result, Timeline
 
 JSON_TYPE = "application/json"
@@ -30,13 +32,15 @@ FLOAT32_TYPE = "application/x-float32"
 # A Publish call of one message carries the topic's name (about 300 bytes at most), tags and lengths besides.
 CALL_OVERHEAD_BYTES = 400
 
+# `error_stage` of a dead letter, which is never without one of the others: where there was no room for
+# `failed_at`, it was dropped, which is said.
+_STAGES = frozenset(error.stage for error in (DecodeError, InferenceError, EncodeError, WriteError))
+_MARKS = frozenset({"failed_at", "attributes_dropped"})
+
 # The largest attribute that holds a count: name, digits, framing.
 _COUNT_BYTES = 45
 # Room for error_stage, whatever the data.
 _LEAST_REASON_BYTES = 35
-
-# Fields of the body that are ours; all others pass through.
-_BODY_FIELDS = frozenset({"features", "inputs", "request_id", "message_id"})
 
 
 @dataclass(slots=True)
@@ -74,25 +78,33 @@ def decode(
     """
     request_id = attributes.get("request_id") or message_id
     try:
-        content_type = attributes.get("content-type", JSON_TYPE).partition(";")[0].strip().lower()
+        content_type = attributes.get("content-type", JSON_TYPE)
+        if content_type != JSON_TYPE:
+            content_type = content_type.partition(";")[0].strip().lower()
         if content_type == JSON_TYPE:
-            body = _json_object(data, spec, hook)
+            body = json_body.parse(data, spec) if hook is None else json_body.parse_for_hook(data)
             request_id = attributes.get("request_id") or _body_id(body) or message_id
             if "prediction" in body:
                 raise DecodeError(
                     "the body has a field called prediction, as results do: "
                     "was a result published to the input topic? Else rename the field"
                 )
-            inputs = spec.from_json(body) if hook is None else make_inputs(hook, body, attributes, spec)
-            passthrough = {key: value for key, value in body.items() if key not in _BODY_FIELDS}
+            if hook is None:
+                inputs = json_body.take_inputs(body, data, spec)
+                passthrough = json_body.take_passthrough(body, data, spec)
+            else:
+                inputs = make_inputs(hook, body, attributes, spec)
+                passthrough = json_body.passthrough_of_hook(body)
         elif hook is not None:
-            inputs, passthrough = make_inputs(hook, data, attributes, spec), {}
+            inputs, passthrough = make_inputs(hook, data, attributes, spec), NOTHING
         elif content_type == FLOAT32_TYPE:
-            inputs, passthrough = spec.from_bytes(data), {}
+            inputs, passthrough = spec.from_bytes(data), NOTHING
         else:
             raise DecodeError(
                 f"content-type {content_type[:100]!r} is not supported: send {JSON_TYPE} or {FLOAT32_TYPE}"
             )
+    except NotAnObjectError as error:
+        raise DecodeError(f"{error}: expected {_example(spec, hook)}", request_id) from None
     except DecodeError as error:
         error.request_id = request_id
         raise
@@ -138,10 +150,10 @@ def encode(result: Result, now: float, hook: Hook | None = None) -> WireMessage:
             "server": times.server_ms,
             "total": _milliseconds(times.published, now),
         },
-        "passthrough": request.passthrough,
+        "passthrough": orjson.Fragment(request.passthrough),
     }
     try:
-        data = orjson.dumps(body, _plain, orjson.OPT_SERIALIZE_NUMPY)
+        data = orjson.dumps(body, plain, orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError as error:
         whose = "" if hook is None else f" (its prediction is what {hook} returned)"
         problem = f"the result cannot be written as JSON: {error}{whose}"
@@ -212,43 +224,22 @@ def encode_dead_letter(letter: DeadLetter) -> WireMessage:
     return WireMessage(data, kept)
 
 
+def is_dead_letter(attributes: Mapping[str, str]) -> bool:
+    """Return whether a message is one that `encode_dead_letter` has made, by attributes that it always sets.
+
+    A sender's own `error_stage` alone makes none, nor does one that names no stage.
+    """
+    return attributes.get("error_stage") in _STAGES and not _MARKS.isdisjoint(attributes)
+
+
 def attribute_bytes(attributes: Mapping[str, str]) -> int:
     """Return how many bytes attributes take in a message, at most."""
     # 12: the tags and lengths of a map entry and of its two strings, at their largest.
     return sum(len(key.encode()) + len(value.encode()) + 12 for key, value in attributes.items())
 
 
-def _json_object(data: bytes, spec: InputSpec, hook: Hook | None) -> dict[str, Any]:
-    if not data:
-        raise DecodeError(f"the message is empty: expected {_example(spec, hook)}")
-    try:
-        body = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise DecodeError(_json_problem(data, error)) from None
-    if not isinstance(body, dict):
-        raise DecodeError(f"the JSON is not an object: expected {_example(spec, hook)}")
-    return body
-
-
 def _example(spec: InputSpec, hook: Hook | None) -> str:
     return spec.example() if hook is None else f"an object that {hook} takes"
-
-
-def _plain(value: Any) -> Any:
-    # What orjson does not take by itself, such as a reversed array.
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise TypeError
-
-
-def _json_problem(data: bytes, error: orjson.JSONDecodeError) -> str:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as utf8:
-        return f"not UTF-8: byte 0x{data[utf8.start]:02x} at position {utf8.start}"
-    if any(word in text[max(0, error.pos - 1) : error.pos + 9] for word in ("NaN", "Infinity")):
-        return f"not valid JSON: it has no NaN and no Infinity (position {error.pos})"
-    return f"not valid JSON: {error}"
 
 
 def _body_id(body: Mapping[str, Any]) -> str | None:

@@ -130,7 +130,7 @@ def test_a_lost_device_ends_the_process_with_3(tmp_path: Path) -> None:
         registry.shared("subscription", Subscription)
 
         def request(value):
-            return Request("1", {{"ids": np.full(2, value)}}, b"", {{}}, {{}}, Timeline(0.0, 0.0))
+            return Request("1", {{"ids": np.full(2, value)}}, b"", {{}}, b"{{}}", Timeline(0.0, 0.0))
 
         print(handler.run_inference([request(2)], model)[0].prediction.tolist(), flush=True)
         # On a bundle thread: the main one must not end first.

@@ -34,7 +34,17 @@ BAD = {
     "infinity": (b'{"features": [1, Infinity, 3]}', JSON, "no NaN and no Infinity"),
     "too large for float32": (b'{"features": [1, 1e39, 3]}', JSON, "too large for float32"),
     "9 MB of digits": (b'{"features": [' + b"7" * 9_000_000 + b"]}", JSON, "not valid JSON"),
-    "a thousand deep": (b'{"features": ' + b"[" * 1000 + b"]" * 1000 + b"}", JSON, "expected 3 numbers"),
+    "a thousand deep": (
+        b'{"features": ' + b"[" * 1000 + b"]" * 1000 + b"}",
+        JSON,
+        "nested more than 100 deep",
+    ),
+    # Beam's samples of sizes pickle what goes from step to step, which fails on objects so deep.
+    "passed through, 600 deep": (
+        b'{"features": [1, 2, 3], "x": ' + b"[" * 600 + b"]" * 600 + b"}",
+        JSON,
+        "nested more than 100 deep",
+    ),
     "wrong content type": (b"1,2,3", "text/csv", "content-type 'text/csv' is not supported"),
     "binary of the wrong size": (b"\0" * 11, FLOAT32, "body of 11 bytes"),
     "binary NaN": (struct.pack("<3f", 1, float("nan"), 3), FLOAT32, "nan is not a finite number"),

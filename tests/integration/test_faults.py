@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,10 +161,49 @@ def test_missing_subscription(topics: Topics, start: Start) -> None:
 
 
 def test_missing_output_topic(topics: Topics, start: Start) -> None:
-    send(topics, 1)
     job = start(f"--output_topic={topics.output_topic}-gone")
+    assert job.wait() == 2
+    assert f"--output_topic: there is no topic {topics.output_topic}-gone: create it" in job.log
+
+
+def test_dead_letters_that_would_come_back_as_requests(topics: Topics, start: Start) -> None:
+    job = start(f"--dead_letter_topic={topics.input_topic}")
+    assert job.wait() == 2
+    assert (
+        f"--dead_letter_topic: {topics.input_topic} is the topic that --input_subscription reads" in job.log
+    )
+
+
+def test_dead_letters_that_come_back_are_dropped(
+    embedded: EmbeddedBroker, topics: Topics, start: Start
+) -> None:
+    """Where the account may not look up what feeds the subscription."""
+    if os.environ["PUBSUB_EMULATOR_HOST"] != embedded.address:
+        pytest.skip("the emulator has no faults")
+    embedded.faults.fail("GetSubscription", grpc.StatusCode.PERMISSION_DENIED)
+    job = start(f"--dead_letter_topic={topics.input_topic}")
+    message = PubsubMessage(data=b"not a request")
+    PublisherClient.publish(publisher_client(), topic=topics.input_topic, messages=[message])
+    send(topics, 1)
+    Mailbox(topics.output_subscription).collect(1)
+    wait_until(lambda: "dropped a dead letter" in job.log)
+
+    def is_drained() -> bool:
+        stats = embedded.stats(topics.input_subscription)
+        return (stats.backlog, stats.outstanding) == (0, 0)
+
+    wait_until(is_drained)
+    assert job.stop() == 0
+
+
+def test_an_output_topic_that_is_deleted(topics: Topics, start: Start) -> None:
+    job = start()
+    send(topics, 1)
+    Mailbox(topics.output_subscription).collect(1)
+    PublisherClient.delete_topic(publisher_client(), topic=topics.output_topic)
+    send(topics, 1)
     assert job.wait() == 1
-    assert f"cannot publish to {topics.output_topic}-gone" in job.log
+    assert f"cannot publish to {topics.output_topic}" in job.log
     assert "1 messages given back" in job.log
 
 

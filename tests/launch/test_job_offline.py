@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from apache_beam.portability.api import beam_runner_api_pb2
 
+from broker import EmbeddedBroker
 from launch.cloud.template import gcloud_flags, parameters
 from launch.commands.table import RUN, parse
 from pipeline.job.main import main
@@ -78,6 +81,12 @@ def as_launched(*argv: str, job_flags: tuple[str, ...] = JOB) -> list[str]:
         elif name not in NOT_FOR_BEAM:
             flags.append(f"--{BEAM_FLAGS[name]}={value}")
     return flags
+
+
+@pytest.fixture(autouse=True)
+def no_pubsub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have topics looked up where nothing listens; without it, credentials would be searched for."""
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", "127.0.0.1:1")
 
 
 def built(folder: Path, argv: Sequence[str]) -> Staged:
@@ -183,8 +192,9 @@ def test_left_to_the_service(tmp_path: Path) -> None:
     assert "serviceOptions" not in job.job["environment"]
 
 
-# Runs the job's main with every way out closed. In endpoint mode without torch, too. (In local mode there is
-# nothing to win: where torch is installed, Beam's own RunInference imports it.)
+# Runs the job's main with every way out of Python closed, which leaves gRPC's, to Pub/Sub. In endpoint mode
+# without torch, too. (In local mode there is nothing to win: where torch is installed, Beam's RunInference
+# imports it.)
 LAUNCHER = """
 import os
 import sys
@@ -203,16 +213,36 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.parametrize("mode", [{}, ENDPOINT], ids=["local", "endpoint"])
-def test_the_launcher_loads_no_model_and_contacts_nobody(mode: dict[str, str], tmp_path: Path) -> None:
+def test_the_launcher_loads_no_model_and_contacts_pubsub_only(mode: dict[str, str], tmp_path: Path) -> None:
     # A model that is only in the image, and an endpoint that does not exist.
     flags = line(
         **{**mode, "model_path": "/no/such/model.pt2"}, output_table="my-project:predictions.results"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", LAUNCHER, *flags, *offline_flags(tmp_path)],
+    with EmbeddedBroker() as broker:
+        # It may look nothing up, which does not end a launch.
+        broker.faults.fail("GetTopic", grpc.StatusCode.PERMISSION_DENIED, times=2)
+        broker.faults.fail("GetSubscription", grpc.StatusCode.PERMISSION_DENIED)
+        ended = _launched([*flags, *offline_flags(tmp_path)], broker)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("PERMISSION_DENIED") == 3
+    assert written(tmp_path).job["type"] == "JOB_TYPE_STREAMING"
+
+
+def test_the_launcher_refuses_topics_that_do_not_exist(tmp_path: Path) -> None:
+    with EmbeddedBroker() as broker:
+        ended = _launched([*line(**ENDPOINT), *offline_flags(tmp_path)], broker)
+    assert ended.returncode == 2
+    assert [text.partition(":")[0] for text in ended.stderr.splitlines()] == [
+        "--output_topic",
+        "--dead_letter_topic",
+    ]
+
+
+def _launched(flags: list[str], broker: EmbeddedBroker) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", LAUNCHER, *flags],
         cwd=Path(__file__).parents[2],
+        env=os.environ | {"PUBSUB_EMULATOR_HOST": broker.address},
         capture_output=True,
         text=True,
     )
-    assert ended.returncode == 0, ended.stderr
-    assert written(tmp_path).job["type"] == "JOB_TYPE_STREAMING"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,30 @@ def test_an_unreadable_result_is_an_answer_still(
         answers.add("result", T0, [received("cafe-0", data)])
     assert (answers.received, answers.unreadable) == (1, 1)
     assert len(lines(tmp_path / "results.jsonl")) == 1
+
+
+def test_a_result_that_is_deep_or_huge_does_no_harm(
+    make_answers: Callable[[], Answers], tmp_path: Path
+) -> None:
+    """Whoever may publish results may publish these."""
+    deep = b"[" * 250 + b"]" * 250
+    results = [
+        b'{"prediction": %s, "passthrough": {"label": %s}, "latency_ms": {"queue": 4}}' % (deep, deep),
+        b'{"prediction": 1,\r\n "latency_ms": {"queue": 1e999}, "passthrough": []}',
+        b'{"prediction": %s}' % (b"[" * 1_000 + b"]" * 1_000),
+    ]
+    with make_answers() as answers:
+        for sequence, data in enumerate(results):
+            answers.add("result", T0, [received(f"cafe-{sequence}", data)])
+        tracemalloc.start()
+        answers.add("result", T0, [received("cafe-0", b'{"passthrough": {"x": [%s0]}}' % (b"[]," * 300_000))])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 8 * 900_000
+    assert (answers.received, answers.unreadable) == (3, 1)
+    assert answers.stages_ms[0, 0] == 4
+    written = lines(tmp_path / "results.jsonl")
+    assert [line["result"] is None for line in written] == [False, False, True, False]
 
 
 @pytest.mark.parametrize(("data", "text"), [(b'{"f": 1}', '{"f": 1}'), (b"\xff\x00", None), (b"", "")])

@@ -96,6 +96,8 @@ def test_all_mistakes_are_listed_at_once(flags: dict[str, str]) -> None:
         (b"\xff\n", ["line 1 of"]),
         (b"1\n" * 9, [f"line {n} of" for n in range(1, 6)] + ["4 more lines of"]),
         (b'{"a": "' + b"x" * 9_500_000 + b'"}', ["line 1 of"]),
+        (b'{"label": ' + b"[" * 300 + b"]" * 300 + b"}", ["line 1 of"]),
+        (b'{"label": ' + b"[" * 9_000 + b"]" * 9_000 + b"}", ["line 1 of"]),
     ],
 )
 def test_input_lines_must_be_json_objects(flags: dict[str, str], content: bytes, lines: list[str]) -> None:

@@ -91,7 +91,7 @@ def measure(context: Context) -> Iterator[Row]:
         while not stop.is_set():
             begun = time.perf_counter()
             now = time.time()
-            (answer,) = model.submit([Request("1", inputs[number], b"", {}, {}, Timeline(now, now))])
+            (answer,) = model.submit([Request("1", inputs[number], b"", {}, b"{}", Timeline(now, now))])
             ended = time.perf_counter()
             if isinstance(answer, Result):
                 version = answer.model_id.partition(".")[0]

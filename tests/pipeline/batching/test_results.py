@@ -12,7 +12,8 @@ from pipeline.request.messages import DeadLetter, Request, Result, Timeline
 
 def requests(count: int) -> list[Request]:
     return [
-        Request(f"r{n}", np.zeros(1, np.float32), b"%d" % n, {"a": "b"}, {}, Timeline()) for n in range(count)
+        Request(f"r{n}", np.zeros(1, np.float32), b"%d" % n, {"a": "b"}, b"{}", Timeline())
+        for n in range(count)
     ]
 
 

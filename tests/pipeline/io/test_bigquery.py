@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import tracemalloc
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -38,7 +39,7 @@ TYPES: Mapping[str, Any] = {
 
 
 def message(request_id: str = "r1", **times: float) -> PubsubMessage:
-    request = Request(request_id, {}, b"{}", {}, {"customer": "acme"}, Timeline(received=1.5, **times))
+    request = Request(request_id, {}, b"{}", {}, b'{"customer": "acme"}', Timeline(received=1.5, **times))
     wire = encode(Result(request, {"score": np.float32(0.25)}, "model.pt2@1", 8), 2.5)
     return PubsubMessage(wire.data, wire.attributes)
 
@@ -77,6 +78,19 @@ def test_a_row_is_the_result() -> None:
     for name in ("prediction", "passthrough"):
         values[name] = json.loads(values[name])
     assert values == {**result, "emitted": 2.5}
+
+
+def test_a_row_costs_what_its_result_does() -> None:
+    nested = b'{"x": [%s0], "y": %s}' % (b"[]," * 300_000, b"[" * 98 + b"]" * 98)
+    request = Request("r1", {}, b"{}", {}, nested, Timeline(received=1.5))
+    wire = encode(Result(request, json.loads("[" * 250 + "]" * 250), "model.pt2@1", 8), 2.5)
+    tracemalloc.start()
+    values = row(PubsubMessage(wire.data, wire.attributes))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * len(nested)
+    assert values["passthrough"] == nested.decode()
+    assert values["prediction"] == "[" * 250 + "]" * 250
 
 
 class Table:

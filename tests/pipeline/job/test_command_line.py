@@ -48,6 +48,10 @@ def test_options_are_typed() -> None:
         ({"input_subscription": None}, "--input_subscription: missing"),
         ({"input_subscription": "requests"}, "--input_subscription: 'requests' is not the full name"),
         ({"output_topic": "projects/p/topics/results"}, "--output_topic: "),
+        (
+            {"output_topic": "projects/my-project/topics/dead-letters"},
+            "--dead_letter_topic: the same topic as --output_topic",
+        ),
         ({"dead_letter_topic": "projects/my-project/subscriptions/x12"}, "--dead_letter_topic: "),
         ({"model_path": None}, "--model_path: missing"),
         ({"model_path": "/no/such/model.pt2"}, "--model_path: there is no file '/no/such/model.pt2'"),

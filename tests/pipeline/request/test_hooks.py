@@ -113,7 +113,7 @@ class TestDecode:
         assert isinstance(request.inputs, dict)
         assert request.inputs["ids"].tolist() == [1, 2]
         assert request.inputs["ids"].dtype == np.int64
-        assert request.passthrough == {"b": 2}
+        assert request.passthrough == b'{"b":2}'
         assert request.request_id == "m"
 
     @pytest.mark.parametrize("content_type", ["image/png", "application/x-float32", "Text/Plain; charset=x"])
@@ -121,7 +121,7 @@ class TestDecode:
         request = self.decoded(lambda body, _: {"ids": list(body)}, b"\x05\xff", content_type=content_type)
         assert isinstance(request.inputs, dict)
         assert request.inputs["ids"].tolist() == [5, 255]
-        assert (request.passthrough, request.request_id, request.data) == ({}, "p", b"\x05\xff")
+        assert (request.passthrough, request.request_id, request.data) == (b"{}", "p", b"\x05\xff")
 
     def test_a_single_array(self) -> None:
         request = self.decoded(lambda body, _: np.arange(2), spec=SINGLE)
@@ -186,7 +186,7 @@ class TestDecode:
 
 class TestEncode:
     RESULT = Result(
-        Request("r1", np.zeros(2), b"{}", {}, {"x": 1}, Timeline(received=1.0)),
+        Request("r1", np.zeros(2), b"{}", {}, b'{"x": 1}', Timeline(received=1.0)),
         np.array([0.25, 0.5, 0.125], np.float32),
         "model@1",
         7,

@@ -27,7 +27,9 @@ from tests.pipeline.models import Sum
 
 def requests(*firsts: float) -> list[Request]:
     return [
-        Request(f"r{first:g}", np.array([first, 1, 1], np.float32), b"%g" % first, {"a": "b"}, {}, Timeline())
+        Request(
+            f"r{first:g}", np.array([first, 1, 1], np.float32), b"%g" % first, {"a": "b"}, b"{}", Timeline()
+        )
         for first in firsts
     ]
 

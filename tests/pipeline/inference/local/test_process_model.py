@@ -30,7 +30,7 @@ SUM = "--model_class=tests.pipeline.models:Sum"
 
 def requests(*firsts: float) -> list[Request]:
     return [
-        Request(f"r{first:g}", np.array([first, 1, 1], np.float32), b"%g" % first, {}, {}, Timeline())
+        Request(f"r{first:g}", np.array([first, 1, 1], np.float32), b"%g" % first, {}, b"{}", Timeline())
         for first in firsts
     ]
 

@@ -1,0 +1,165 @@
+"""JSON from outside: its nesting, and its fields as text, at the cost of its bytes.
+
+As Python objects, JSON takes up to 45 times its bytes (`[],` over and over), and Python's own walks fail on
+deep ones. Nothing here makes objects of values.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from dataclasses import dataclass
+from math import isfinite
+
+import msgspec
+import numpy as np
+
+from pipeline.request.errors import DecodeError
+
+MAX_DEPTH = 100
+"""Of requests: lists and objects within one another, the outermost included."""
+
+MAX_WRITTEN_DEPTH = 254
+"""Of results: orjson writes no deeper ones."""
+
+MAX_FIELDS = 10_000
+"""Fields of an object of which the values are left as text. Each takes about 200 bytes."""
+
+_CHUNK_BYTES = 1 << 18
+# What a number that a float cannot hold has. Texts may have it, too.
+_HUGE = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
+_TEXT_OR_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+"|(-?[0-9][-+.0-9eE]*+)', re.DOTALL)
+_BYTE = re.compile(r"\(byte ([0-9]+)\)")
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+_STEPS = np.zeros(256, np.int8)
+_STEPS[[ord("["), ord("{")]] = 1
+_STEPS[[ord("]"), ord("}")]] = -1
+
+
+class NotAnObjectError(DecodeError):
+    """There is no JSON, or it is a list, a text, a number, true, false or null."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nesting:
+    """How JSON is nested.
+
+    Attributes:
+        depth: Lists and objects within one another, at most.
+        fields: Of the outermost object.
+    """
+
+    depth: int
+    fields: int
+
+
+def nesting(data: bytes) -> Nesting:
+    """Return how JSON is nested; of what is not JSON, at least the nesting of its valid beginning."""
+    if b"\\" in data:
+        # They stand in texts only. Pairs of them first: a quote after a pair ends its text.
+        data = data.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
+    deepest = fields = level = quotes = 0
+    for start in range(0, len(data), _CHUNK_BYTES):
+        part = np.frombuffer(data, np.uint8, min(_CHUNK_BYTES, len(data) - start), start)
+        quoted = np.cumsum(part == ord('"'), dtype=np.int32) + quotes
+        outside = (quoted & 1) == 0
+        levels = np.cumsum(_STEPS[part] * outside, dtype=np.int32) + level
+        deepest = max(deepest, int(levels.max()))
+        fields += int(np.count_nonzero((part == ord(":")) & outside & (levels == 1)))
+        level, quotes = int(levels[-1]), int(quoted[-1]) & 1
+    return Nesting(deepest, fields)
+
+
+def containers(data: bytes) -> int:
+    """Return how many lists and objects JSON has, at most: brackets in texts count, too."""
+    return data.count(b"[") + data.count(b"{")
+
+
+def check_depth(data: bytes) -> None:
+    """Check that JSON is nested no deeper than MAX_DEPTH.
+
+    Raises:
+        DecodeError: It is.
+    """
+    if containers(data) > MAX_DEPTH and nesting(data).depth > MAX_DEPTH:
+        raise too_deep()
+
+
+def raw_fields(data: bytes, max_depth: int = MAX_DEPTH) -> dict[str, msgspec.Raw]:
+    """Return the fields of a JSON object with their values as text, which are views of `data`.
+
+    All of `data` is checked to be JSON, but for numbers that no float can hold (`check_numbers`).
+
+    Raises:
+        DecodeError: It is not JSON, or nested deeper than `max_depth`, or has more than MAX_FIELDS fields.
+        NotAnObjectError: It is another kind of JSON.
+    """
+    _check_utf8(data)
+    if containers(data) > max_depth or data.count(b":") > MAX_FIELDS:
+        found = nesting(data)
+        if found.depth > max_depth:
+            raise too_deep(max_depth)
+        if found.fields > MAX_FIELDS:
+            raise DecodeError(f"the JSON object has {found.fields:,} fields: at most {MAX_FIELDS:,} are read")
+    try:
+        return _fields.decode(data)
+    except msgspec.ValidationError:
+        raise NotAnObjectError("the JSON is not an object") from None
+    except msgspec.DecodeError as error:
+        raise not_json(data, error) from None
+
+
+def check_numbers(data: bytes) -> None:
+    """Check that each number in JSON is one that a float can hold, as readers of JSON take it to be.
+
+    Raises:
+        DecodeError: One is not.
+    """
+    if not _HUGE.search(data):
+        return
+    for match in _TEXT_OR_NUMBER.finditer(data):
+        number = match[1]
+        if number is not None and not isfinite(float(number)):
+            raise DecodeError(f"not valid JSON: {number[:20].decode()} is too large for a number")
+
+
+def too_deep(most: int = MAX_DEPTH) -> DecodeError:
+    """Return an error that says that JSON has more than `most` lists and objects within one another."""
+    return DecodeError(f"the JSON is nested more than {most} deep, counted from its outermost object")
+
+
+def not_json(data: bytes, error: json.JSONDecodeError | msgspec.DecodeError) -> DecodeError:
+    """Return an error that says in words why orjson or msgspec refuses `data`."""
+    try:
+        _check_utf8(data)
+    except DecodeError as utf8:
+        return utf8
+    if isinstance(error, json.JSONDecodeError):
+        problem, position, doc = str(error), error.pos, error.doc
+        near = doc[max(0, position - 1) : position + 9]
+    else:
+        problem = str(error).removeprefix("JSON is malformed: ")
+        found = _BYTE.search(problem)
+        position = int(found[1]) if found else 0
+        near = data[max(0, position - 1) : position + 9].decode(errors="replace")
+    if "NaN" in near or "Infinity" in near:
+        problem = f"it has no NaN and no Infinity (position {position})"
+    return DecodeError(f"not valid JSON: {problem}")
+
+
+def _check_utf8(data: bytes) -> None:
+    if data.isascii():
+        return
+    # In parts, as a text takes up to four times its bytes.
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(data), _CHUNK_BYTES):
+        end = start + _CHUNK_BYTES
+        held = len(decoder.getstate()[0])  # of a character that the part before has begun
+        try:
+            decoder.decode(data[start:end], final=end >= len(data))
+        except UnicodeDecodeError as error:
+            position = start - held + error.start
+            raise DecodeError(f"not UTF-8: byte 0x{data[position]:02x} at position {position}") from None
