@@ -76,7 +76,7 @@ def read_float32(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
     if not finite.all():
         index = int(np.argmin(finite))
         try:
-            spec.from_bytes(batch[index].tobytes())
+            spec.from_bytes(batch[index].tobytes(), FLOAT32_TYPE)
         except DecodeError as error:
             raise Refusal(400, f"instance {index}: {error}") from None
     return list(batch)
