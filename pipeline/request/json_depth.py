@@ -19,11 +19,25 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
 _BRACE = 0x20
 
 
-def containers(data: bytes) -> int:
-    """Return how many arrays and objects there are at most: brackets inside strings are counted, too.
+def too_deep(data: bytes) -> bool:
+    """Return whether JSON is nested more than MAX_JSON_DEPTH deep.
 
-    For the 154 kB of 64 × 256 numbers this takes 9 µs; parsing them, 280.
+    Where there are no more arrays and objects than that, as in most answers, it takes 7 µs for the 154 kB of
+    64 × 256 numbers, whose parsing takes 280. Else it takes about 90.
     """
+    found = 0
+    for opening in (b"[", b"{"):
+        position = data.find(opening)
+        while position >= 0:
+            found += 1
+            if found > MAX_JSON_DEPTH:
+                return depth(data) > MAX_JSON_DEPTH
+            position = data.find(opening, position + 1)
+    return False
+
+
+def containers(data: bytes) -> int:
+    """Return how many arrays and objects there are at most: brackets inside strings are counted, too."""
     return int(np.count_nonzero(_folded(data) == ord("{")))
 
 

@@ -13,7 +13,7 @@ import orjson
 
 from pipeline.options.address import PREDICT, RAW
 from pipeline.request.input_spec import Inputs
-from pipeline.request.json_depth import MAX_JSON_DEPTH, containers, depth
+from pipeline.request.json_depth import MAX_JSON_DEPTH, containers, too_deep
 from pipeline.request.wire_format import FLOAT32_TYPE, JSON_TYPE
 
 # At most 32 dimensions (NumPy's limit before 2.0), none of them empty.
@@ -150,10 +150,11 @@ def _check_cost(body: bytes) -> None:
     Raises:
         BadResponseError: It does not.
     """
-    lists = containers(body)
-    if lists > MAX_JSON_DEPTH and depth(body) > MAX_JSON_DEPTH:
+    if too_deep(body):
         raise BadResponseError(f"the answer is nested more than {MAX_JSON_DEPTH} deep: {body[:80]!r}")
-    objects = lists + int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord('"'))) // 2
+    if len(body) // 2 <= _FREE_OBJECTS:  # each takes two bytes at least, and most answers are smaller
+        return
+    objects = containers(body) + int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord('"'))) // 2
     if objects > max(_FREE_OBJECTS, len(body) // _BYTES_AN_OBJECT):
         raise BadResponseError(
             f"the answer has {objects:,} lists, objects and strings in {len(body):,} bytes: at most "

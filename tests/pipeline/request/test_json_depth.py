@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.request.json_depth import containers, depth
+from pipeline.request.json_depth import MAX_JSON_DEPTH, containers, depth, too_deep
 
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.text(alphabet='[]{}"\\a\u0142\n')),
@@ -46,6 +46,17 @@ def test_depth_is_exact_for_json(value: Any) -> None:
 )
 def test_depth_up_to_an_error(data: bytes, expected: int) -> None:
     assert depth(data) == expected
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_too_deep(opening: bytes) -> None:
+    closing = b"]" if opening == b"[" else b"}"
+    for levels_, expected in ((MAX_JSON_DEPTH, False), (MAX_JSON_DEPTH + 1, True)):
+        assert too_deep(opening * levels_ + b"1" + closing * levels_) is expected
+        assert too_deep(opening * levels_) is expected
+    assert not too_deep(b"[" + (opening + b"1" + closing + b",") * 1_000 + b"1]")
+    assert not too_deep(b'["' + b"[" * 1_000 + b'"]')
+    assert too_deep(b"[[[[[" + b'{"a":[' * 48)
 
 
 def test_a_string_of_quotes_takes_no_time_squared() -> None:
