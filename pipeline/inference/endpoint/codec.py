@@ -150,16 +150,16 @@ def _check_cost(body: bytes) -> None:
     Raises:
         BadResponseError: It does not.
     """
+    # Each takes two bytes at least, and most answers are smaller.
+    if len(body) // 2 > _FREE_OBJECTS:
+        objects = containers(body) + int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord('"'))) // 2
+        if objects > max(_FREE_OBJECTS, len(body) // _BYTES_AN_OBJECT):
+            raise BadResponseError(
+                f"the answer has {objects:,} lists, objects and strings in {len(body):,} bytes: at most "
+                f"{_FREE_OBJECTS:,} are taken, or one in {_BYTES_AN_OBJECT} bytes: {body[:80]!r}"
+            )
     if too_deep(body):
         raise BadResponseError(f"the answer is nested more than {MAX_JSON_DEPTH} deep: {body[:80]!r}")
-    if len(body) // 2 <= _FREE_OBJECTS:  # each takes two bytes at least, and most answers are smaller
-        return
-    objects = containers(body) + int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord('"'))) // 2
-    if objects > max(_FREE_OBJECTS, len(body) // _BYTES_AN_OBJECT):
-        raise BadResponseError(
-            f"the answer has {objects:,} lists, objects and strings in {len(body):,} bytes: at most "
-            f"{_FREE_OBJECTS:,} are taken, or one in {_BYTES_AN_OBJECT} bytes: {body[:80]!r}"
-        )
 
 
 def _is_finite(prediction: Any) -> bool:
