@@ -23,7 +23,7 @@ setup(
     packages=find_packages(include=["pipeline", "pipeline.*"]),
     package_data={"pipeline": ["py.typed", "io/bigquery_schema.json"]},
     install_requires=[
-        "aiohttp>=3.11",
+        "aiohttp>=3.14",
         "apache-beam[gcp]==2.77.0",
         "google-cloud-pubsub>=2.44",
         "msgspec>=0.22",
