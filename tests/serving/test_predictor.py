@@ -8,8 +8,8 @@ from torch import nn
 
 from pipeline.model.model import Model
 from pipeline.request.input_spec import InputSpec
+from serving.errors import Refusal
 from serving.predictor import Predictor
-from serving.protocol import Refusal
 from tests.pipeline.models import Linear, Named, WholeBatch
 from tests.serving.container import FLOAT32, JSON, instances
 from tests.serving.models import FAIL, NAN, NO_HOST_MEMORY, NO_MEMORY, PID, Constant, NamedWithNaN, Puppet

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.request.input_spec import Inputs, InputSpec
+from serving.errors import Refusal
 from serving.protocol import (
-    Refusal,
     check_finite,
     read_float32,
     read_json,
