@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -74,6 +75,9 @@ class Service:
                 content, answered_type = await self._calls.run(
                     partial(predictor.answer, content_type, body), request.is_disconnected
                 )
+            except asyncio.CancelledError:
+                # The server's time to finish is over; what it would answer by itself is a 500.
+                return _error(503, "the container ends, and this call has not")
             except (ClientDisconnect, CallerGone):
                 return Response(status_code=499)  # nginx's number for a client that is gone
         headers = {

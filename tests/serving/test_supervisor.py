@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import re
 import signal
 import socket
@@ -15,23 +14,24 @@ import pytest
 import torch
 
 from tests.serving.conftest import Start
-from tests.serving.container import JSON, ROOT, Serving, ask, call, hang_up, instances, puppet
+from tests.serving.container import (
+    JSON,
+    ROOT,
+    Serving,
+    ask,
+    call,
+    hang_up,
+    instances,
+    is_alive,
+    loading,
+    puppet,
+)
 from tests.serving.models import DIE, PID, WAIT
 from tests.waiting import LIMIT_S, wait_until
 
 pytestmark = pytest.mark.slow
 
 EXAMPLE = ROOT / "examples" / "breast_cancer"
-
-
-def is_alive(pid: int) -> bool:
-    """Whether it runs: a process that has ended but that nobody has waited for is dead, too."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(") ")[2][0] != "Z"
 
 
 class Pool:
@@ -77,12 +77,6 @@ def test_health_is_503_until_every_worker_is_warm(start: Start, tmp_path: Path) 
     wait_until(lambda: serving.health() == 200)
     serving.process.terminate()
     assert serving.wait() == 0
-
-
-def loading(folder: Path, count: int) -> list[int]:
-    """Return the processes whose puppet waits to be loaded, as soon as there are so many."""
-    wait_until(lambda: len(list(folder.glob("loading-*"))) == count)
-    return [int(path.name.removeprefix("loading-")) for path in folder.glob("loading-*")]
 
 
 def test_connections_are_spread_evenly(two_workers: Serving) -> None:
