@@ -50,7 +50,11 @@ def body_limit(spec: InputSpec, max_batch_size: int) -> int:
 
 
 class BodyBuffer:
-    """The memory for bodies of calls that are not answered yet; used from one thread."""
+    """The memory for bodies of calls that are not answered yet; used from one thread.
+
+    Attributes:
+        free: Bytes that are left.
+    """
 
     def __init__(self, body_bytes: int, all_bytes: int) -> None:
         """Begin empty.
@@ -61,7 +65,7 @@ class BodyBuffer:
         """
         self._body_bytes = body_bytes
         # One alone always fits.
-        self._free = max(all_bytes, body_bytes)
+        self.free = max(all_bytes, body_bytes)
 
     def check_length(self, length: int) -> None:
         """Check the length that a head announces.
@@ -79,13 +83,13 @@ class BodyBuffer:
         try:
             yield body
         finally:
-            self._free += body.length
+            self.free += body.length
 
     def _take(self, length: int, more: int) -> None:
         self.check_length(length + more)
-        if more > self._free:
+        if more > self.free:
             raise Refusal(503, "too many calls at once: the memory for their bodies is full")
-        self._free -= more
+        self.free -= more
 
 
 class BufferedBody:

@@ -50,9 +50,8 @@ class Harness:
     async def _run(self) -> None:
         limits = self._limits
         self.calls = ModelCalls(self._predict_timeout_s, self._count, self.lost.append)
-        self.service = Service(
-            lambda: self.state, self.calls, BodyBuffer(body_limit(ONE, 4), limits.buffered_bytes)
-        )
+        self.bodies = BodyBuffer(body_limit(ONE, 4), limits.buffered_bytes)
+        self.service = Service(lambda: self.state, self.calls, self.bodies)
         self.service.predictor = Predictor(self.model, ONE, 4)
         self.server = HttpServer(make_app(self.service, "/health", "/predict"), limits, self._count_closed)
         self._loop = asyncio.get_running_loop()

@@ -63,7 +63,7 @@ def test_nobody_queues_behind_a_call_that_hangs(start: Start, tmp_path: Path) ->
         with closing(http.client.HTTPConnection(serving.address, timeout=LIMIT_S)) as kept:
             # It goes to the other worker, which then has as many connections.
             other = int(ask(kept, "POST", "/predict", instances([PID]), JSON).json["predictions"][0])
-            wait_until(lambda: "late" if worker_within(serving, 1.0) == other else None)
+            wait_until(lambda: worker_within(serving, 1.0) == other)
             # From here on, none goes to the one that hangs, though it has fewer connections.
             with closing(http.client.HTTPConnection(serving.address, timeout=LIMIT_S)) as second:
                 ask(second, "GET", "/health")
