@@ -116,7 +116,10 @@ async def _close_if_framed_twice(app: ASGIApp, scope: Scope, receive: Receive, s
     A server before this one may have read the body by the other of the two, and would take the rest of it for
     the next call (RFC 9112, 6.1).
     """
-    names = {name for name, _ in scope["headers"]}
+    names = [name for name, _ in scope["headers"]]
+    if b"transfer-encoding" not in names or b"content-length" not in names:
+        await app(scope, receive, send)
+        return
 
     async def send_and_close(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -124,8 +127,7 @@ async def _close_if_framed_twice(app: ASGIApp, scope: Scope, receive: Receive, s
             message = {**message, "headers": [*headers, _CLOSE]}
         await send(message)
 
-    twice = b"content-length" in names and b"transfer-encoding" in names
-    await app(scope, receive, send_and_close if twice else send)
+    await app(scope, receive, send_and_close)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

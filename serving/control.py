@@ -10,7 +10,7 @@ from serving.options import Options
 # For calls in flight when a worker is told to end: a client that never ends its body must not hold it up.
 FINISH_WITHIN_S = 10
 
-# How often a worker gives a sign of life.
+# How often a worker gives a heartbeat.
 BEAT_S = 0.5
 
 

@@ -36,14 +36,14 @@ class _Phase(Enum):
         HEAD: A call has begun; its head is not complete.
         BODY: The head is complete, the body is not; it may have been answered already.
         ANSWER: The whole call has come, and is being answered.
-        REST: Between two calls.
+        IDLE: Between two calls.
     """
 
     SILENT = auto()
     HEAD = auto()
     BODY = auto()
     ANSWER = auto()
-    REST = auto()
+    IDLE = auto()
 
 
 class _Connection(H11Protocol):
@@ -73,7 +73,7 @@ class _Connection(H11Protocol):
         self._all_open.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self.phase in (_Phase.SILENT, _Phase.REST):
+        if self.phase in (_Phase.SILENT, _Phase.IDLE):
             self._enter(_Phase.HEAD)
         super().data_received(data)
         self._enter(self._phase())
@@ -107,7 +107,7 @@ class _Connection(H11Protocol):
             self._expire(most)
 
     def close(self) -> None:
-        """Close the connection, which rests."""
+        """Close the connection, which is idle."""
         self.transport.close()
 
     def _expire(self, most: float) -> None:
@@ -123,7 +123,7 @@ class _Connection(H11Protocol):
             return _Phase.BODY
         if self.cycle is not None and not self.cycle.response_complete:
             return _Phase.ANSWER
-        return _Phase.HEAD if self.conn.trailing_data[0] else _Phase.REST
+        return _Phase.HEAD if self.conn.trailing_data[0] else _Phase.IDLE
 
     def _enter(self, phase: _Phase) -> None:
         if phase is not self.phase:
@@ -176,7 +176,7 @@ class HttpServer:
         await self._server.serve(sockets=[])
 
     def stop(self) -> None:
-        """Close connections that rest, and the others after their answer."""
+        """Close idle connections, and the others after their answer."""
         self._server.should_exit = True
 
     def take(self, connection: socket.socket) -> None:
@@ -200,6 +200,6 @@ class HttpServer:
         return _Connection(self._config, self._server.server_state, self._connections, self._closed)
 
     def _close_one(self) -> None:
-        resting = [one for one in self._connections if one.phase in (_Phase.REST, _Phase.SILENT)]
-        if resting:
-            min(resting, key=lambda one: one.since).close()
+        idle = [one for one in self._connections if one.phase in (_Phase.IDLE, _Phase.SILENT)]
+        if idle:
+            min(idle, key=lambda one: one.since).close()

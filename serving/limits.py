@@ -26,11 +26,11 @@ class Limits:
     """The limits of one worker's HTTP server.
 
     Attributes:
-        silence_s: Seconds from a new connection to its first byte. Between two calls a connection may rest.
+        silence_s: Seconds from a new connection to its first byte. Between two calls a connection may be idle.
         head_s: Seconds from a call's first byte to the end of its head.
         body_s: Seconds from there to the end of its body.
         answer_s: Seconds within which a client must take the answer.
-        connections: Open ones; for one more, the one that has rested longest is closed.
+        connections: Open ones; for one more, the longest idle one is closed.
         buffered_bytes: Of the bodies of all calls that are not answered yet.
     """
 

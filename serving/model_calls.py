@@ -55,11 +55,7 @@ class ModelCalls:
             Refusal: 503, the call or its turn took too long, or the process is to end; or what `call` raised.
         """
         waits = self._turn.locked()
-        try:
-            async with asyncio.timeout(self._timeout_s if waits else None):
-                await self._turn.acquire()
-        except TimeoutError:
-            raise Refusal(503, f"the calls before this one took more than {self._timeout_s:g} s") from None
+        await (self._wait() if waits else self._turn.acquire())
         try:
             if waits and self._lost is None and await gone():
                 # Its predictions would only keep the others waiting.
@@ -73,6 +69,13 @@ class ModelCalls:
     def close(self) -> None:
         """End the thread once its call has ended."""
         self._thread.shutdown(wait=False)
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise Refusal(503, f"the calls before this one took more than {self._timeout_s:g} s") from None
 
     async def _run_now(self, call: Callable[[], _T]) -> _T:
         self._count()

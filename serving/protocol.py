@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -16,8 +14,8 @@ from pipeline.request.input_spec import Inputs, InputSpec
 from pipeline.request.wire_format import FLOAT32_TYPE
 from serving.errors import Refusal
 
-# Smaller bodies are parsed uncounted: what they hold takes a few megabytes at most.
-_COUNTED_FROM_BYTES = 2**16
+# Smaller bodies are parsed as they are: what they hold takes a few megabytes at most.
+_LARGE_BYTES = 2**16
 # Lists, values and names beyond twice what the largest batch has, for fields of a body that are not read.
 _UNREAD = 10_000
 
@@ -31,11 +29,11 @@ def read_json(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
         Refusal: 400, the body is none of these (the message names the instance); 413, there are more than
             `most` instances, or many times the lists or numbers that so many have.
     """
-    if len(body) >= _COUNTED_FROM_BYTES:
+    large = len(body) >= _LARGE_BYTES
+    if large:
         _check_size(body, spec, most)
     try:
-        with _no_collection():
-            call = orjson.loads(body)
+        call = _loads_uncollected(body) if large else orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Refusal(400, f"the body is not JSON: {error}") from None
     instances = call.get("instances") if isinstance(call, dict) else None
@@ -159,13 +157,12 @@ def _check_size(body: bytes, spec: InputSpec, most: int) -> None:
             )
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
+def _loads_uncollected(body: bytes) -> Any:
     # The collector would walk the new lists again and again: 0.6 s instead of 0.14 for 10 MB of `[],`.
     enabled = gc.isenabled()
     gc.disable()
     try:
-        yield
+        return orjson.loads(body)
     finally:
         if enabled:
             gc.enable()

@@ -65,11 +65,11 @@ class Scoreboard:
         return (handed - self._counter(worker, _CLOSED)) % _MODULUS
 
     def beat(self, worker: int) -> None:
-        """Give a sign of life, from the event loop of a worker."""
+        """Give a heartbeat, from the event loop of a worker."""
         self._count(worker, _BEATS)
 
     def beats(self, worker: int) -> int:
-        """Return how many signs of life a worker has given, modulo 2^32."""
+        """Return how many heartbeats a worker has given, modulo 2^32."""
         return self._counter(worker, _BEATS)
 
     def count_call(self, worker: int) -> None:

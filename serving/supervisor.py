@@ -190,7 +190,7 @@ class Supervisor:
             if worker.watch.call_s > limit_s + _NOTICE_WITHIN_S:
                 worker.end(f"a call of the model took more than {limit_s:g} s (--predict_timeout_s)", 0.0)
             elif worker.watch.silent_s > limit_s + _NOTICE_WITHIN_S:
-                worker.end(f"no sign of life for {limit_s:g} s (--predict_timeout_s)", 0.0)
+                worker.end(f"no heartbeat for {limit_s:g} s (--predict_timeout_s)", 0.0)
             self._update_state()
         elif worker.loading_s > self._options.load_timeout_s:
             limit_s = self._options.load_timeout_s

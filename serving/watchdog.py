@@ -7,10 +7,10 @@ LOOK_S = 0.1
 # A look that comes late says nothing of the workers: the whole machine may have been stopped meanwhile.
 _MOST_OF_A_LOOK_S = 0.5
 
-# A worker that shows no sign of life for so long, or whose call runs for so long, gets connections only if no
-# other worker can take them. Its signs come every half second.
+# A worker that gives no heartbeat for so long, or whose call runs for so long, gets connections only if no
+# other worker can take them. Heartbeats come every half second.
 _LATE_S = 2.0
-# One that shows none for so long gets no connections at all: 503 is better than no answer.
+# One that gives none for so long gets no connections at all: 503 is better than no answer.
 _SILENT_S = 5.0
 
 # A worker that served for so long before it ended is replaced at once.
@@ -25,7 +25,7 @@ class Watch:
     Times are summed up look by look, so that no clock of one process is compared with that of another.
 
     Attributes:
-        silent_s: Seconds since its last sign of life.
+        silent_s: Seconds since its last heartbeat.
         call_s: Seconds that the present call of its model has taken; 0 without one.
     """
 

@@ -93,7 +93,7 @@ def test_a_worker_that_is_stopped_is_replaced(start: Start, tmp_path: Path) -> N
     wait_until(lambda: not is_alive(victim))
     wait_until(lambda: serving.health() == 200)
     assert worker_of(serving) != victim
-    assert "no sign of life" in serving.log
+    assert "no heartbeat" in serving.log
 
 
 @pytest.mark.parametrize("signals", [1, 2])

@@ -26,7 +26,7 @@ def test_connections_are_counted_for_each_worker() -> None:
     assert board.open_connections(1, handed=0) == 0
 
 
-def test_signs_of_life_and_calls_are_counted_for_each_worker() -> None:
+def test_heartbeats_and_calls_are_counted_for_each_worker() -> None:
     board, fd = Scoreboard.create(workers=2)
     worker = Scoreboard(fd)
     os.close(fd)
