@@ -26,7 +26,7 @@ class Limits:
     """The limits of one worker's HTTP server.
 
     Attributes:
-        silence_s: Seconds from a new connection to its first byte. Between two calls a connection may be idle.
+        silence_s: Seconds from a new connection to its first byte. Between calls a connection may be idle.
         head_s: Seconds from a call's first byte to the end of its head.
         body_s: Seconds from there to the end of its body.
         answer_s: Seconds within which a client must take the answer.
