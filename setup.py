@@ -10,7 +10,7 @@ from setuptools import find_packages, setup
 SERVING = [
     "fastapi>=0.115",
     "google-cloud-storage>=2.18",
-    # Capped above the version in the locks: serving/worker.py builds on parts that uvicorn does not publish.
+    # Capped above the version in the locks: serving/http_server.py builds on what uvicorn does not publish.
     "uvicorn>=0.34,<0.55",
 ]
 
