@@ -51,7 +51,9 @@ def test_a_thread_inside_torch_does_not_abort_the_process(code: int) -> None:
 def test_without_one_it_ends_as_python_does() -> None:
     process = ended("""
         import atexit
+        from pipeline.process import exit
         from pipeline.process.exit import leave
+        exit._LEAVE_S = 3600
         atexit.register(print, "at exit")
         leave(3)
     """)
@@ -82,8 +84,10 @@ def test_whoever_ends_the_process_second_cuts_nothing_off() -> None:
 def test_leaving_closes_what_was_opened_meanwhile_and_refuses_the_rest() -> None:
     process = ended("""
         import atexit
-        from pipeline.process import registry
+        from pipeline.process import exit, registry
         from pipeline.process.exit import leave
+
+        exit._LEAVE_S = 3600
 
         class Subscription:
             def close(self):
