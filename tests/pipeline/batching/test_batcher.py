@@ -353,13 +353,16 @@ class TestHungCalls:
         """They hold no batch: only what is queued can notice."""
         end = threading.Event()
         warmed: list[int] = []
+        ended: list[int] = []
 
         def warm_up(_renew: Renew) -> None:
             warmed.append(1)
             end.wait(LONG_S)
+            ended.append(1)
 
         batcher = make(lambda items: items, timeout_s=1.0, concurrent_batches=2, warm_up=warm_up)
         assert submit(batcher, [1]) == [1]
+        assert ended == []
         # A thread that takes another's place is not warmed up.
         assert len(warmed) == 2
         end.set()
