@@ -151,8 +151,8 @@ class JobOptions:
     )
     inference_timeout_s: float = flag(
         values.seconds,
-        "Seconds that a batch may take, with the calls that isolate a bad request in it; then its bundles "
-        "fail and are tried again.",
+        "Seconds that one call of the model may take; then the bundles of its batch fail and are tried "
+        "again. If further calls hang while the first still do, the process ends.",
         default="300",
     )
     device: str = flag(
