@@ -68,7 +68,7 @@ class TestReadSmall:
         write("zwölf".encode())
         assert read_small(name, 6) == "zwölf"
         write(b"1234567")
-        with pytest.raises(OSError, match=f"{name} has more than 6 bytes"):
+        with pytest.raises(OSError, match=f"{name} cannot be read: it has more than 6 bytes"):
             read_small(name, 6)
         write(b"1\xff3")
         with pytest.raises(OSError, match=f"{name} is not UTF-8: byte 0xff at 1"):

@@ -136,7 +136,7 @@ def test_a_pointer_and_models_in_different_places(tmp_path: Path) -> None:
         (None, "there is no file memory://bucket/current"),
         (b"", "memory://bucket/current is empty: write a model's path into it"),
         (b" \n", "memory://bucket/current is empty"),
-        (b"x" * 4097, "memory://bucket/current has more than 4,096 bytes"),
+        (b"x" * 4097, "memory://bucket/current cannot be read: it has more than 4,096 bytes"),
         (b"\xff", "memory://bucket/current is not UTF-8"),
         (RuntimeError("storage is away"), "memory://bucket/current cannot be read: storage is away"),
     ],
