@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pipeline.model.regular_file import open_regular
 from pipeline.request.errors import ModelError
 
-_CHUNK_BYTES = 1024 * 1024
+# Of 1 MiB, a copy takes twice the processor time. Into memory (a memfd) it is hardly cheaper than onto disk.
+_CHUNK_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

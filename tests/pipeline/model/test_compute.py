@@ -74,6 +74,8 @@ class TestOutOfMemory:
             MemoryError(),
             torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
             accelerator_error(2, "CUDA error: out of memory"),
+            RuntimeError("CUDA driver error: out of memory"),
+            RuntimeError("Triton Error [CUDA]: out of memory"),
             scripted("CUDA out of memory. Tried to allocate 2.00 GiB."),
             RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         ],

@@ -205,7 +205,7 @@ EXPORTS: dict[str, tuple[Change, str]] = {
     "keyword": (in_program(_keyword), f"{PROGRAM} holds the name"),
     "parameter's name": (in_program(_parameter), f"{PROGRAM} holds parameter_name"),
     "enumeration of any module": (in_program(_spec("builtins.dict", ENUM)), f"{PROGRAM} holds out_spec"),
-    "default of any module": (in_program(_spec("collections.defaultdict", DEFAULTS)), f"{PROGRAM} holds out_"),
+    "default of any module": (in_program(_spec("collections.defaultdict", DEFAULTS)), f"{PROGRAM} holds out"),
     "key that torch does not write": (
         in_program(lambda program, code: program.update(evil=code)),
         f"{PROGRAM} holds evil, which is not among what is loaded",
@@ -291,9 +291,9 @@ SUM = "code/__torch__/tests/pipeline/models.py"
     ("line", "reason"),
     [
         # Where a method is compiled, which is as the file is loaded, its defaults are computed.
-        ("def evil(self, a: Tensor=torch.from_file({marker}, True, 9)) -> Tensor:\n    return a", "names from"),
+        ("def evil(self, a: Tensor=torch.from_file({marker}, True, 9)) -> Tensor:\n    return a", "names fr"),
         ("def evil(self) -> Tensor:\n    return ops.aten.from_file({marker}, True, 30)", "names from_file"),
-        ('def evil(self) -> Tensor:\n    return getattr(torch, "from\\x5ffile")({marker}, True, 9)', "calls get"),
+        ('def evil(self) -> Tensor:\n    return getattr(torch, "from\\x5ffile")({marker}, True)', "calls g"),
         ("def evil(self) -> Tensor:\n    return ops.c10d.barrier()", "names ops.c10d"),
         ("def evil(self) -> __torch__.torch.classes.dist_rpc.X:\n    return None", "names classes.dist_rpc"),
     ],

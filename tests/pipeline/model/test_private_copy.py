@@ -16,7 +16,7 @@ import pytest
 from pipeline.model.private_copy import is_lack_of_room, private_copy
 from pipeline.request.errors import ModelError
 
-CONTENT = bytes(range(256)) * 10_000  # several chunks
+CONTENT = bytes(range(256)) * 100_000  # two chunks
 LABEL = "--model_path: m"
 
 
@@ -89,8 +89,8 @@ def test_too_little_room(file: Path, temporary: Path, monkeypatch: pytest.Monkey
     with (
         pytest.raises(
             ModelError,
-            match=rf"^{LABEL} cannot be copied to \S+, .*\(the disk is full: it has 2,560,000 bytes, and 7 are "
-            r"free\): make room, or name another folder by the environment variable TMPDIR",
+            match=rf"^{LABEL} cannot be copied to \S+, .*\(the disk is full: it has 25,600,000 bytes, and 7 "
+            r"are free\): make room, or name another folder by the environment variable TMPDIR",
         ) as caught,
         private_copy(str(file), LABEL),
     ):

@@ -156,7 +156,8 @@ class TestWatcher:
         [
             (
                 torch.OutOfMemoryError("CUDA out of memory."),
-                "OutOfMemoryError: CUDA out of memory. (during a swap, memory holds two models); it is tried again",
+                "OutOfMemoryError: CUDA out of memory. (during a swap, memory holds two models); it is tried "
+                "again",
             ),
             (MemoryError(), "MemoryError: (during a swap, memory holds two models); it is tried again"),
             (
