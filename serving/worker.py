@@ -96,6 +96,7 @@ class _Worker:
         from pipeline.model.load import load
         from pipeline.request.errors import ModelError
         from serving.predictor import Predictor
+        from serving.storage import is_downloaded
 
         options = self._options
         # If a process has several cores, one is left to HTTP: with a thread on each, every forward pass would
@@ -115,6 +116,7 @@ class _Worker:
                 model_params=options.model_params,
                 max_batch_size=options.max_batch_size,
                 compute=Compute(options.device, options.precision, cuda_graphs=options.cuda_graphs),
+                is_private=is_downloaded(options.storage_uri),
             )
         except ModelError as error:
             return Failed(str(error)[:_MOST_OF_A_REASON])

@@ -159,3 +159,27 @@ def test_a_process_that_is_one_of_two_leaves_the_other_its_share() -> None:
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0)
             release_cached_memory()
+
+
+class Large(torch.nn.Module):
+    """256 MiB of weights in fp32, of which a row takes little."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1024, 65536)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x).sum(dim=1)
+
+
+def test_loading_in_half_precision_leaves_no_cached_memory(tmp_path: Path) -> None:
+    program = torch.export.export(
+        Large(), (torch.zeros(2, 1024),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    )
+    torch.export.save(program, tmp_path / "large.pt2")
+    del program
+    release_cached_memory()
+    before = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    model = load(str(tmp_path / "large.pt2"), SPEC, max_batch_size=8, compute=Compute("gpu", "fp16"))
+    assert torch.cuda.memory_reserved() - torch.cuda.memory_allocated() - before < 64 * MIB
+    assert model.on_gpu

@@ -59,11 +59,12 @@ class ProcessModel:
         if self._compute.choose_device().type == "cuda":
             gpu_memory.limit_to_share(processes(options, on_dataflow))
         self._watcher: ModelWatcher | None = None
+        self._pointer: ModelPointer | None = None
         if options.model_pointer is None:
             assert options.model_path is not None
             self._active = ActiveModel(self._load(options.model_path, "--model_path"))
         else:
-            pointer = ModelPointer(options.model_pointer, options.model_root)
+            self._pointer = pointer = ModelPointer(options.model_pointer, options.model_root)
             path = pointer.path()
             self._active = ActiveModel(self._load_checked(path), path)
             self._watcher = ModelWatcher(self._active, pointer, self._load_checked, options.model_refresh_s)
@@ -113,7 +114,7 @@ class ProcessModel:
         except DeviceLostError as error:
             _end_process(error)
 
-    def _load(self, path: str, flag: str, *, checked: bool = False) -> Model:
+    def _load(self, path: str, flag: str, *, golden_set: str | None = None) -> Model:
         options = self._options
         label = f"{flag}: {path}"
         try:
@@ -126,11 +127,13 @@ class ProcessModel:
                     max_batch_size=options.max_batch_size,
                     compute=self._compute,
                     label=label,
+                    is_private=not files.is_local(path),
                 )
-                if checked:
+                if golden_set is not None:
+                    missing = golden.missing(label, options.input_shape)
                     golden.check(
                         model,
-                        _fetch(path + golden.SUFFIX, folder, golden.missing(label, options.input_shape)),
+                        _fetch(golden_set, folder, missing, golden.MOST_BYTES),
                         options.input_shape,
                         options.precision,
                         max_batch_size=options.max_batch_size,
@@ -146,7 +149,9 @@ class ProcessModel:
     def _load_checked(self, path: str) -> Model:
         self._prepare_thread()
         try:
-            return self._load(path, "--model_pointer", checked=True)
+            assert self._pointer is not None
+            golden_set = self._pointer.beside(path, golden.SUFFIX)
+            return self._load(path, "--model_pointer", golden_set=golden_set)
         except ModelError as error:
             if error.__cause__ is not None and compute.is_device_lost(error.__cause__):
                 _end_process(error)
@@ -183,8 +188,8 @@ def _end_process(error: Exception) -> NoReturn:
     give_back_and_exit(TRY_AGAIN)
 
 
-def _fetch(path: str, folder: str, missing: ModelError) -> Path:
+def _fetch(path: str, folder: str, missing: ModelError, limit: int | None = None) -> Path:
     try:
-        return files.fetch(path, Path(folder))
+        return files.fetch(path, Path(folder), limit)
     except FileNotFoundError:
         raise missing from None

@@ -172,6 +172,16 @@ class TestPointer:
         with pytest.raises(ModelError, match=r"--model_root"):
             open_model(f"--model_pointer={tmp_path / 'current'}", f"--model_root={tmp_path / 'root'}", SUM)
 
+    def test_a_golden_set_elsewhere(self, tmp_path: Path, open_model: OpenModel) -> None:
+        (tmp_path / "models").mkdir()
+        write_version(tmp_path / "models", "v1.pt", 1)
+        golden_set = tmp_path / "models/v1.pt.golden.jsonl"
+        golden_set.rename(tmp_path / "secret")
+        golden_set.symlink_to(tmp_path / "secret")
+        (tmp_path / "models/current").write_text("v1.pt")
+        with pytest.raises(ModelError, match=r"golden\.jsonl is a link that leads out of --model_root"):
+            open_model(f"--model_pointer={tmp_path / 'models/current'}", SUM)
+
     def test_the_first_model_has_its_golden_set_too(self, tmp_path: Path, open_model: OpenModel) -> None:
         write_version(tmp_path, "v1.pt", 1)
         (tmp_path / "v1.pt.golden.jsonl").unlink()
