@@ -10,7 +10,7 @@ from setuptools import find_packages, setup
 SERVING = [
     "fastapi>=0.115",
     "google-cloud-storage>=2.18",
-    # Capped above the version in the locks: serving/worker.py builds on parts that uvicorn does not publish.
+    # Capped above the version in the locks: serving/http_server.py builds on what uvicorn does not publish.
     "uvicorn>=0.34,<0.55",
 ]
 
@@ -23,7 +23,7 @@ setup(
     packages=find_packages(include=["pipeline", "pipeline.*"]),
     package_data={"pipeline": ["py.typed", "io/bigquery_schema.json"]},
     install_requires=[
-        "aiohttp>=3.11",
+        "aiohttp>=3.14",
         "apache-beam[gcp]==2.77.0",
         "google-cloud-pubsub>=2.44",
         "msgspec>=0.22",

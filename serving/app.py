@@ -6,39 +6,29 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
+from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING
 
 import orjson
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.request.wire_format import JSON_TYPE
-from serving.predictor import Predictor
-from serving.protocol import Refusal
+from serving.errors import Refusal, error_content, error_headers
+from serving.limits import BodyBuffer, BufferedBody
+from serving.model_calls import CallerGone, ModelCalls
 from serving.scoreboard import State
+
+if TYPE_CHECKING:
+    from serving.predictor import Predictor  # with torch, whose import takes seconds
 
 _LOGGER = logging.getLogger(__name__)
 
-# Whatever Vertex AI's front-end lets through is read: 10 MB to dedicated endpoints, 1.5 MB to shared ones
-# (https://cloud.google.com/vertex-ai/docs/quotas). More would only fill the memory.
-MAX_BODY_BYTES = 10 * 2**20
-
-# google.rpc.Code by HTTP status, of every status that is answered here
-# (https://cloud.google.com/apis/design/errors#handling_errors).
-_CODES = {
-    400: "INVALID_ARGUMENT",
-    404: "NOT_FOUND",
-    405: "UNIMPLEMENTED",
-    406: "INVALID_ARGUMENT",
-    413: "INVALID_ARGUMENT",
-    415: "INVALID_ARGUMENT",
-    422: "INVALID_ARGUMENT",
-    500: "INTERNAL",
-    503: "UNAVAILABLE",
-}
+_MOST_OF_A_PATH = 100  # characters, in a message
+_CLOSE = (b"connection", b"close")
 
 
 class Service:
@@ -48,23 +38,24 @@ class Service:
         predictor: None until the model is loaded and warm.
     """
 
-    def __init__(self, state: Callable[[], State], model_thread: Executor) -> None:
+    def __init__(self, state: Callable[[], State], calls: ModelCalls, bodies: BodyBuffer) -> None:
         """Prepare to serve; until `predictor` is set, predictions are refused.
 
         Args:
             state: Returns the state of the whole container.
-            model_thread: Runs one call at a time, off the event loop, so that health answers meanwhile.
+            calls: Runs the calls of the model.
+            bodies: Holds the bodies of calls.
         """
         self.predictor: Predictor | None = None
         self._state = state
-        self._model_thread = model_thread
-        self._turn = asyncio.Lock()
+        self._calls = calls
+        self._bodies = bodies
 
     async def health(self) -> Response:
         """Answer with 200 while the container is ready, else with 503."""
         state = self._state()
         if state is State.READY:
-            return _json(200, {"status": "ready"})
+            return Response(orjson.dumps({"status": "ready"}), media_type=JSON_TYPE)
         return _error(503, f"the container is {state.name.lower()}")
 
     async def predict(self, request: Request) -> Response:
@@ -76,21 +67,21 @@ class Service:
         predictor = self.predictor
         if predictor is None:
             return _error(503, "the model is not loaded yet")
-        try:
-            body = await _body(request)
-        except ClientDisconnect:
-            return _client_gone()
-        begun = time.perf_counter()
-        waits = self._turn.locked()
-        async with self._turn:
-            if waits and await request.is_disconnected():
-                # The client gave up while it waited: its predictions would only keep the others waiting.
-                return _client_gone()
-            content, content_type = await asyncio.get_running_loop().run_in_executor(
-                self._model_thread, predictor.answer, request.headers.get("content-type", ""), body
-            )
+        with self._bodies.body() as buffered:
+            try:
+                body = await self._read(request, buffered)
+                begun = time.perf_counter()
+                content_type = request.headers.get("content-type", "")
+                content, answered_type = await self._calls.run(
+                    partial(predictor.answer, content_type, body), request.is_disconnected
+                )
+            except asyncio.CancelledError:
+                # The server's time to finish is over; what it would answer by itself is a 500.
+                return _error(503, "the container ends, and this call has not")
+            except (ClientDisconnect, CallerGone):
+                return Response(status_code=499)  # nginx's number for a client that is gone
         headers = {
-            "Content-Type": content_type,
+            "Content-Type": answered_type,
             "X-Model-Id": predictor.model.model_id,
             "Server-Timing": f"total;dur={1000 * (time.perf_counter() - begun):.3f}",
         }
@@ -99,8 +90,16 @@ class Service:
             headers["Connection"] = "close"
         return Response(content, headers=headers)
 
+    async def _read(self, request: Request, body: BufferedBody) -> bytes:
+        length = request.headers.get("content-length")
+        if length is not None and "transfer-encoding" not in request.headers:
+            self._bodies.check_length(int(length))
+        async for part in request.stream():
+            body.add(part)
+        return body.joined()
 
-def make_app(service: Service, health_route: str, predict_route: str) -> FastAPI:
+
+def make_app(service: Service, health_route: str, predict_route: str) -> ASGIApp:
     """Return the ASGI application of one worker process."""
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.add_api_route(health_route, service.health, methods=["GET"])
@@ -108,18 +107,27 @@ def make_app(service: Service, health_route: str, predict_route: str) -> FastAPI
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(HTTPException, _not_routed)
     app.add_exception_handler(Exception, _failed)
-    return app
+    return partial(_close_if_framed_twice, app)
 
 
-async def _body(request: Request) -> bytes:
-    length = 0
-    chunks = []
-    async for chunk in request.stream():
-        length += len(chunk)
-        if length > MAX_BODY_BYTES:
-            raise Refusal(413, f"the body is too large: at most {MAX_BODY_BYTES} bytes are taken")
-        chunks.append(chunk)
-    return b"".join(chunks)
+async def _close_if_framed_twice(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run the application; close the connection after a call with Content-Length and Transfer-Encoding.
+
+    A server before this one may have read the body by the other of the two, and would take the rest of it for
+    the next call (RFC 9112, 6.1).
+    """
+    names = [name for name, _ in scope["headers"]]
+    if b"transfer-encoding" not in names or b"content-length" not in names:
+        await app(scope, receive, send)
+        return
+
+    async def send_and_close(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [pair for pair in message["headers"] if pair[0].lower() != b"connection"]
+            message = {**message, "headers": [*headers, _CLOSE]}
+        await send(message)
+
+    await app(scope, receive, send_and_close)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -132,7 +140,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _not_routed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # for mypy: what it is registered for
     phrase = HTTPStatus(error.status_code).phrase
-    return _error(error.status_code, f"{request.method} {request.url.path}: {phrase}")
+    return _error(error.status_code, f"{request.method} {request.url.path[:_MOST_OF_A_PATH]}: {phrase}")
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -140,13 +148,5 @@ async def _failed(request: Request, error: Exception) -> Response:
     return _error(500, f"the server failed ({type(error).__name__}); its log says more")
 
 
-def _client_gone() -> Response:
-    return Response(status_code=499)  # nginx's number for it
-
-
 def _error(status: int, message: str) -> Response:
-    return _json(status, {"error": {"code": status, "message": message, "status": _CODES[status]}})
-
-
-def _json(status: int, content: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(content), status_code=status, media_type=JSON_TYPE)
+    return Response(error_content(status, message), status, error_headers(status), JSON_TYPE)

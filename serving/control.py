@@ -1,4 +1,4 @@
-"""The control messages between supervisor and workers, pickled over a pipe, and the time limit they share."""
+"""The control messages between supervisor and workers, pickled over a pipe, and the times they share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from serving.options import Options
 
 # For calls in flight when a worker is told to end: a client that never ends its body must not hold it up.
 FINISH_WITHIN_S = 10
+
+# How often a worker gives a heartbeat.
+BEAT_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -46,5 +49,12 @@ class Ready:
 @dataclass(frozen=True)
 class Failed:
     """From a worker: the model does not load, here or anywhere."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """From a worker: it ends, for a call of its model hangs or its device is lost."""
 
     reason: str

@@ -33,6 +33,8 @@ class Options:
         cuda_graphs: Whether forward passes on a GPU are captured as CUDA graphs.
         workers: Processes that each hold the model.
         cores: That this process may use.
+        predict_timeout_s: Most seconds of one call of the model; past it, its process is replaced.
+        load_timeout_s: Most seconds until a process has loaded and warmed the model.
         drain_s: Seconds that predictions are still served after SIGTERM.
     """
 
@@ -51,6 +53,8 @@ class Options:
     cuda_graphs: bool
     workers: int
     cores: int
+    predict_timeout_s: float
+    load_timeout_s: float
     drain_s: float
 
 
@@ -97,6 +101,10 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         cuda_graphs=read.text("--cuda_graphs", flags.cuda_graphs, values.boolean, stand_in=True),
         workers=read.optional("--workers", flags.workers, values.integer(1, 1_000)) or cores,
         cores=cores,
+        predict_timeout_s=read.text(
+            "--predict_timeout_s", flags.predict_timeout_s, values.seconds, stand_in=1.0
+        ),
+        load_timeout_s=read.text("--load_timeout_s", flags.load_timeout_s, values.seconds, stand_in=1.0),
         drain_s=read.text("--drain_s", flags.drain_s, _seconds_or_zero, stand_in=0.0),
     )
     if options.health_route == options.predict_route:
@@ -119,6 +127,8 @@ class _Flags(argparse.Namespace):
     device: str
     precision: str
     cuda_graphs: str
+    predict_timeout_s: str
+    load_timeout_s: str
     drain_s: str
 
 
@@ -189,6 +199,17 @@ def _parser(cores: int) -> argparse.ArgumentParser:
         "--cuda_graphs",
         default="true",
         help="true: on a GPU, forward passes are captured as CUDA graphs; false: never (true)",
+    )
+    parser.add_argument(
+        "--predict_timeout_s",
+        default="60",
+        help="seconds that one call of the model may take, and that a call may wait for its turn; a process "
+        "whose call takes longer is replaced, and its callers get 503 (60)",
+    )
+    parser.add_argument(
+        "--load_timeout_s",
+        default="600",
+        help="seconds that a process may take to load and to warm the model (600)",
     )
     parser.add_argument(
         "--drain_s",

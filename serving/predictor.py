@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.model.compute import is_out_of_memory
+from pipeline.model.compute import is_device_gone, is_device_lost, is_out_of_memory
 from pipeline.model.model import Model
 from pipeline.request.input_spec import Inputs, InputSpec
 from pipeline.request.wire_format import FLOAT32_TYPE, JSON_TYPE
-from serving.protocol import Refusal, check_finite, read_float32, read_json, write_float32, write_json
+from serving.errors import DeviceLost, Refusal
+from serving.protocol import check_finite, read_float32, read_json, write_float32, write_json
+
+# The CUDA errors of a device that fails whatever it computes: uncorrectable ECC and NVLink errors, MPS server
+# gone (https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html).
+_HARDWARE_CODES = frozenset({214, 220, 810})
+_HARDWARE_TEXTS = ("uncorrectable ECC error", "uncorrectable NVLink error")
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class Predictor:
         Raises:
             Refusal: With status 400, 406 or 413 as the functions of `serving.protocol` raise it; 415, another
                 Content-Type; 422, the model failed; 503, there was not enough memory for a single instance.
+            DeviceLost: With 422 where these inputs may be to blame, 503 where the hardware is.
         """
         media_type = content_type.partition(";")[0].strip().lower()
         try:
@@ -41,17 +48,27 @@ class Predictor:
                 return write_float32(self._predict(rows))
         except MemoryError as error:
             raise _out_of_memory(error, 1) from error
-        raise Refusal(415, f"Content-Type {content_type!r}: expected {JSON_TYPE} or {FLOAT32_TYPE}")
+        raise Refusal(415, f"Content-Type {content_type[:100]!r}: expected {JSON_TYPE} or {FLOAT32_TYPE}")
 
     def _predict(self, rows: list[Inputs]) -> list[Any]:
         try:
             predictions = self.model.predict(rows)
         except Exception as error:
+            if is_device_lost(error) or is_device_gone():
+                raise _device_lost(error) from error
             if is_out_of_memory(error):
                 raise _out_of_memory(error, len(rows)) from error
             raise Refusal(422, f"the model failed: {error}") from error
         check_finite(predictions)
         return predictions
+
+
+def _device_lost(error: Exception) -> DeviceLost:
+    # The device answered every call before this one, so a fault of the program is this call's: 422, by which
+    # a caller finds the offender. Answered with 503, it would come again and end one process after another.
+    code = getattr(error, "error_code", None)
+    hardware = code in _HARDWARE_CODES or any(text in str(error) for text in _HARDWARE_TEXTS)
+    return DeviceLost(503 if hardware else 422, f"the device was lost: {error}")
 
 
 def _out_of_memory(error: BaseException, instances: int) -> Refusal:

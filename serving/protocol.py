@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from math import prod
 from typing import Any
 
@@ -11,18 +12,12 @@ import orjson
 from pipeline.request.errors import DecodeError
 from pipeline.request.input_spec import Inputs, InputSpec
 from pipeline.request.wire_format import FLOAT32_TYPE
+from serving.errors import Refusal
 
-
-class Refusal(Exception):
-    """A call that is not served.
-
-    Attributes:
-        status: Of the HTTP answer.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+# Smaller bodies are parsed as they are: what they hold takes a few megabytes at most.
+_LARGE_BYTES = 2**16
+# Lists, values and names beyond twice what the largest batch has, for fields of a body that are not read.
+_UNREAD = 10_000
 
 
 def read_json(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
@@ -32,10 +27,13 @@ def read_json(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
 
     Raises:
         Refusal: 400, the body is none of these (the message names the instance); 413, there are more than
-            `most` instances.
+            `most` instances, or many times the lists or numbers that so many have.
     """
+    large = len(body) >= _LARGE_BYTES
+    if large:
+        _check_size(body, spec, most)
     try:
-        call = orjson.loads(body)
+        call = _loads_uncollected(body) if large else orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Refusal(400, f"the body is not JSON: {error}") from None
     instances = call.get("instances") if isinstance(call, dict) else None
@@ -131,6 +129,43 @@ def _row(instance: Any, spec: InputSpec) -> Inputs:
     if missing:
         raise DecodeError(f"{', '.join(missing)} missing: expected {_example(spec)}")
     return {tensor.name: tensor.from_json(instance[tensor.name]) for tensor in spec.tensors}
+
+
+def _check_size(body: bytes, spec: InputSpec, most: int) -> None:
+    """Check, without parsing, that a body holds no more than about twice what the largest call does.
+
+    Parsing 10 MB of `[],` takes 140 ms and 300 MB, counting its brackets 3 ms.
+
+    Raises:
+        Refusal: 413, it does.
+    """
+    numbers = sum(prod(tensor.shape) for tensor in spec.tensors)
+    # A list for each row of each dimension, and one object.
+    lists = 1 + sum(prod(tensor.shape[:end]) for tensor in spec.tensors for end in range(len(tensor.shape)))
+    for characters, what, each in (
+        (b"[{", "lists and objects", lists),
+        (b",", "values", numbers),
+        (b":", "names", len(spec.tensors)),
+    ):
+        allowed = 2 * most * each + _UNREAD
+        found = sum(body.count(character) for character in characters)
+        if found > allowed:
+            raise Refusal(
+                413,
+                f"the body holds {found} {what}: at most {most} instances are taken in one call, "
+                f"which have {most * each}",
+            )
+
+
+def _loads_uncollected(body: bytes) -> Any:
+    # The collector would walk the new lists again and again: 0.6 s instead of 0.14 for 10 MB of `[],`.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return orjson.loads(body)
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _check_number(instances: int, most: int) -> None:

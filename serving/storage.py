@@ -28,7 +28,7 @@ def fetch(uri: str, model_file: str | None, folder: Path) -> Path:
     Raises:
         StorageError: There is no such file, there are several, or Cloud Storage cannot be read.
     """
-    if uri.startswith(_CLOUD):
+    if is_downloaded(uri):
         return _download(uri, model_file, folder)
     place = Path(uri)
     if place.is_file():
@@ -36,6 +36,11 @@ def fetch(uri: str, model_file: str | None, folder: Path) -> Path:
     if not place.is_dir():
         raise StorageError(f"AIP_STORAGE_URI: there is neither a folder nor a file {uri}")
     return place / _choose((path.name for path in place.iterdir() if path.is_file()), model_file, uri)
+
+
+def is_downloaded(uri: str) -> bool:
+    """Return whether `fetch` makes a copy of what `uri` names."""
+    return uri.startswith(_CLOUD)
 
 
 def _download(uri: str, model_file: str | None, folder: Path) -> Path:

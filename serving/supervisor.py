@@ -1,63 +1,43 @@
-"""The container's main process: starts the workers, hands them connections, replaces dead ones, drains."""
+"""The container's main process: starts workers, hands them connections, replaces those that hang, drains."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections import defaultdict
 from pathlib import Path
 
-from pipeline.process.user_modules import module_command
-from serving.control import FINISH_WITHIN_S, Begin, Failed, Load, Ready, Up
+from serving.control import FINISH_WITHIN_S, Failed, Load, Lost, Ready, Up
 from serving.options import Options
 from serving.scoreboard import Scoreboard, State
 from serving.storage import StorageError, fetch
+from serving.unavailable import Unavailable
+from serving.watchdog import LOOK_S, Backoff
+from serving.worker_process import WorkerProcess
 
 _LOGGER = logging.getLogger(__name__)
 
 # Connections that may wait to be accepted, as many as uvicorn's default. The kernel's own limit counts, too.
 _BACKLOG = 2048
-# A worker hangs if its queue of new connections stays full for so long.
-_HANDING_TIMEOUT_S = 5.0
-# Beyond what a worker gives its calls in flight: for leaving Python.
+# For a worker to answer what waits, and to leave Python.
 _LEAVE_WITHIN_S = 3.0
-
-
-@dataclass
-class _Worker:
-    """A worker process as the supervisor sees it.
-
-    Attributes:
-        number: Counted from 0.
-        process: As it was started.
-        control: Carries the messages of `serving.control`.
-        connections: Carries the connections that are handed to it.
-        handed: How many have been.
-        up: Whether it answers HTTP.
-        ready: Whether its model is loaded and warm.
-    """
-
-    number: int
-    process: subprocess.Popen[bytes]
-    control: Connection
-    connections: socket.socket
-    handed: int = 0
-    up: bool = False
-    ready: bool = False
+# A worker notices itself that its call takes too long, and can still answer; later than this, it cannot.
+_NOTICE_WITHIN_S = 2.0
+# A process that lives on so long after SIGKILL hangs in the kernel, as in the driver of a lost device.
+_KILLED_WITHIN_S = 5.0
 
 
 class Supervisor:
     """The supervisor of the workers of one listening socket; `run` is called once.
 
-    The state is READY while every worker has loaded and warmed the model. A connection goes to the worker
-    that has the fewest, ready ones first, so calls are served while a dead worker is being replaced.
+    The state is READY once every worker has loaded and warmed the model, and then while one that has is left.
+    A connection goes to the worker that has the fewest, ready ones first, so calls are served while a worker
+    is being replaced.
     """
 
     def __init__(self, options: Options, listener: socket.socket, folder: Path) -> None:
@@ -72,7 +52,9 @@ class Supervisor:
         self._listener = listener
         self._folder = folder
         self._scoreboard, self._scoreboard_fd = Scoreboard.create(options.workers)
-        self._workers: dict[int, _Worker] = {}
+        self._workers: dict[int, WorkerProcess] = {}
+        self._backoffs: defaultdict[int, Backoff] = defaultdict(Backoff)
+        self._unavailable = Unavailable()
         self._model_file: Path | None = None
         self._announced = False
         self._drained = asyncio.Event()
@@ -86,37 +68,38 @@ class Supervisor:
         # Not before the handlers are in place: whoever reads this line may send a signal at once.
         print(f"serving listening on {self._options.host}:{self._listener.getsockname()[1]}", flush=True)
         self._listener.setblocking(False)
+        looking = loop.create_task(self._look())
         try:
             for index in range(self._options.workers):
                 self._start(index)
+            loop.add_reader(self._listener, self._accept)
             # A daemon thread: a download cannot be interrupted, and must not keep the process from ending.
             threading.Thread(target=self._fetch, args=(loop,), daemon=True).start()
-            return await self._exit_code
+            await asyncio.wait({looking, self._exit_code}, return_when=asyncio.FIRST_COMPLETED)
+            return self._exit_code.result() if self._exit_code.done() else looking.result()
         finally:
-            for worker in self._workers.values():
-                worker.process.kill()
-                worker.process.wait()
+            looking.cancel()
+            self._kill_all()
 
     def _start(self, number: int) -> None:
-        mine, theirs = socket.socketpair(socket.AF_UNIX)
-        ours, workers = socket.socketpair(socket.AF_UNIX)
-        ours.settimeout(_HANDING_TIMEOUT_S)
-        self._scoreboard.reset(number)
-        with theirs, workers:
-            fds = (theirs.fileno(), workers.fileno(), self._scoreboard_fd)
-            # A session of its own: Ctrl-C in a terminal is the supervisor's to handle.
-            process = subprocess.Popen(
-                module_command("serving.worker", *map(str, fds)),
-                pass_fds=fds,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        worker = _Worker(number, process, Connection(mine.detach()), ours)
+        if self._scoreboard.state is State.DRAINING:
+            return
+        worker = WorkerProcess(number, self._options, self._scoreboard, self._scoreboard_fd)
         self._workers[number] = worker
-        _send(worker, Begin(number, self._options))
         if self._model_file is not None:
-            _send(worker, Load(self._model_file))
+            worker.load(Load(self._model_file))
         asyncio.get_running_loop().add_reader(worker.control.fileno(), self._receive, worker)
+
+    def _kill_all(self) -> None:
+        for worker in self._workers.values():
+            worker.kill()
+        for worker in self._workers.values():
+            try:
+                worker.process.wait(_KILLED_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                _LOGGER.error("worker %d cannot be killed and is left behind", worker.number)
+            asyncio.get_running_loop().remove_reader(worker.control.fileno())
+            worker.close()
 
     def _fetch(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -129,47 +112,48 @@ class Supervisor:
     def _pass_on(self, file: Path) -> None:
         self._model_file = file
         for worker in self._workers.values():
-            _send(worker, Load(file))
+            worker.load(Load(file))
 
-    def _receive(self, worker: _Worker) -> None:
+    def _receive(self, worker: WorkerProcess) -> None:
         try:
             message = worker.control.recv()
-        except (EOFError, ConnectionResetError):
-            self._lost(worker)
+        except (EOFError, OSError):
+            asyncio.get_running_loop().remove_reader(worker.control.fileno())
+            worker.end("", _LEAVE_WITHIN_S)
+            self._update_state()
             return
         if isinstance(message, Up):
             worker.up = True
-            self._watch_listener()
         elif isinstance(message, Ready):
-            worker.ready = True
-            self._now_ready(message.model_id)
+            worker.became_ready()
+            self._announce(message.model_id)
+        elif isinstance(message, Lost):
+            worker.end(message.reason, _LEAVE_WITHIN_S)
         elif isinstance(message, Failed):
-            self._end(2, message.reason.removeprefix("--model_path: "))
+            self._load_failed(worker, 2, message.reason.removeprefix("--model_path: "))
+        self._update_state()
 
-    def _now_ready(self, model_id: str) -> None:
-        workers = self._workers.values()
-        if self._scoreboard.state is State.DRAINING or not all(worker.ready for worker in workers):
+    def _announce(self, model_id: str) -> None:
+        ready = sum(worker.ready for worker in self._workers.values())
+        if self._announced or ready < self._options.workers:
             return
-        self._scoreboard.state = State.READY
-        if not self._announced:
-            self._announced = True
-            _LOGGER.info(
-                "ready: model %s, workers: %d, health: GET %s, predictions: POST %s",
-                model_id,
-                len(workers),
-                self._options.health_route,
-                self._options.predict_route,
-            )
+        self._announced = True
+        _LOGGER.info(
+            "ready: model %s, workers: %d, health: GET %s, predictions: POST %s",
+            model_id,
+            ready,
+            self._options.health_route,
+            self._options.predict_route,
+        )
 
-    def _watch_listener(self) -> None:
-        """Accept connections while a worker can answer them; until then they wait in the listener's queue."""
-        if self._listener.fileno() < 0:
-            return  # closed: draining is at its end
-        loop = asyncio.get_running_loop()
-        if any(worker.up for worker in self._workers.values()):
-            loop.add_reader(self._listener, self._accept)
-        else:
-            loop.remove_reader(self._listener)
+    def _update_state(self) -> None:
+        if self._scoreboard.state is not State.DRAINING:
+            ready = self._announced and self._any_ready
+            self._scoreboard.state = State.READY if ready else State.LOADING
+
+    @property
+    def _any_ready(self) -> bool:
+        return any(worker.ready for worker in self._workers.values())
 
     def _accept(self) -> None:
         try:
@@ -177,49 +161,72 @@ class Supervisor:
         except OSError:
             return  # gone again before it was accepted
         with connection:
-            for worker in sorted(self._workers.values(), key=self._load_of):
-                if worker.up and self._hand(worker, connection):
+            for worker in sorted(self._workers.values(), key=lambda worker: worker.rank):
+                if worker.takes_connections and worker.hand(connection):
                     return
+            self._unavailable.take(connection)
 
-    def _load_of(self, worker: _Worker) -> tuple[bool, int]:
-        return (not worker.ready, self._scoreboard.open_connections(worker.number, worker.handed))
+    async def _look(self) -> int:
+        """Look at the workers for ever; what hangs is ended and what has ended is replaced."""
+        loop = asyncio.get_running_loop()
+        looked = loop.time()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            elapsed_s, looked = loop.time() - looked, loop.time()
+            for worker in list(self._workers.values()):
+                worker.look(elapsed_s)
+                self._look_at(worker)
 
-    def _hand(self, worker: _Worker, connection: socket.socket) -> bool:
-        try:
-            socket.send_fds(worker.connections, [b"c"], [connection.fileno()])
-        except TimeoutError:
-            _LOGGER.error("worker %d takes no connections any more: ending it", worker.number)
-            worker.process.kill()
-            return False
-        except OSError:
-            return False  # it has died, which its control pipe will show
-        worker.handed += 1
-        return True
+    def _look_at(self, worker: WorkerProcess) -> None:
+        if worker.process.poll() is not None:
+            self._ended(worker)
+        elif worker.reason is not None:
+            if worker.overdue_s > 0:
+                worker.kill()
+            if worker.overdue_s > _KILLED_WITHIN_S:
+                self._end(1, f"worker {worker.number} cannot be killed: its device hangs")
+        elif worker.ready:
+            limit_s = self._options.predict_timeout_s
+            if worker.watch.call_s > limit_s + _NOTICE_WITHIN_S:
+                worker.end(f"a call of the model took more than {limit_s:g} s (--predict_timeout_s)", 0.0)
+            elif worker.watch.silent_s > limit_s + _NOTICE_WITHIN_S:
+                worker.end(f"no heartbeat for {limit_s:g} s (--predict_timeout_s)", 0.0)
+            self._update_state()
+        elif worker.loading_s > self._options.load_timeout_s:
+            limit_s = self._options.load_timeout_s
+            self._load_failed(worker, 1, f"the model is not loaded after {limit_s:g} s (--load_timeout_s)")
 
-    def _lost(self, worker: _Worker) -> None:
+    def _load_failed(self, worker: WorkerProcess, exit_code: int, reason: str) -> None:
+        if self._any_ready and self._announced:
+            worker.end(reason, 0.0)  # the others serve; it is tried again
+        else:
+            self._end(exit_code, reason)
+
+    def _ended(self, worker: WorkerProcess) -> None:
+        if worker.reason is None:
+            worker.end("", 0.0)
         asyncio.get_running_loop().remove_reader(worker.control.fileno())
-        worker.control.close()
-        worker.connections.close()
+        worker.close()
         code = worker.process.wait()
         del self._workers[worker.number]
-        self._watch_listener()
+        self._update_state()
         if self._scoreboard.state is State.DRAINING:
             if not self._workers:
                 self._drained.set()
             return
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        if not worker.ready:
-            self._end(1, f"worker {worker.number} ended by {how} before its model was ready (out of memory?)")
+        how = worker.reason or f"ended by {f'signal {-code}' if code < 0 else f'exit code {code}'}"
+        if not worker.was_ready and not (self._any_ready and self._announced):
+            self._end(1, f"worker {worker.number} {how} before its model was ready (out of memory?)")
             return
-        self._scoreboard.state = State.LOADING
-        _LOGGER.error("worker %d ended by %s: replacing it", worker.number, how)
-        self._start(worker.number)
+        pause_s = self._backoffs[worker.number].pause(worker.served_s)
+        _LOGGER.error("worker %d %s: replacing it in %g s", worker.number, how, pause_s)
+        asyncio.get_running_loop().call_later(pause_s, self._start, worker.number)
 
     def _signalled(self) -> None:
         if self._scoreboard.state is State.DRAINING:
             self._end(1, "a second signal: ending at once, without the calls in flight")
             return
-        serving = any(worker.ready for worker in self._workers.values())
+        serving = self._any_ready
         self._scoreboard.state = State.DRAINING
         if not serving:
             self._end(0)
@@ -232,13 +239,14 @@ class Supervisor:
         asyncio.get_running_loop().remove_reader(self._listener)
         self._listener.close()
         for worker in self._workers.values():
-            worker.connections.close()
+            worker.finish()
             if not worker.ready:
-                worker.process.kill()
-        try:
-            await asyncio.wait_for(self._drained.wait(), FINISH_WITHIN_S + _LEAVE_WITHIN_S)
-        except TimeoutError:
-            _LOGGER.error("calls in flight have not ended within %d s and are cut off", FINISH_WITHIN_S)
+                worker.kill()
+        if self._workers:
+            try:
+                await asyncio.wait_for(self._drained.wait(), FINISH_WITHIN_S + _LEAVE_WITHIN_S)
+            except TimeoutError:
+                _LOGGER.error("calls in flight have not ended within %d s and are cut off", FINISH_WITHIN_S)
         self._end(0)
 
     def _end(self, exit_code: int, reason: str | None = None) -> None:
@@ -247,12 +255,6 @@ class Supervisor:
         if reason is not None:
             print(f"serving: {' '.join(reason.split())}", file=sys.stderr)
         self._exit_code.set_result(exit_code)
-
-
-def _send(worker: _Worker, message: Begin | Load) -> None:
-    # If it has died, the end of its pipe will show it.
-    with contextlib.suppress(BrokenPipeError):
-        worker.control.send(message)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -8,43 +8,27 @@ share. A listening socket that all workers share tends to wake the same one, and
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import logging
+import os
 import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import traceback
+from functools import partial
 from multiprocessing.connection import Connection
 
-import uvicorn
-
-# uvicorn does not publish these two: setup.py keeps it below the next minor version, which may change them.
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
-
 from serving.app import Service, make_app
-from serving.control import FINISH_WITHIN_S, Begin, Failed, Load, Ready, Up
+from serving.control import BEAT_S, Begin, Failed, Load, Lost, Ready, Up
+from serving.http_server import HttpServer
+from serving.limits import BodyBuffer, Limits, body_limit
 from serving.log import configure_logging
+from serving.model_calls import ModelCalls
 from serving.options import Options
 from serving.scoreboard import Scoreboard
 
-# Google's load balancers keep idle connections for 600 s and ask servers to keep them for longer. Else a
-# server closes one just when the next call is on its way
-# (https://cloud.google.com/load-balancing/docs/https#timeouts_and_retries).
-_KEEP_ALIVE_S = 620
-
-
-class _Connection(H11Protocol):
-    """uvicorn's HTTP/1.1 connection, which counts on the scoreboard when it is over."""
-
-    def __init__(
-        self, config: uvicorn.Config, state: ServerState, scoreboard: Scoreboard, number: int
-    ) -> None:
-        super().__init__(config, state, {})
-        self._scoreboard = scoreboard
-        self._number = number
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._scoreboard.count_closed(self._number)
+# A control message is read by the supervisor's event loop: it must come in one piece.
+_MOST_OF_A_REASON = 4000  # characters
 
 
 class _Worker:
@@ -60,44 +44,48 @@ class _Worker:
     def __init__(self, control: Connection, connections: socket.socket, scoreboard: Scoreboard) -> None:
         begin = control.recv()
         assert isinstance(begin, Begin)
-        self._options: Options = begin.options
+        options = begin.options
+        self._options: Options = options
         self._number: int = begin.number
         self._control = control
         self._connections = connections
         self._scoreboard = scoreboard
-        # One: calls of a model do not run faster side by side, and torch uses several cores by itself.
-        self._model_thread = ThreadPoolExecutor(1, "model")
-        self._service = Service(lambda: scoreboard.state, self._model_thread)
-        app = make_app(self._service, self._options.health_route, self._options.predict_route)
-        self._config = uvicorn.Config(
-            app,
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=FINISH_WITHIN_S,
+        limits = Limits()
+        self._calls = ModelCalls(
+            options.predict_timeout_s, partial(scoreboard.count_call, self._number), self._lost
         )
-        self._config.load()
-        self._server = uvicorn.Server(self._config)
-        self._accepting: set[asyncio.Task[None]] = set()
+        bodies = BodyBuffer(body_limit(options.spec, options.max_batch_size), limits.buffered_bytes)
+        self._service = Service(lambda: scoreboard.state, self._calls, bodies)
+        app = make_app(self._service, options.health_route, options.predict_route)
+        self._http = HttpServer(app, limits, partial(scoreboard.count_closed, self._number))
 
     async def run(self) -> None:
-        """Serve until the supervisor closes its end of `connections`, or dies."""
+        """Serve until the supervisor closes its end of `connections`, or dies; or until the model is lost."""
         loop = asyncio.get_running_loop()
         self._connections.setblocking(False)
         loop.add_reader(self._connections, self._receive)
-        serving = loop.create_task(self._server.serve(sockets=[]))
+        serving = loop.create_task(self._http.serve())
+        beating = loop.create_task(self._beat())
         self._control.send(Up())
-        await self._load()
-        await serving
+        loading = loop.create_task(self._load())
+        # A load that hangs must not keep the process from ending.
+        await asyncio.wait({serving, beating, loading}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            loading.result()
+            await asyncio.wait({serving, beating}, return_when=asyncio.FIRST_COMPLETED)
+        if beating.done():
+            beating.result()
+        serving.result()
+
+    async def _beat(self) -> None:
+        while True:
+            self._scoreboard.beat(self._number)
+            self._http.check()
+            await asyncio.sleep(BEAT_S)
 
     async def _load(self) -> None:
         # In the thread that will run it, with the import of torch, so that health answers meanwhile.
-        message = await asyncio.get_running_loop().run_in_executor(self._model_thread, self._load_model)
+        message = await self._calls.load(self._load_model)
         if message is not None:
             self._control.send(message)
 
@@ -108,6 +96,7 @@ class _Worker:
         from pipeline.model.load import load
         from pipeline.request.errors import ModelError
         from serving.predictor import Predictor
+        from serving.storage import is_downloaded
 
         options = self._options
         # If a process has several cores, one is left to HTTP: with a thread on each, every forward pass would
@@ -127,13 +116,23 @@ class _Worker:
                 model_params=options.model_params,
                 max_batch_size=options.max_batch_size,
                 compute=Compute(options.device, options.precision, cuda_graphs=options.cuda_graphs),
+                is_private=is_downloaded(options.storage_uri),
             )
         except ModelError as error:
-            return Failed(str(error))
+            return Failed(str(error)[:_MOST_OF_A_REASON])
         # Health is told only once the first calls will find everything there.
         model.warm_up()
+        # What is there now stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         self._service.predictor = Predictor(model, options.spec, options.max_batch_size)
         return Ready(model.model_id)
+
+    def _lost(self, reason: str) -> None:
+        # Without its supervisor it ends anyway.
+        with contextlib.suppress(BrokenPipeError):
+            self._control.send(Lost(reason[:_MOST_OF_A_REASON]))
+        self._http.stop()
 
     def _receive(self) -> None:
         try:
@@ -143,28 +142,29 @@ class _Worker:
         if not data:
             loop = asyncio.get_running_loop()
             loop.remove_reader(self._connections)
-            self._server.should_exit = True
+            self._http.stop()
             return
         for fd in fds:
-            task = asyncio.get_running_loop().create_task(self._serve(socket.socket(fileno=fd)))
-            self._accepting.add(task)
-            task.add_done_callback(self._accepting.discard)
-
-    async def _serve(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        state = self._server.server_state
-        await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: _Connection(self._config, state, self._scoreboard, self._number), connection
-        )
+            self._http.take(socket.socket(fileno=fd))
 
 
 def main(arguments: list[str]) -> None:
     """Run a worker on three inherited file descriptors: control, connections, scoreboard."""
     control, connections, scoreboard = map(int, arguments)
     configure_logging(logging.INFO)
-    with socket.socket(fileno=connections) as inherited:
-        worker = _Worker(Connection(control), inherited, Scoreboard(scoreboard))
+    code = 1
+    try:
+        worker = _Worker(Connection(control), socket.socket(fileno=connections), Scoreboard(scoreboard))
         asyncio.run(worker.run())
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Not as Python ends: it would wait for the model's thread, which may hang.
+        os._exit(code)
 
 
 if __name__ == "__main__":

@@ -185,7 +185,7 @@ def our_core(workload: Workload, scale: Scale, weights: Path) -> Side:
         max_wait_s=options.max_batch_wait_ms / 1000,
         timeout_s=options.inference_timeout_s,
         concurrent_batches=CONCURRENT_BATCHES if scale.device == "gpu" else 1,
-        prepare_thread=model.warm_up,
+        warm_up=model.warm_up,
     )
 
     @contextmanager

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.model import compute
+from pipeline.model import compute, gpu_memory
 from pipeline.model.active_model import ActiveModel
 from pipeline.model.model import Model
 from pipeline.model.outputs import OutputRows
+from pipeline.request.errors import TransientError
 from pipeline.request.input_spec import Inputs
 
 _LOGGER = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class ForwardPass:
         start: Epoch seconds at the start of the call.
         end: Epoch seconds at its end.
         outputs: What the model returned; row `first` of the batch is row 0 here. None if it failed.
-        failure: Why it failed; the pass has one row then.
+        failure: Why it failed; the pass has one row then. A TransientError: the row is not to blame.
     """
 
     first: int
@@ -104,75 +105,81 @@ class BatchRunner:
         self._sleep = sleep
         self._limits: dict[str, _RowLimit] = {}  # by model_id
 
-    def __call__(self, bundles: list[BundleInputs]) -> list[BatchSlice]:
+    def __call__(
+        self, bundles: list[BundleInputs], renew: Callable[[], None] = lambda: None
+    ) -> list[BatchSlice]:
         """Return one slice of the batch for each bundle, in the same order.
+
+        Args:
+            bundles: What the batch is made of.
+            renew: Called before each forward pass; what it raises ends the batch.
 
         Raises:
             DeviceLostError: The device failed so that nothing more can be computed on it.
         """
-        # Read once: a model is swapped between two batches, never within one.
-        model = self._active.model
         batched = self._clock()
-        inputs = [bundle.inputs for bundle in bundles]
-        rows = sum(bundle.rows for bundle in bundles)
-        limit = self._row_limit(model)
+        batch = _Rows([bundle.inputs for bundle in bundles], sum(bundle.rows for bundle in bundles))
         passes: list[ForwardPass] = []
-        if limit is None or rows <= limit:
-            self._run(model, inputs, 0, rows, passes)
-        else:
-            joined = _join(inputs)
-            for first in range(0, rows, limit):
-                stop = min(first + limit, rows)
-                self._run(model, [_rows(joined, first, stop)], first, stop, passes)
+        first = 0
+        while (first := self._run(batch, first, passes, renew)) < batch.count:
+            # The model that left no room for these rows may have been replaced, and nothing here holds it.
+            compute.release_cached_memory()
         slices, offset = [], 0
         for bundle in bundles:
             slices.append(BatchSlice(offset, passes, batched))
             offset += bundle.rows
         return slices
 
-    def _run(
-        self,
-        model: Model,
-        inputs: list[Inputs],
-        first: int,
-        stop: int,
-        passes: list[ForwardPass],
-        pauses: tuple[float, ...] = PAUSES_S,
-    ) -> None:
-        """Append the forward passes of rows `first` to `stop`, whose inputs are `inputs`, to `passes`."""
-        start = self._clock()
-        try:
-            outputs = model.run(inputs, stop - first)
-        except Exception as error:
-            # Its frames hold the tensors that may have exhausted the memory.
-            failure = error.with_traceback(None)
-        else:
-            passes.append(ForwardPass(first, stop, model.model_id, start, self._clock(), outputs, None))
-            return
-        half = (stop - first) // 2
-        if compute.is_device_lost(failure) or (half == 0 and compute.is_device_gone()):
-            raise DeviceLostError(f"the GPU failed: {failure}") from failure
-        if compute.is_out_of_memory(failure):
-            failure.__context__ = None
-            compute.release_cached_memory()
-            if self._active.waited_for_candidate():
-                # Memory held two models. That is transient, and tells nothing of what fits beside one.
-                self._run(self._active.model, inputs, first, stop, passes)
-                return
-            if half == 0 and pauses:
-                # Other users of the device may free some memory; a single request is not to blame for them.
-                self._sleep(pauses[0])
-                self._run(self._active.model, inputs, first, stop, passes, pauses[1:])
-                return
-            if half:
-                self._lower_row_limit(model, half, stop - first, failure)
-        if half == 0:
-            passes.append(ForwardPass(first, stop, model.model_id, start, self._clock(), None, failure))
-            return
-        # Halve until the offender stands alone: about 2·log2(n) extra calls for one bad request.
-        joined = _join(inputs)
-        self._run(model, [_rows(joined, 0, half)], first, first + half, passes)
-        self._run(model, [_rows(joined, half, stop - first)], first + half, stop, passes)
+    def _run(self, batch: _Rows, first: int, passes: list[ForwardPass], renew: Callable[[], None]) -> int:
+        """Append the forward passes from row `first` on to `passes`.
+
+        Returns:
+            The row to go on at with the model that is active by then; the number of rows, if all are done.
+        """
+        # Read once: a model is swapped between two batches, never within one.
+        model = self._active.model
+        limit = self._row_limit(model) or batch.count
+        # Ranges of rows that are still to be run, the next one last.
+        pending = [(start, min(start + limit, batch.count)) for start in range(first, batch.count, limit)]
+        pending.reverse()
+        pauses = iter(PAUSES_S)
+        watch: gpu_memory.Watch | None = None
+        while pending:
+            first, stop = pending.pop()
+            renew()
+            start = self._clock()
+            done = _try(model, batch.part(first, stop), stop - first)
+            if isinstance(done, OutputRows):
+                passes.append(ForwardPass(first, stop, model.model_id, start, self._clock(), done, None))
+                pauses = iter(PAUSES_S)
+                continue
+            failure = done
+            half = (stop - first) // 2
+            if compute.is_device_lost(failure) or (half == 0 and compute.is_device_gone()):
+                raise DeviceLostError(f"the GPU failed: {failure}") from failure
+            if compute.is_out_of_memory(failure):
+                compute.release_cached_memory()
+                if self._active.waited_for_candidate(renew):
+                    # Memory held two models. That is transient, and tells nothing of what fits beside one.
+                    return first
+                if half:
+                    self._lower_row_limit(model, half, stop - first, failure)
+                elif (pause := next(pauses, None)) is not None:
+                    # Other users of the device may free some memory; a single request is not to blame for
+                    # them.
+                    self._sleep(pause)
+                    watch = gpu_memory.Watch()
+                    pending.append((first, stop))
+                    continue
+                elif watch is not None and watch.others_took_it(failure):
+                    failure = TransientError(f"other processes hold this one's share of the GPU: {failure}")
+            if half == 0:
+                passes.append(ForwardPass(first, stop, model.model_id, start, self._clock(), None, failure))
+                pauses = iter(PAUSES_S)
+                continue
+            # Halve until the offender stands alone: about 2·log2(n) extra calls for one bad request.
+            pending += [(first + half, stop), (first, first + half)]
+        return batch.count
 
     def _row_limit(self, model: Model) -> int | None:
         limit = self._limits.get(model.model_id)
@@ -196,16 +203,51 @@ class BatchRunner:
         )
 
 
+class _Rows:
+    """The inputs of a batch, joined only where a part of it is wanted."""
+
+    def __init__(self, inputs: list[Inputs], count: int) -> None:
+        self.count = count
+        self._inputs = inputs
+
+    def part(self, first: int, stop: int) -> list[Inputs]:
+        """Return the inputs of rows `first` to `stop`."""
+        if stop - first == self.count:
+            return self._inputs
+        if len(self._inputs) > 1:
+            self._inputs = [_join(self._inputs)]
+        (joined,) = self._inputs
+        if isinstance(joined, dict):
+            return [{name: array[first:stop] for name, array in joined.items()}]
+        return [joined[first:stop]]
+
+
+def _try(model: Model, inputs: list[Inputs], rows: int) -> OutputRows | Exception:
+    """Return what the model returns, or what it raises."""
+    try:
+        return model.run(inputs, rows)
+    except Exception as error:
+        _drop_frames(error)
+        return error
+
+
+def _drop_frames(error: BaseException) -> None:
+    """Drop the tracebacks of an error and of those that led to it.
+
+    Their frames hold the model, and the tensors that may have exhausted the memory.
+    """
+    seen: set[int] = set()
+    errors: list[BaseException | None] = [error]
+    while errors:
+        each = errors.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            each.__traceback__ = None
+            errors += [each.__cause__, each.__context__]
+
+
 def _join(inputs: list[Inputs]) -> Inputs:
     first = inputs[0]
-    if len(inputs) == 1:
-        return first
     if isinstance(first, dict):
         return {name: np.concatenate([each[name] for each in inputs]) for name in first}
     return np.concatenate(inputs)  # type: ignore[arg-type]
-
-
-def _rows(inputs: Inputs, first: int, stop: int) -> Inputs:
-    if isinstance(inputs, dict):
-        return {name: array[first:stop] for name, array in inputs.items()}
-    return inputs[first:stop]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Generic, TypeAlias
 
+from pipeline.batching.submission import Batch, Item, Output, Submission
 from pipeline.process.exit import ComputeThread
 from pipeline.request.errors import TransientError
 
-Item = TypeVar("Item")
-Output = TypeVar("Output")
+# Called before each call of the model: it begins the time limit again, or raises AbandonedError.
+Renew: TypeAlias = Callable[[], None]
 
 _JOIN_S = 1.0
+
+
+class AbandonedError(Exception):
+    """Nobody waits for a batch any more, so that computing more of it is in vain."""
 
 
 class Batcher(Generic[Item, Output]):
@@ -23,28 +30,40 @@ class Batcher(Generic[Item, Output]):
     An idle worker takes all that is queued, up to `max_batch_size`. Threads that have just got their outputs
     are likely to be back in a moment: for these, and for no others, it holds a batch window of up to
     `max_wait_s` open. So a thread that is alone never waits.
+
+    A call that takes longer than `timeout_s` cannot be interrupted: its batch is abandoned, and another
+    worker takes the place of the one that hangs. At most `concurrent_batches` are replaced so at a time. If
+    one more hangs, there is no hope left: the batcher fails what is queued, takes no more, and says so by
+    `on_hopeless`. So calls at once are never more than twice `concurrent_batches`.
     """
 
     def __init__(
         self,
-        run: Callable[[list[Item]], Sequence[Output]],
+        run: Callable[[list[Item], Renew], Sequence[Output]],
         *,
         max_batch_size: int,
         max_wait_s: float,
         timeout_s: float,
         concurrent_batches: int = 1,
         prepare_thread: Callable[[], None] = lambda: None,
+        warm_up: Callable[[Renew], None] = lambda _: None,
+        on_hopeless: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the worker threads.
 
         Args:
             run: Returns one output for each item, in the same order. Several threads call it where
-                `concurrent_batches` is above 1.
+                `concurrent_batches` is above 1. It calls its second argument before each call of the model.
             max_batch_size: The most that the sizes of a batch's items add up to; a larger item is run alone.
             max_wait_s: Longest batch window, from the moment that a worker is idle and an item is queued.
-            timeout_s: Longest call of `run`.
+            timeout_s: Longest call of the model: from the start of `run`, or from the last time that it
+                called its second argument.
             concurrent_batches: Batches that run at once, each on a worker thread.
-            prepare_thread: Called first on each worker thread.
+            prepare_thread: Called first on each worker thread. It neither blocks nor raises.
+            warm_up: Called next, within the same time limit as `run`, but not on a thread that replaces one
+                whose call hangs: its call might hang, too. What it raises is dropped, as the first batch will
+                fail in the same way.
+            on_hopeless: Called once, on a thread in `submit`, when more calls hang than may be abandoned.
         """
         self._run = run
         self._max_batch_size = max_batch_size
@@ -52,39 +71,47 @@ class Batcher(Generic[Item, Output]):
         self._timeout_s = timeout_s
         self._concurrent_batches = concurrent_batches
         self._prepare_thread = prepare_thread
+        self._warm_up = warm_up
+        self._on_hopeless = on_hopeless
         self._changed = threading.Condition()
         # All of these are guarded by it.
-        self._queue: deque[_Submission[Item, Output]] = deque()
+        self._queue: deque[Submission[Item, Output]] = deque()
         self._queued_size = 0
-        self._running: set[_Batch[Item, Output]] = set()
+        self._running: set[Batch[Item, Output]] = set()
+        self._abandoned: set[Batch[Item, Output]] = set()  # timed out, and not returned yet
         self._returning = 0  # threads that got their outputs and have not submitted again yet
         self._last_batch_ended = 0.0
-        self._closed = False
+        self._closed: Callable[[], TransientError] | None = None  # what submissions fail with from then on
         self._workers: list[threading.Thread] = []
         for _ in range(concurrent_batches):
-            self._start_worker()
+            self._start_worker(warm_up=True)
 
     def submit(self, item: Item, size: int = 1) -> Output:
         """Return the output for `item`, which counts as `size` in its batch. Block until it is there.
 
         Raises:
-            TransientError: The batch took longer than `timeout_s`, or the batcher was closed.
-            Exception: Whatever `run` raised for the batch that the item was in.
+            TransientError: A call of the model took longer than `timeout_s`, or the batcher was closed.
+            Exception: A copy of whatever `run` raised for the batch that the item was in, from that.
         """
-        submission: _Submission[Item, Output] = _Submission(item, size, time.monotonic())
+        submission: Submission[Item, Output] = Submission(item, size, time.monotonic())
         with self._changed:
-            if self._closed:
-                raise _closed()
+            if self._closed is not None:
+                raise self._closed()
             self._queue.append(submission)
             self._queued_size += size
             self._returning = max(0, self._returning - 1)
             # Not every submission wakes a worker whose batch window is open.
             if len(self._queue) == 1 or self._returning == 0 or self._queued_size >= self._max_batch_size:
                 self._changed.notify()
-        self._wait(submission)
-        if submission.error is not None:
-            raise submission.error
-        return submission.output  # type: ignore[return-value]
+        try:
+            self._wait(submission)
+            if submission.error is not None:
+                raise submission.error
+            return submission.output  # type: ignore[return-value]
+        finally:
+            # The error's traceback holds this frame. Through it, the error would hold itself and the item
+            # until a garbage collection.
+            del submission
 
     def close(self) -> None:
         """Fail all that is queued or running, so that no thread is left waiting.
@@ -92,76 +119,119 @@ class Batcher(Generic[Item, Output]):
         Later submissions fail at once.
         """
         with self._changed:
-            self._closed = True
-            for submission in self._queue:
-                submission.fail(_closed())
-            self._queue.clear()
+            self._stop(_stopping)
             for batch in self._running:
-                batch.abandon(_closed)
+                batch.abandon(_stopping)
             self._running.clear()
-            self._changed.notify_all()
             workers = list(self._workers)
         deadline = time.monotonic() + _JOIN_S
         for worker in workers:
             worker.join(max(0.0, deadline - time.monotonic()))
 
-    def _wait(self, submission: _Submission[Item, Output]) -> None:
+    def _stop(self, make_error: Callable[[], TransientError]) -> None:
+        """Fail what is queued and what is submitted from now on."""
+        self._closed = make_error
+        for submission in self._queue:
+            submission.fail(make_error())
+        self._queue.clear()
+        self._changed.notify_all()
+
+    def _wait(self, submission: Submission[Item, Output]) -> None:
         left_s = self._timeout_s
         while not submission.done.acquire(timeout=min(left_s, threading.TIMEOUT_MAX)):
             with self._changed:
-                batch = submission.batch
-                if batch is None:  # still queued: a thread of the batch before it times that one out
-                    continue
-                left_s = batch.started + self._timeout_s - time.monotonic()
-                if left_s <= 0 and batch in self._running:
-                    # A call cannot be interrupted. Its worker is left to itself, and another takes its place.
-                    self._running.remove(batch)
-                    batch.abandon(self._timed_out)
-                    self._start_worker()
-                left_s = max(left_s, 0.001)
+                hopeless = self._abandon_overdue()
+                # A submission that is still queued looks, too: all workers may hang before one takes it.
+                started = min((batch.started for batch in self._running), default=time.monotonic())
+                left_s = max(started + self._timeout_s - time.monotonic(), 0.001)
+            if hopeless:
+                self._on_hopeless()
 
-    def _start_worker(self) -> None:
-        worker = ComputeThread(self._work, "batcher")
+    def _abandon_overdue(self) -> bool:
+        """Abandon what has run for too long, and return whether hope goes with it."""
+        latest = time.monotonic() - self._timeout_s
+        hopeless = False
+        for batch in [batch for batch in self._running if batch.started <= latest]:
+            self._running.remove(batch)
+            self._abandoned.add(batch)
+            batch.abandon(self._timed_out)
+            if self._closed is not None:
+                continue
+            if len(self._abandoned) <= self._concurrent_batches:
+                self._start_worker(warm_up=False)
+            else:
+                self._stop(self._timed_out)
+                hopeless = True
+        return hopeless
+
+    def _start_worker(self, *, warm_up: bool) -> None:
+        worker = ComputeThread(partial(self._work, warm_up), "batcher")
         self._workers = [worker, *(other for other in self._workers if other.is_alive())]
         worker.start()
 
-    def _work(self) -> None:
+    def _work(self, warm_up: bool) -> None:
         self._prepare_thread()
+        if warm_up and not self._warmed_up():
+            return
         while (batch := self._next()) is not None:
             items = [submission.item for submission in batch.submissions]
             outputs: Sequence[Output] = ()
             error: BaseException | None = None
             try:
-                outputs = self._run(items)
+                outputs = self._run(items, partial(self._renew, batch))
                 if len(outputs) != len(items):
                     error = RuntimeError(f"{len(outputs)} answers to {len(items)} items")
             except BaseException as raised:  # the waiting threads must learn of it, whatever it was
-                error = raised
+                # Without this frame, which holds the error, and soon the batches after it.
+                traceback = raised.__traceback__
+                error = raised.with_traceback(traceback and traceback.tb_next)
+                del traceback
             with self._changed:
-                if batch.abandoned:
+                if not self._ended(batch):
                     return
-                self._running.discard(batch)
                 self._returning += len(batch.submissions)
                 self._last_batch_ended = time.monotonic()
             batch.finish(outputs, error)
             # Otherwise this thread would keep the last batch alive while it waits for the next.
             del batch, items, outputs, error
 
-    def _next(self) -> _Batch[Item, Output] | None:
+    def _warmed_up(self) -> bool:
+        """Warm this thread up, and return whether it may go on: another one may have taken its place."""
+        nobodys: Batch[Item, Output] = Batch(time.monotonic())
+        with self._changed:
+            self._running.add(nobodys)
+        with contextlib.suppress(BaseException):
+            self._warm_up(partial(self._renew, nobodys))
+        with self._changed:
+            return self._ended(nobodys)
+
+    def _renew(self, batch: Batch[Item, Output]) -> None:
+        with self._changed:
+            if batch.abandoned:
+                raise AbandonedError
+            batch.started = time.monotonic()
+
+    def _ended(self, batch: Batch[Item, Output]) -> bool:
+        """Take note that a batch's call has returned, and return whether the batch was not abandoned."""
+        self._running.discard(batch)
+        self._abandoned.discard(batch)
+        return not batch.abandoned
+
+    def _next(self) -> Batch[Item, Output] | None:
         """Wait for the next batch and take it; return None once the batcher is closed."""
         with self._changed:
             while not self._queue or self._window_open():
-                if self._closed:
+                if self._closed is not None:
                     return None
                 self._changed.wait(self._window_left_s())
-            if self._closed:
+            if self._closed is not None:
                 return None
             # Workers share the load evenly: one that took everything would leave the others idle.
             known = (
                 len(self._queue) + self._returning + sum(len(batch.submissions) for batch in self._running)
             )
             fair_share = -(-known // self._concurrent_batches)
-            batch: _Batch[Item, Output] = _Batch(time.monotonic())
+            batch: Batch[Item, Output] = Batch(time.monotonic())
             size = 0
             while self._queue and len(batch.submissions) < fair_share:
                 size += self._queue[0].size
@@ -169,7 +239,6 @@ class Batcher(Generic[Item, Output]):
                     break
                 submission = self._queue.popleft()
                 self._queued_size -= submission.size
-                submission.batch = batch
                 batch.submissions.append(submission)
             self._running.add(batch)
             if self._queue:
@@ -194,57 +263,9 @@ class Batcher(Generic[Item, Output]):
 
     def _timed_out(self) -> TransientError:
         return TransientError(
-            f"the model took longer than {self._timeout_s:g} s for a batch (--inference_timeout_s)"
+            f"the model took longer than {self._timeout_s:g} s for one call (--inference_timeout_s)"
         )
 
 
-class _Submission(Generic[Item, Output]):
-    """An item that one thread submitted, and the latch that the thread waits at."""
-
-    __slots__ = ("arrived", "batch", "done", "error", "item", "output", "size")
-
-    def __init__(self, item: Item, size: int, arrived: float) -> None:
-        self.item = item
-        self.size = size
-        self.arrived = arrived
-        self.batch: _Batch[Item, Output] | None = None
-        self.output: Output | None = None
-        self.error: BaseException | None = None
-        # A plain lock, released once: an Event costs several times as much to make and to wait for.
-        self.done = threading.Lock()
-        self.done.acquire()
-
-    def succeed(self, output: Output) -> None:
-        self.output = output
-        self.done.release()
-
-    def fail(self, error: BaseException) -> None:
-        self.error = error
-        self.done.release()
-
-
-class _Batch(Generic[Item, Output]):
-    """The submissions of one call of `run`."""
-
-    def __init__(self, started: float) -> None:
-        self.submissions: list[_Submission[Item, Output]] = []
-        self.started = started
-        self.abandoned = False
-
-    def finish(self, outputs: Sequence[Output], error: BaseException | None) -> None:
-        if error is not None:
-            for submission in self.submissions:
-                submission.fail(error)
-            return
-        for submission, output in zip(self.submissions, outputs, strict=True):
-            submission.succeed(output)
-
-    def abandon(self, make_error: Callable[[], BaseException]) -> None:
-        """Fail the submissions. What the call still returns is dropped."""
-        self.abandoned = True
-        for submission in self.submissions:
-            submission.fail(make_error())
-
-
-def _closed() -> TransientError:
+def _stopping() -> TransientError:
     return TransientError("the process is stopping")

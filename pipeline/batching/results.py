@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pipeline.batching.batch_runner import BatchSlice, ForwardPass
-from pipeline.request.errors import InferenceError
+from pipeline.request.errors import InferenceError, TransientError
 from pipeline.request.messages import DeadLetter, Request, Result
 
 
@@ -16,6 +16,9 @@ def outcomes(
 
     A request becomes a DeadLetter of the stage `inference` if the model failed on it alone, or if its output
     holds NaN or infinity and `allow_nan` is not set.
+
+    Raises:
+        TransientError: The model failed on a request of the bundle, which is not to blame.
     """
     found: list[Result | DeadLetter] = []
     offset = batch_slice.offset
@@ -32,6 +35,8 @@ def _of_pass(
     requests: Sequence[Request], row: int, each: ForwardPass, batched: float, allow_nan: bool
 ) -> Iterator[Result | DeadLetter]:
     """Yield the outcomes of `requests`, the first of which is row `row` of the pass."""
+    if isinstance(each.failure, TransientError):
+        raise each.failure
     if each.outputs is None:
         for request in requests:
             reason = f"the model failed ({each.model_id}): {each.failure}"

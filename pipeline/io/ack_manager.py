@@ -22,6 +22,8 @@ ACK_DEADLINE_S = 20
 # Leases are checked this often, and extended when less than half of the deadline is left.
 _ROUND_S = 4.0
 _CALL_TIMEOUT_S = 10.0
+# Of a call that extends: when a look finds a lease, 6 s of it are left at least, enough for a second call.
+_EXTEND_TIMEOUT_S = 3.0
 _RETRY_PAUSE_S = 0.2
 # How long `close` tries to send what is due. Pub/Sub delivers again what was not acknowledged.
 _CLOSE_WITHIN_S = 3.0
@@ -31,12 +33,14 @@ class AckManager:
     """The acknowledgements of one subscription, and the leases of the messages that are held.
 
     Invariant: an acknowledgement handed in is sent until it is accepted, refused for good, or `close` gives
-    up; a held message's lease is extended until it is acknowledged, given back, or `max_lease_s` old.
+    up; a message's lease is extended until its acknowledgement is accepted, it is given back, or it is
+    `max_lease_s` old.
 
     Args:
         channel: To Pub/Sub; stays open.
         subscription: Its full name.
         max_lease_s: Seconds after which a message may go to another process.
+        accepted: Called on another thread when fewer acknowledgements are `due` than before.
         monotonic: Seconds.
     """
 
@@ -45,19 +49,22 @@ class AckManager:
         channel: grpc.Channel,
         subscription: str,
         max_lease_s: float,
+        accepted: Callable[[], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._subscription = subscription
         self._monotonic = monotonic
         self._max_lease_s = max_lease_s
+        self._accepted = accepted
         self._metadata = calls.routing("subscription", subscription)
         self._acknowledge = calls.acknowledge(channel)
         self._modify = calls.modify_ack_deadline(channel)
         self._condition = threading.Condition()
-        self._due: list[str] = []
+        self._due: dict[str, None] = {}  # a set in order: handed in, and not accepted yet
         self._closing = False
-        # By ack id, in monotonic seconds: when the message came, and when its lease ends.
+        # By ack id, in monotonic seconds: when the message came, when its lease ends. Those due are in it.
         self._held: dict[str, tuple[float, float]] = {}
+        self._failing: dict[str, grpc.StatusCode] = {}  # by verb: how its last call failed
         self._threads = [
             threading.Thread(target=self._send_acknowledgements, name="acknowledge", daemon=True),
             threading.Thread(target=self._extend_leases, name="extend-leases", daemon=True),
@@ -74,10 +81,13 @@ class AckManager:
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
         """Hand in acknowledgements, to be sent at once."""
         with self._condition:
-            for ack_id in ack_ids:
-                self._held.pop(ack_id, None)
-            self._due.extend(ack_ids)
+            self._due.update(dict.fromkeys(ack_ids))
             self._condition.notify_all()
+
+    @property
+    def due(self) -> int:
+        """How many acknowledgements were handed in and are not accepted yet."""
+        return len(self._due)
 
     def close(self) -> int:
         """Send the acknowledgements that are due, give back what is held, and return how many those are."""
@@ -87,7 +97,7 @@ class AckManager:
         for thread in self._threads:
             thread.join(_CLOSE_WITHIN_S)
         with self._condition:
-            held = list(self._held)
+            held = [ack_id for ack_id in self._held if ack_id not in self._due]
             self._held.clear()
         for ids in _chunks(held):
             request = ModifyAckDeadlineRequest(subscription=self._subscription, ack_ids=ids)
@@ -98,24 +108,34 @@ class AckManager:
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._due or self._closing)
-                ack_ids, self._due = self._due, []
+                ack_ids = list(self._due)
                 closing = self._closing
-            failed: list[str] = []
+            failed = False
             for ids in _chunks(ack_ids):
                 request = AcknowledgeRequest(subscription=self._subscription, ack_ids=ids)
-                if not self._call(self._acknowledge, request, "acknowledge"):
-                    failed += ids
+                if self._call(self._acknowledge, request, "acknowledge"):
+                    self._forget(ids)
+                else:
+                    failed = True
             with self._condition:
-                self._due[:0] = failed
                 if closing and (failed or not self._due):
                     return
                 if failed:
-                    self._condition.wait(_RETRY_PAUSE_S)
+                    # What is handed in meanwhile waits, too: else each of many bundles would cause a call.
+                    self._condition.wait_for(lambda: self._closing, _RETRY_PAUSE_S)
+
+    def _forget(self, ack_ids: Sequence[str]) -> None:
+        with self._condition:
+            for ack_id in ack_ids:
+                del self._due[ack_id]
+                self._held.pop(ack_id, None)
+        self._accepted()
 
     def _extend_leases(self) -> None:
+        failed = False
         while True:
             with self._condition:
-                if self._condition.wait_for(lambda: self._closing, _ROUND_S):
+                if self._condition.wait_for(lambda: self._closing, _RETRY_PAUSE_S if failed else _ROUND_S):
                     return
                 now = self._monotonic()
                 ending = [
@@ -123,12 +143,15 @@ class AckManager:
                     for ack_id, (came, ends) in self._held.items()
                     if ends < now + ACK_DEADLINE_S / 2 and now - came < self._max_lease_s
                 ]
+            failed = False
             for ids in _chunks(ending):
                 request = ModifyAckDeadlineRequest(
                     subscription=self._subscription, ack_ids=ids, ack_deadline_seconds=ACK_DEADLINE_S
                 )
-                if self._call(self._modify, request, "extend"):
+                if self._call(self._modify, request, "extend", _EXTEND_TIMEOUT_S):
                     self._extended(ids, now + ACK_DEADLINE_S)
+                else:
+                    failed = True
 
     def _extended(self, ack_ids: Sequence[str], ends: float) -> None:
         with self._condition:
@@ -139,12 +162,17 @@ class AckManager:
     def _call(
         self, call: Callable[..., object], request: object, verb: str, timeout_s: float = _CALL_TIMEOUT_S
     ) -> bool:
-        """Return whether the call is done with; False if it may be tried again."""
+        """Return whether the call is done with; False if it may be tried again. Log a spell once."""
         try:
             call(request, timeout=timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
-            _LOGGER.warning("could not %s messages of %s: %s", verb, self._subscription, error.code().name)
-            return error.code() not in TRANSIENT
+            code = error.code()
+            if self._failing.get(verb) is not code:
+                _LOGGER.warning("could not %s messages of %s: %s", verb, self._subscription, code.name)
+            self._failing[verb] = code
+            return code not in TRANSIENT
+        if self._failing.pop(verb, None) is not None:
+            _LOGGER.info("could %s messages of %s again", verb, self._subscription)
         return True
 
 

@@ -66,8 +66,8 @@ class Subscriber:
         self._stopping = stopping
         self._clock = clock
         self._channel = subscriber_channel()
-        self._ack_manager = AckManager(self._channel, subscription, MAX_LEASE_S)
         self._condition = threading.Condition()
+        self._ack_manager = AckManager(self._channel, subscription, MAX_LEASE_S, self._look_for_room)
         self._arrived: deque[Any] = deque()
         self._held: dict[str, tuple[int, int]] = {}  # by ack id: publish time (epoch microseconds), bytes
         self._held_bytes = 0
@@ -114,12 +114,13 @@ class Subscriber:
     def acknowledge(self, messages: list[Any]) -> None:
         """Acknowledge messages whose results have been accepted."""
         ack_ids = [message.ack_id for message in messages]
+        # First, so that the message counts against the limit all the time.
+        self._ack_manager.acknowledge(ack_ids)
         with self._condition:
             for ack_id in ack_ids:
                 _, size = self._held.pop(ack_id, (0, 0))
                 self._held_bytes -= size
             self._condition.notify_all()
-        self._ack_manager.acknowledge(ack_ids)
 
     def close(self) -> None:
         """Give back every message still held, send the acknowledgements that are due, and disconnect."""
@@ -198,13 +199,24 @@ class Subscriber:
             self._last_event = time.monotonic()
             self._condition.notify_all()
 
+    def _look_for_room(self) -> None:
+        with self._condition:
+            self._condition.notify_all()
+
     def _await_room(self) -> None:
-        """Wait while too much is held: the stream is then not read, and gRPC holds back the sender."""
+        """Wait while too much is held: the stream is then not read, and gRPC holds back the sender.
+
+        An acknowledgement that is not accepted yet counts as a message: else they would pile up while Pub/Sub
+        takes none.
+        """
         with self._condition:
             self._condition.wait_for(
                 lambda: (
                     self._closed.is_set()
-                    or (len(self._held) < MAX_HELD_MESSAGES and self._held_bytes < MAX_HELD_BYTES)
+                    or (
+                        len(self._held) + self._ack_manager.due < MAX_HELD_MESSAGES
+                        and self._held_bytes < MAX_HELD_BYTES
+                    )
                 )
             )
 

@@ -56,7 +56,8 @@ def problems(argv: Sequence[str]) -> list[str]:
             left = others
     # The template's launcher reads the job where this flag has Beam write it, so it always sets it.
     found += _unknown(unknown, launched_by_template=known.template_location is not None)
-    return found + _wrong_values(vars(known)) + conflicts(known)
+    # A rule between flags may meet the same wrong value, and says the same of it.
+    return list(dict.fromkeys(found + _wrong_values(vars(known)) + conflicts(known)))
 
 
 def pipeline_options(argv: Sequence[str]) -> PipelineOptions:

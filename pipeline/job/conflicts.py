@@ -124,6 +124,7 @@ def _endpoint(known: Namespace) -> list[str]:
             endpoint=known.endpoint,
             location=known.endpoint_location,
             url=known.endpoint_url,
+            token_host=known.endpoint_token_host,
             project=known.project,
             protocol=known.endpoint_protocol,
         )

@@ -37,6 +37,7 @@ def _endpoint(job: JobOptions, options: PipelineOptions) -> _Handler:
             endpoint=job.endpoint,
             location=job.endpoint_location,
             url=job.endpoint_url,
+            token_host=job.endpoint_token_host,
             project=options.view_as(GoogleCloudOptions).project,
             protocol=job.endpoint_protocol,
         ),

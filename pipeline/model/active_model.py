@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pipeline.model.model import Model
 
 _CANDIDATE_S = 60.0
+_LOOK_S = 0.1
 
 
 class ActiveModel:
@@ -27,25 +29,36 @@ class ActiveModel:
         self._refusals = 0
         self._no_candidate = threading.Event()
         self._no_candidate.set()
+        self._hangs = False  # whether somebody has waited for the candidate in vain
 
     @contextmanager
     def candidate(self) -> Iterator[None]:
         """Mark the time during which a candidate is loaded beside the model."""
+        self._hangs = False
         self._no_candidate.clear()
         try:
             yield
         finally:
             self._no_candidate.set()
 
-    def waited_for_candidate(self) -> bool:
-        """Wait for up to a minute until no candidate is being loaded.
+    def waited_for_candidate(self, keep_waiting: Callable[[], None]) -> bool:
+        """Wait for up to a minute until no candidate is being loaded; not again for one that took longer.
+
+        Args:
+            keep_waiting: Called ten times a second; what it raises ends the wait.
 
         Returns:
             Whether a candidate was being loaded, and no longer is.
         """
-        if self._no_candidate.is_set():
+        if self._no_candidate.is_set() or self._hangs:
             return False
-        return self._no_candidate.wait(_CANDIDATE_S)
+        deadline = time.monotonic() + _CANDIDATE_S
+        while not self._no_candidate.wait(min(_LOOK_S, _CANDIDATE_S)):
+            keep_waiting()
+            if time.monotonic() >= deadline:
+                self._hangs = True
+                return False
+        return True
 
     def swap(self, model: Model, path: str) -> None:
         """Make `model`, from the file `path`, the active one."""

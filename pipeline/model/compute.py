@@ -18,6 +18,8 @@ _OUT_OF_MEMORY = (
     "DefaultCPUAllocator",
     "CUDA out of memory",
     "CUDA error: out of memory",
+    "CUDA driver error: out of memory",
+    "Triton Error [CUDA]: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
@@ -70,11 +72,14 @@ class Compute:
         return self.cuda_graphs and device.type == "cuda" and not isinstance(module, torch.jit.ScriptModule)
 
     def choose_device(self) -> torch.device:
-        """Return the CPU or the first GPU.
+        """Return the CPU or the first GPU, and have cuDNN compute fp32 in full for --precision=fp32.
 
         Raises:
             ModelError: A GPU is asked for and cannot be used; the CPU never takes its place.
         """
+        # cuDNN has TF32 on by default: 11 bits of each number in convolutions and RNNs, not the 24 asked for.
+        # torch has matrix products in fp32 by default.
+        torch.backends.cudnn.allow_tf32 = self.precision != "fp32"
         if self.device == "cpu" or (self.device == "auto" and not torch.cuda.is_available()):
             return torch.device("cpu")
         if not torch.backends.cuda.is_built():

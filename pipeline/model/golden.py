@@ -10,11 +10,15 @@ import numpy as np
 import orjson
 
 from pipeline.model.model import Model
+from pipeline.model.regular_file import read_regular
 from pipeline.request.errors import DecodeError, ModelError
 from pipeline.request.input_spec import Inputs, InputSpec
 
 # The golden set of v2.pt2 is v2.pt2.golden.jsonl.
 SUFFIX = ".golden.jsonl"
+
+# A few dozen lines will do; all of them are in memory at once, in some ten times their size.
+MOST_BYTES = 100_000_000
 
 _MOST_ROWS = 64
 
@@ -64,7 +68,8 @@ def check(
         label: How messages begin; default: `--model_pointer: ` and the path beside the file.
 
     Raises:
-        ModelError: The file is missing, empty or does not fit, or a prediction differs.
+        ModelError: The file is missing, empty, larger than 100 MB, no regular file or does not fit, or a
+            prediction differs.
     """
     if label is None:
         label = f"--model_pointer: {str(golden_file).removesuffix(SUFFIX)}"
@@ -95,7 +100,7 @@ def missing(label: str, spec: InputSpec) -> ModelError:
 
 def _read(golden_file: Path, spec: InputSpec, label: str) -> list[_Case]:
     try:
-        lines = golden_file.read_bytes().splitlines()
+        lines = read_regular(golden_file, MOST_BYTES).splitlines()
     except FileNotFoundError:
         raise missing(label, spec) from None
     except OSError as error:

@@ -110,16 +110,20 @@ class Model:
             return rows
         return sizes[bisect_left(sizes, rows)]
 
-    def warm_up(self) -> None:
+    def warm_up(self, renew: Callable[[], None] = lambda: None) -> None:
         """Run a batch of each size that the model has kernels or graphs of its own for, on this thread.
 
         The thread captures CUDA graphs from then on, of the models after this one too.
+
+        Args:
+            renew: Called before each batch; what it raises ends the warm-up.
 
         Raises:
             Exception: See `predict`.
         """
         graphs.capture_on_this_thread()
         for rows in (self._sizes() if self._sizes is not None else None) or [1]:
+            renew()
             self.try_zeros(rows)
 
     def try_zeros(self, rows: int) -> Outputs:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch.export.passes import move_to_device_pass
 
+from pipeline.model import export_check, tensors_check, torchscript_check
+from pipeline.model.archive import RefusedPartError
+from pipeline.model.moving import move_program
 from pipeline.process.user_modules import explain_hidden_module, import_user_module
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import InputSpec
@@ -29,17 +29,21 @@ def read(
     model_params: Mapping[str, Any],
     max_batch_size: int,
     device: torch.device,
+    dtype: torch.dtype | None = None,
     label: str,
 ) -> torch.nn.Module:
     """Return the model in a torch.export file (.pt2), a TorchScript file, or a state_dict with its class.
 
+    Only what passes the checks of `export_check`, `torchscript_check` and `tensors_check` reaches torch.
+
     Args:
-        path: The file, on this machine.
+        path: The file, on this machine; nobody else may be able to write it (`private_copy`).
         spec: The model's inputs.
         model_class: `module:Class` of a torch.nn.Module, for a state_dict.
         model_params: Keyword arguments of that class.
         max_batch_size: Rows of the largest batch that the model must take.
         device: Where the model is to run; a module of `model_class` is still on the CPU.
+        dtype: The type that the weights of an export are cast to before they go there; None: as they are.
         label: How messages begin: the flag and the path.
 
     Raises:
@@ -48,12 +52,15 @@ def read(
     kind = _kind_of(Path(path))
     if kind == "damaged":
         raise _damaged(label)
-    if model_class is not None:
-        return _from_state_dict(path, model_class, model_params, label)
-    if kind == "export":
-        return _from_export(path, spec, max_batch_size, device, label)
-    if kind == "torchscript":
-        return _from_torchscript(path, device, label)
+    try:
+        if model_class is not None:
+            return _from_state_dict(path, model_class, model_params, label)
+        if kind == "export":
+            return _from_export(path, spec, max_batch_size, device, dtype, label)
+        if kind == "torchscript":
+            return _from_torchscript(path, device if dtype is None else torch.device("cpu"), label)
+    except RefusedPartError as error:
+        raise ModelError(f"{label} is refused: {error}") from error
     raise ModelError(
         f"{label} is neither a torch.export (.pt2) nor a TorchScript file; "
         "if it is a state_dict, name its class by --model_class=module:Class"
@@ -77,12 +84,17 @@ def _kind_of(file: Path) -> str:
 
 
 def _from_export(
-    path: str, spec: InputSpec, max_batch_size: int, device: torch.device, label: str
+    path: str,
+    spec: InputSpec,
+    max_batch_size: int,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    label: str,
 ) -> torch.nn.Module:
     try:
-        _refuse_code(path, label)
+        export_check.check(path)
         program = torch.export.load(path)
-    except ModelError:
+    except RefusedPartError:
         raise
     except Exception as error:
         raise ModelError(f"{label} cannot be loaded by torch.export: {error}") from error
@@ -110,8 +122,9 @@ def _from_export(
                 f"{label} was exported for at most {limits.upper} rows, --max_batch_size is {max_batch_size}"
             )
     try:
-        # Even if it is the CPU: the file may have been written on a machine with a GPU.
-        module = move_to_device_pass(program, device).module()
+        # Without the guards: torch would run their text, which the file brings, before each batch. What it
+        # checks in their place (the dimensions' sizes), the inputs' specification holds; see `load`.
+        module = move_program(program, device, dtype).module(check_guards=False)
     except Exception as error:
         raise ModelError(f"{label} cannot be moved to {device}: {error}") from error
     # The module refers to itself by its graph and by bound methods. Without this, a replaced model would stay
@@ -121,46 +134,25 @@ def _from_export(
     return module
 
 
-def _refuse_code(path: str, label: str) -> None:
-    """Refuse an export that holds pickles that could run code: torch.export.load would load any.
-
-    Raises:
-        ModelError: There is one.
-    """
-    with zipfile.ZipFile(path) as archive:
-        for name in _pickles(archive):
-            try:
-                torch.load(io.BytesIO(archive.read(name)), map_location="cpu", weights_only=True)
-            except Exception as error:
-                raise ModelError(
-                    f"{label} is refused: its part {name} holds more than tensors, and loading it could run "
-                    "any code. Export the model anew, without such constants or example inputs: "
-                    f"{_refused(error)}"
-                ) from error
-
-
-def _pickles(archive: zipfile.ZipFile) -> Iterator[str]:
-    """Yield the names of an export archive's parts that torch would unpickle."""
-    for name in archive.namelist():
-        path = PurePosixPath(name)
-        # `serialized_` parts are of the older format, which torch falls back to.
-        if path.suffix == ".pt" or path.name.startswith("serialized_"):
-            yield name
-        elif path.name.endswith(("weights_config.json", "constants_config.json")):
-            for part in json.loads(archive.read(name))["config"].values():
-                # Custom objects are read by TorchScript's unpickler, which knows its own types only.
-                if part["path_name"].startswith("opaque_obj_") or (
-                    part["use_pickle"] and not part["path_name"].startswith("custom_obj_")
-                ):
-                    yield str(path.parent / part["path_name"])
+def drop_input_checks(module: torch.nn.Module) -> None:
+    """Take from an exported program the checks of its inputs' sizes, which torch makes at each call."""
+    for key, hook in list(module._forward_pre_hooks.items()):
+        if getattr(hook, "__name__", None) == "_check_input_constraints_pre_hook":
+            del module._forward_pre_hooks[key]
+            module._forward_pre_hooks_with_kwargs.pop(key, None)
 
 
 def _from_torchscript(path: str, device: torch.device, label: str) -> torch.nn.Module:
     _LOGGER.warning(
-        "%s is TorchScript, which PyTorch has deprecated: export it anew by torch.export.save (.pt2)", path
+        "%s is TorchScript, which PyTorch has deprecated: export it anew by torch.export.save (.pt2)", label
     )
     try:
-        return torch.jit.load(path, map_location=device).eval()
+        torchscript_check.check_file(path)
+        module = torch.jit.load(path, map_location=device).eval()
+        torchscript_check.check_operators(module)
+        return module
+    except RefusedPartError:
+        raise
     except Exception as error:
         raise ModelError(f"{label} cannot be loaded by torch.jit: {error}") from error
 
@@ -179,13 +171,18 @@ def _from_state_dict(path: str, model_class: str, params: Mapping[str, Any], lab
     if not isinstance(module, torch.nn.Module):
         raise ModelError(f"--model_class: {model_class} is not a torch.nn.Module")
     try:
+        archived = zipfile.is_zipfile(path)
+        if archived:
+            tensors_check.check(path)
         # weights_only: a pickle that runs code is refused. A mapped file is copied into the module without a
         # second copy in memory; files written before torch 1.6 cannot be mapped.
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=archived)
+    except RefusedPartError:
+        raise
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{label} is not a state_dict of {model_class}: {_refused(error)}. Nothing but tensors is "
-            "loaded: save the model by torch.save(model.state_dict(), …)"
+            f"{label} is not a state_dict of {model_class}: {tensors_check.describe_refusal(error)}. Nothing "
+            "but tensors is loaded: save the model by torch.save(model.state_dict(), …)"
         ) from error
     except EOFError as error:
         raise _damaged(label) from error
@@ -200,9 +197,3 @@ def _from_state_dict(path: str, model_class: str, params: Mapping[str, Any], lab
 
 def _damaged(label: str) -> ModelError:
     return ModelError(f"{label} is damaged: its end is missing. Copy the file again")
-
-
-def _refused(error: Exception) -> str:
-    """Return what torch's unpickler refuses, without its advice on how to have it accepted."""
-    text = str(error).partition("WeightsUnpickler error:")[2] or str(error)
-    return text.strip().partition(" Please ")[0].partition("\n")[0].removesuffix(".")

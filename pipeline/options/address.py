@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from pipeline.options.values import PROJECT_ID
 
 PREDICT = "predict"
 RAW = "raw"
@@ -12,9 +15,20 @@ RAW = "raw"
 # Vertex AI's method of each protocol:
 # https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints
 _METHODS = {PREDICT: "predict", RAW: "rawPredict"}
-_ENDPOINT_NAME = re.compile(r"projects/([^/]+)/locations/([a-z0-9-]+)/endpoints/([A-Za-z0-9_-]+)")
+# Names hold a project's id, or its number as the API writes it.
+_ENDPOINT_NAME = re.compile(
+    rf"projects/(?:{PROJECT_ID}|[0-9]{{1,20}})/locations/([a-z0-9-]+)/endpoints/([A-Za-z0-9_-]+)"
+)
 _ENDPOINT_ID = re.compile(r"[A-Za-z0-9_-]+")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+# All of a URL in printable ASCII, so that no parser drops or reads differently what another one has checked.
+_URL = re.compile(r"https?://[!-~]+", re.IGNORECASE)
+_HOST = "[A-Za-z0-9][A-Za-z0-9._-]*"
+_SERVER = re.compile(rf"({_HOST}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
+
+# Where a token goes: to this machine, and to Google, whose own these domains are.
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_GOOGLE = (".googleapis.com", ".vertexai.goog")
 
 
 @dataclass(frozen=True)
@@ -49,13 +63,26 @@ def parse_url(text: str) -> str:
     Raises:
         ValueError: It is not.
     """
+    fits = _URL.fullmatch(text) is not None and not set(text) & set("?#\\")
     try:
-        parts = urlsplit(text)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        fits = fits and _host(text) != "" and urlsplit(text).port != 0
     except ValueError:
         fits = False
-    if not fits or parts.query or parts.fragment or parts.username is not None:
+    if not fits:
         raise ValueError(f"{text!r} is not a URL such as https://HOST or http://127.0.0.1:8080/predict")
+    return text
+
+
+def parse_token_host(text: str) -> str:
+    """Return `text` if it is the name of a host, or an IPv4 address.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not re.fullmatch(_HOST, text):
+        raise ValueError(
+            f"{text!r} is not a host such as vertex.example.internal, without https://, port or path"
+        )
     return text
 
 
@@ -64,6 +91,7 @@ def address(
     endpoint: str | None,
     location: str | None,
     url: str | None,
+    token_host: str | None,
     project: str | None,
     protocol: str,
 ) -> Address:
@@ -73,12 +101,15 @@ def address(
         endpoint: Id or full name. Its calls go to Vertex AI's paths and carry a token.
         location: Region of the endpoint, where `endpoint` is an id.
         url: With a path, it is POSTed to as it is; without one, the server of `endpoint`.
+        token_host: Host of `url` that gets a token though it is neither Google's nor this machine.
         project: Of the endpoint, where `endpoint` is an id.
         protocol: `predict` or `raw`.
 
     Raises:
         ValueError: Something is missing or contradicts; the message begins with the flag.
     """
+    if url is not None:
+        _checked("endpoint_url", parse_url, url)
     parts = urlsplit(url) if url is not None else None
     has_path = parts is not None and parts.path not in ("", "/")
     if endpoint is None:
@@ -89,27 +120,63 @@ def address(
                 f"--endpoint_url: {url!r} has no path. Give one, such as {url.rstrip('/')}/predict, "
                 "or name the Vertex AI endpoint behind it by --endpoint"
             )
+        if token_host is not None:
+            raise ValueError(
+                "--endpoint_token_host: needs --endpoint. Calls to --endpoint_url alone carry no access token"
+            )
         return Address(url, needs_token=False)
     if has_path:
         raise ValueError(
             f"--endpoint_url: {url!r} has a path, which --endpoint fixes already: leave one of them out"
         )
-    name = _full_name(endpoint, location, project)
-    if parts is None:
+    name = _full_name(_checked("endpoint", parse_endpoint, endpoint), location, project)
+    if url is None or parts is None:
         server = f"https://{name.split('/')[3]}-aiplatform.googleapis.com"
-    elif parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise ValueError(f"--endpoint_url: {url!r} would send a Google access token in the clear: use https")
     else:
+        _check_token_host(url, token_host)
         server = f"{parts.scheme}://{parts.netloc}"
     return Address(f"{server}/v1/{name}:{_METHODS[protocol]}", needs_token=True)
+
+
+def _checked(name: str, parse: Callable[[str], str], text: str) -> str:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ValueError(f"--{name}: {error}") from None
+
+
+def _host(url: str) -> str:
+    """Return the host of a URL in lower case, an IPv6 address in its brackets; empty if there is none."""
+    server = _SERVER.fullmatch(urlsplit(url).netloc)
+    return server.group(1).lower() if server is not None else ""
+
+
+def _check_token_host(url: str, token_host: str | None) -> None:
+    """Check that a Google access token may go to the server of `url`.
+
+    Raises:
+        ValueError: It may not; the message begins with the flag.
+    """
+    host = _host(url)
+    if host in _LOOPBACK:
+        return
+    if urlsplit(url).scheme != "https":
+        raise ValueError(f"--endpoint_url: {url!r} would send a Google access token in the clear: use https")
+    if not host.endswith(_GOOGLE) and host != (token_host or "").lower():
+        raise ValueError(
+            f"--endpoint_url: {host} is not one of Google's hosts (*{', *'.join(_GOOGLE)}), and --endpoint "
+            "has a Google access token sent there. If it leads to Vertex AI, add "
+            f"--endpoint_token_host={host}; if it is a server of your own, leave out --endpoint and give the "
+            "whole URL: then it gets no token"
+        )
 
 
 def _full_name(endpoint: str, location: str | None, project: str | None) -> str:
     named = _ENDPOINT_NAME.fullmatch(endpoint)
     if named is not None:
-        if location is not None and location != named.group(2):
+        if location is not None and location != named.group(1):
             raise ValueError(
-                f"--endpoint_location: {location!r} contradicts --endpoint, which is in {named.group(2)!r}"
+                f"--endpoint_location: {location!r} contradicts --endpoint, which is in {named.group(1)!r}"
             )
         return endpoint
     if location is None:
@@ -122,4 +189,10 @@ def _full_name(endpoint: str, location: str | None, project: str | None) -> str:
             f"--project: missing. The endpoint's project, unless --endpoint is its full name "
             f"projects/PROJECT/locations/{location}/endpoints/{endpoint}"
         )
-    return f"projects/{project}/locations/{location}/endpoints/{endpoint}"
+    name = f"projects/{project}/locations/{location}/endpoints/{endpoint}"
+    if _ENDPOINT_NAME.fullmatch(name) is None:
+        raise ValueError(
+            f"--project: {project!r} in region {location!r} does not make the name of an endpoint, "
+            f"projects/PROJECT/locations/REGION/endpoints/{endpoint}"
+        )
+    return name

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar, overload
 
 from pipeline.options import values
-from pipeline.options.address import PREDICT, RAW, parse_endpoint, parse_url
+from pipeline.options.address import PREDICT, RAW, parse_endpoint, parse_token_host, parse_url
 from pipeline.request.input_spec import InputSpec
 
 T = TypeVar("T")
@@ -151,8 +151,8 @@ class JobOptions:
     )
     inference_timeout_s: float = flag(
         values.seconds,
-        "Seconds that a batch may take, with the calls that isolate a bad request in it; then its bundles "
-        "fail and are tried again.",
+        "Seconds that one call of the model may take; then the bundles of its batch fail and are tried "
+        "again. If further calls hang while the first still do, the process ends.",
         default="300",
     )
     device: str = flag(
@@ -198,6 +198,11 @@ class JobOptions:
         "With --endpoint: its server, such as https://ID.REGION-UID.prediction.vertexai.goog of a dedicated "
         "endpoint. Without: the whole URL to POST to, such as http://127.0.0.1:8080/predict; no access token "
         "is sent there.",
+    )
+    endpoint_token_host: str | None = flag(
+        parse_token_host,
+        "The host of --endpoint_url, where that leads to Vertex AI by a name of your own: a Google access "
+        "token is then sent there too, and not to Google's hosts and this machine only.",
     )
     endpoint_protocol: str = flag(
         values.one_of(PREDICT, RAW),

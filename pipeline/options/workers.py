@@ -27,7 +27,12 @@ def torch_threads(options: JobOptions, on_dataflow: bool) -> int:
         return options.torch_threads
     if not on_dataflow:
         return max(1, cores() - 1)
-    return cores() if options.worker_processes == SINGLE else 1
+    return cores() // processes(options, on_dataflow)
+
+
+def processes(options: JobOptions, on_dataflow: bool) -> int:
+    """Return the SDK processes of this worker, which share its GPU. Call it in one of them."""
+    return cores() if on_dataflow and options.worker_processes != SINGLE else 1
 
 
 def cores() -> int:

@@ -1,9 +1,10 @@
-"""What one process shares between its bundle threads: models, Pub/Sub connections, the stop signal.
+"""What one process shares between its bundle threads: models, Pub/Sub connections, endpoint clients.
 
 DoFns and handlers are copied for each bundle thread, so nothing that must exist once can live in them. All
 that has to be closed is here. Other state of a process, and why it is elsewhere:
 
-* `process.exit._ending`: the lock of whoever ends the process, which must outlast what is closed here.
+* `process.exit._ending` and `_code`: the lock of whoever ends the process, and its exit code;
+  `process.stop._STOP`: the stop signal. All must outlast what is closed here.
 * `model.staging._thread`, `model.graphs._thread`: CUDA streams, pinned buffers, and whether a thread captures
   graphs: they belong to a thread and end with it. `model.compute.capturing`: torch captures one at a time.
 * `metrics`: the handles of Beam's counters and distributions. They hold no values; Beam does.
@@ -33,18 +34,26 @@ class Closable(Protocol):
         """Give back what the object holds."""
 
 
+class ClosedError(Exception):
+    """The process ends: whatever was opened now, nobody would close."""
+
+
 _objects: dict[Hashable, Any] = {}
 _lock = threading.RLock()
 _closing = threading.RLock()
+_closed = False
 
 
 def shared(key: Hashable, make: Callable[[], _T]) -> _T:
     """Return the process's one object under `key`, which the first call makes.
 
     Raises:
+        ClosedError: The registry was closed for good.
         Exception: Whatever `make` raises; the next call tries again.
     """
     with _lock:
+        if _closed:
+            raise ClosedError("the process ends")
         if key not in _objects:
             _objects[key] = make()
         return _objects[key]
@@ -67,3 +76,11 @@ def close_all() -> None:
                     thing.close()
                 except Exception:
                     _LOGGER.exception("could not close %s", type(thing).__name__)
+
+
+def close_for_good() -> None:
+    """Close everything as `close_all` does, and refuse what threads ask for that still run until the end."""
+    global _closed
+    # Not under the lock, which a thread may hold whose `make` hangs.
+    _closed = True
+    close_all()

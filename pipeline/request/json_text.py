@@ -18,7 +18,7 @@ import numpy as np
 from pipeline.request.errors import DecodeError
 
 MAX_DEPTH = 100
-"""Of requests: lists and objects within one another, the outermost included."""
+"""Of requests and of an endpoint's answers: lists and objects within one another, the outermost included."""
 
 MAX_WRITTEN_DEPTH = 254
 """Of results: orjson writes no deeper ones."""
@@ -82,13 +82,18 @@ def containers(data: bytes) -> int:
     return data.count(b"[") + data.count(b"{")
 
 
+def is_too_deep(data: bytes) -> bool:
+    """Return whether JSON is nested deeper than MAX_DEPTH."""
+    return containers(data) > MAX_DEPTH and nesting(data).depth > MAX_DEPTH
+
+
 def check_depth(data: bytes) -> None:
     """Check that JSON is nested no deeper than MAX_DEPTH.
 
     Raises:
         DecodeError: It is.
     """
-    if containers(data) > MAX_DEPTH and nesting(data).depth > MAX_DEPTH:
+    if is_too_deep(data):
         raise too_deep()
 
 

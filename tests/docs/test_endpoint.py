@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.inference.endpoint.body import MAX_ANSWER_BYTES, MAX_ERROR_BYTES
 from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, RetryError
 from pipeline.options.job_options import FLAGS
+from pipeline.pubsub.limits import MAX_ATTRIBUTE_VALUE_BYTES
 from pipeline.request.errors import EndpointError
+from pipeline.request.json_text import MAX_DEPTH
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/endpoint.md").read_text()
@@ -19,6 +22,7 @@ ENDPOINT_ONLY = {
     "endpoint",
     "endpoint_location",
     "endpoint_url",
+    "endpoint_token_host",
 }  # in the table of endpoints, without defaults
 
 
@@ -47,6 +51,14 @@ def test_statuses(first: str, meaning: type[Exception]) -> None:
     for status in (403, 404):
         with pytest.raises(EndpointError):
             HttpResponse(status, {}, b"").check("http://127.0.0.1/predict")
+
+
+def test_limits_of_an_answer() -> None:
+    told = section("What happens")
+    assert f"more than {MAX_ANSWER_BYTES // 2**20} MiB" in told
+    assert f"first {MAX_ERROR_BYTES // 2**10} KiB" in told
+    assert f"nested more than {MAX_DEPTH} deep" in told
+    assert f"the {MAX_ATTRIBUTE_VALUE_BYTES:,} bytes" in told
 
 
 def test_flags_of_the_container() -> None:

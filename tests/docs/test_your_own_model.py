@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import collections
-import io
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -34,6 +33,7 @@ from pipeline.request.messages import Result
 from pipeline.request.wire_format import decode, encode
 from tests.docs.test_launch_docs import ENV
 from tests.pipeline import models
+from tests.pipeline.model import hostile
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/your-own-model.md").read_text()
@@ -235,11 +235,27 @@ def at_most_four() -> None:
 
 
 def more_than_tensors() -> None:
-    part = io.BytesIO()
-    torch.save(Path(), part)
-    with zipfile.ZipFile(write("model.pt2"), "a") as archive:
-        archive.writestr("model/data/sample_inputs/other.pt", part.getvalue())
+    parts = hostile.parts_of(write("model.pt2"))
+    hostile.write(Path("model.pt2"), hostile.replaced(parts, hostile.EXAMPLES, hostile.pickled(Path())))
     load("model.pt2", InputSpec.parse("3"))
+
+
+def a_part_too_many() -> None:
+    hostile.write(Path("model.pt2"), [*hostile.parts_of(write("model.pt2")), ("other", b"")])
+    load("model.pt2", InputSpec.parse("3"))
+
+
+def a_full_disk() -> None:
+    with mock.patch("shutil.disk_usage", return_value=mock.Mock(free=0)):
+        load(write("model.pt2"), InputSpec.parse("3"))
+
+
+def written_meanwhile() -> None:
+    def write_over(*arguments: object) -> None:
+        Path("model.pt2").write_bytes(b"other")
+
+    with mock.patch("pipeline.model.private_copy._write", write_over):
+        load(write("model.pt2"), InputSpec.parse("3"))
 
 
 def of_models(name: str, **how: Any) -> None:
@@ -254,6 +270,9 @@ FAILURES: dict[str, Callable[[], Any]] = {
     "is damaged": damaged,
     "is neither a torch.export (.pt2) nor a TorchScript file": lambda: other_inputs(write("model.pt")),
     "is refused: its part … holds more than tensors": more_than_tensors,
+    "is refused: its part …": a_part_too_many,
+    "cannot be copied to": a_full_disk,
+    "changed while it was read": written_meanwhile,
     "was exported for a fixed batch": fixed_batch,
     "was exported for at most": at_most_four,
     "takes 2 inputs (ids, mask), --input_shape names 1": lambda: other_inputs(write("named.pt2")),

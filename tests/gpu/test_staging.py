@@ -71,6 +71,19 @@ def test_after_a_failure() -> None:
     assert batch[:, 0, 0].tolist() == list(range(8))
 
 
+def test_a_failure_waits_for_what_was_begun() -> None:
+    """Else the next batch would be put into a buffer that the device still reads."""
+    staging = cuda(ONE)
+
+    def failing(batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        torch.cuda._sleep(10**8)  # cycles: some 50 ms
+        raise ValueError("the model failed")
+
+    with pytest.raises(ValueError, match="the model failed"):
+        staging.run(rows_of(8), failing)
+    assert staging._thread_resources().stream.query()
+
+
 def test_threads_share_nothing() -> None:
     staging = cuda(ONE)
     together = threading.Barrier(2, timeout=LIMIT_S)

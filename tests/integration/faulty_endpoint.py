@@ -46,7 +46,27 @@ class Broken(Enum):
     TOO_MANY = auto()  # 200 with the first prediction twice, so that they do, too
 
 
-Fault = Refusal | Broken
+@dataclass(frozen=True)
+class Answer:
+    """Bytes in place of the container's answer, head and all. The connection is closed after them.
+
+    Where there is an `again`, it follows for as long as the client listens, each after `pause_s`.
+    """
+
+    data: bytes
+    again: bytes = b""
+    pause_s: float = 0.0
+
+    @classmethod
+    def of(cls, body: bytes, status: int = 200, **headers: str) -> Answer:
+        """Return one with a well-formed head; an underscore in a header's name stands for a dash."""
+        named = {"Content_Type": JSON_TYPE, "Content_Length": str(len(body)), **headers}
+        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in named.items())
+        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}\r\n"
+        return cls(head.encode("latin-1") + body)
+
+
+Fault = Refusal | Broken | Answer
 
 
 @dataclass
@@ -61,6 +81,7 @@ class Call:
     number: int  # of those before it
     fault: Fault | None = None
     status: int | None = None  # of the answer; None while there is none, or where it was not a whole one
+    sent_bytes: int = 0  # of an `Answer`, as far as the client took them
 
 
 @dataclass(frozen=True)
@@ -232,6 +253,9 @@ class FaultyEndpoint:
         if fault is Broken.HANG:
             await reader.read()  # until the client hangs up
             return False
+        if isinstance(fault, Answer):
+            await _write(writer, fault, call)
+            return False
         answer = _refuse(fault) if isinstance(fault, Refusal) else await self._pass_on(request, call.path)
         if fault is Broken.CUT_BODY:
             writer.write(answer.head + answer.body[: len(answer.body) // 2])
@@ -276,6 +300,16 @@ async def _read(reader: asyncio.StreamReader) -> _Message:
     # Client and container both know the length of what they send: neither sends in chunks.
     assert "transfer-encoding" not in head.headers, head
     return replace(head, body=await reader.readexactly(int(head.headers.get("content-length", 0))))
+
+
+async def _write(writer: asyncio.StreamWriter, answer: Answer, call: Call) -> None:
+    piece = answer.data
+    while piece:
+        writer.write(piece)
+        await writer.drain()
+        call.sent_bytes += len(piece)
+        await asyncio.sleep(answer.pause_s)
+        piece = answer.again
 
 
 def _refuse(refusal: Refusal) -> _Message:

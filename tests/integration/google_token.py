@@ -27,10 +27,13 @@ class TokenServer:
 
     An assertion must be signed by the key in the file of `write_key`, in time, and for the scope SCOPE.
     Tokens are good for `lifetime_s` by what the answer says, and at the endpoint until `revoke`.
+
+    Attributes:
+        expires_in: What the answer says: `lifetime_s`, or what a test sets.
     """
 
     def __init__(self, lifetime_s: int = 3600) -> None:
-        self._lifetime_s = lifetime_s
+        self.expires_in: object = lifetime_s
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._lock = threading.Lock()
         self._refused: list[str] = []
@@ -115,7 +118,7 @@ class TokenServer:
                 return 400, {"error": "invalid_grant", "error_description": why}
             self._exchanges += 1
             token = _token(self._exchanges)
-        return 200, {"access_token": token, "expires_in": self._lifetime_s, "token_type": "Bearer"}
+        return 200, {"access_token": token, "expires_in": self.expires_in, "token_type": "Bearer"}
 
     def _why_not(self, form: dict[str, str]) -> str | None:
         if form.get("grant_type") != _GRANT:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -25,7 +26,7 @@ from pipeline.model.load import load
 from pipeline.pubsub.channels import publisher_client
 from pipeline.request.input_spec import InputSpec
 from tests.integration.conftest import MODEL, RECORDS, At, Mailbox, Pipeline
-from tests.integration.faulty_endpoint import Broken, Call, Fault, FaultyEndpoint, Refusal
+from tests.integration.faulty_endpoint import Answer, Broken, Call, Fault, FaultyEndpoint, Refusal
 from tests.integration.google_token import TokenServer
 from tests.integration.test_faults import assert_complete, ids, send
 from tests.serving.container import Serving
@@ -156,6 +157,51 @@ def test_some_calls_fail(
     assert max(len(call.rows) for call in front.faulted) > 1
     assert 1 <= len(lines_with(f"{front.url}/predict: {reason}", job.log)) <= 3, job.log
     assert job.stop() == 0
+
+
+HOSTILE = {
+    "nested deep": Answer.of(b"[" * 200_000),
+    "nested deep beside NaN": Answer.of(b'{"predictions": [' + b"[" * 900 + b"NaN" + b"]" * 900 + b"]}"),
+    "lists of nothing": Answer.of(b'{"predictions": [[' + b"[]," * 3_000_000 + b"[]]]}"),
+    "gzip of nothing": Answer.of(zlib.compress(b" " * 30_000_000, wbits=31), Content_Encoding="gzip"),
+    "no end": Answer(b"HTTP/1.1 200 OK\r\n\r\n", again=b"[" * 65_536),
+    "headers without end": Answer(b"HTTP/1.1 200 OK\r\n", again=b"X-A: b\r\n" * 1_000),
+    "a shape of 71 dimensions": Answer.of(
+        bytes(4), Content_Type=f"application/x-float32; shape={'x'.join('1' * 71)}"
+    ),
+}
+
+
+@pytest.mark.parametrize("flags", [(), ("--endpoint_protocol=raw",)], ids=["JSON", "raw"])
+def test_hostile_answers(
+    flags: tuple[str, ...], start_job: Start, drive: Drive, front: FaultyEndpoint,
+    predictions: dict[int, float], tmp_path: Path,
+) -> None:  # fmt: skip
+    """One call in four is answered so, and everybody has the right answer in the end."""
+    front.misbehave(*HOSTILE.values(), every=4)
+    # At least 60 calls, however many requests have piled up.
+    job = start_job("--endpoint_batch_size=5", *flags)
+    summary = drive(100, 3)
+    assert_complete(summary, 300)
+    assert_own_answers(driven(tmp_path / "out"), predictions)
+    assert {call.fault for call in front.faulted} == set(HOSTILE.values())
+    assert job.stop() == 0, job.log
+    assert not lines_with(" ERROR ", job.log), job.log
+
+
+def test_a_hostile_model_id(
+    embedded: EmbeddedBroker, topics: Topics, start_job: Start, front: FaultyEndpoint
+) -> None:
+    """It becomes an attribute of the result, and Pub/Sub takes 1,024 bytes of it."""
+    send(topics, 1)
+    front.misbehave(Answer.of(b'{"predictions": [0.5]}', X_Model_Id="m\x1b\xff" * 1_000))
+    job = start_job()
+    [result] = Mailbox(topics.output_subscription).collect(1)
+    model_id = result.attributes["model_id"]
+    assert 1_000 < len(model_id.encode()) <= 1_024
+    assert model_id.isprintable()
+    assert json.loads(result.data)["model_id"] == model_id
+    assert job.stop() == 0, job.log
 
 
 def test_expired_token(

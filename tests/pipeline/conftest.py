@@ -1,4 +1,4 @@
-"""A broker with topics for tests in one process, and a registry that each test finds empty."""
+"""A broker with topics for tests in one process, and what a process has once, as new for each test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 from broker import EmbeddedBroker
 from local.run import Topics
-from pipeline.process import registry
+from pipeline.process import registry, stop
+from pipeline.process.stop import StopSignal
 
 
 @dataclass
@@ -30,6 +31,11 @@ def pubsub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pubsub]:
 
 
 @pytest.fixture(autouse=True)
-def empty_registry() -> Iterator[None]:
+def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give the test an empty registry and a stop signal of its own."""
+    own = StopSignal()
+    monkeypatch.setattr(stop, "_STOP", own)
+    monkeypatch.setattr(registry, "_closed", False)
     yield
+    own.close()
     registry.close_all()

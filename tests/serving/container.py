@@ -143,3 +143,19 @@ def puppet(folder: Path) -> tuple[Path, str, str, str]:
         f"--model_params={params}",
         "--input_shape=1",
     )
+
+
+def is_alive(pid: int) -> bool:
+    """Whether it runs: a process that has ended but that nobody has waited for is dead, too."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(") ")[2][0] != "Z"
+
+
+def loading(folder: Path, count: int) -> list[int]:
+    """Return the processes whose puppet waits to be loaded, as soon as there are so many."""
+    wait_until(lambda: len(list(folder.glob("loading-*"))) == count)
+    return [int(path.name.removeprefix("loading-")) for path in folder.glob("loading-*")]

@@ -11,7 +11,8 @@ from torch import nn
 
 from tests.waiting import wait_until
 
-PID, WAIT, DIE, FAIL, NAN, NO_MEMORY, NO_HOST_MEMORY = range(7)
+PID, WAIT, DIE, FAIL, NAN, NO_MEMORY, NO_HOST_MEMORY, LOSE_DEVICE = range(8)
+LOST = "CUDA error: device-side assert triggered"
 
 
 class Puppet(nn.Module):
@@ -19,12 +20,14 @@ class Puppet(nn.Module):
 
     Args:
         folder: Where WAIT makes the file `entered` and waits for the file `gate`. While there is a file
-            `hold`, loading makes the file `loading-PID` and waits for `load-PID`.
+            `hold`, loading makes the file `loading-PID` and waits for `load-PID`. After LOSE_DEVICE, every
+            call fails as one on a GPU does after an assertion in a kernel.
     """
 
     def __init__(self, folder: str = ".") -> None:
         super().__init__()
         self._folder = Path(folder)
+        self._lost = False
         if (self._folder / "hold").exists():
             (self._folder / f"loading-{os.getpid()}").touch()
             wait_until((self._folder / f"load-{os.getpid()}").exists)
@@ -34,6 +37,10 @@ class Puppet(nn.Module):
         if WAIT in orders:
             (self._folder / "entered").touch()
             wait_until((self._folder / "gate").exists)
+        if LOSE_DEVICE in orders:
+            self._lost = True
+        if self._lost:
+            raise torch.AcceleratorError(LOST)
         if DIE in orders:
             os.kill(os.getpid(), signal.SIGKILL)
         if FAIL in orders:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import logging
-import socket
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,18 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import uvicorn
 
-from pipeline.model.model import Model
-from pipeline.request.input_spec import InputSpec
-from serving.app import MAX_BODY_BYTES, Service, make_app
+from serving.limits import body_limit
 from serving.predictor import Predictor
 from serving.scoreboard import State
-from tests.serving.container import FLOAT32, JSON, Answer, ask, call, instances
-from tests.serving.models import FAIL, NO_MEMORY, PID, WAIT, Puppet
+from tests.serving.container import FLOAT32, JSON, ask, call, instances
+from tests.serving.harness import ONE, Harness
+from tests.serving.models import FAIL, NO_MEMORY, PID, WAIT
 from tests.waiting import wait_until
 
-ONE = InputSpec.parse("1")
+MAX_BODY_BYTES = body_limit(ONE, 4)
 
 
 class Broken(Predictor):
@@ -42,31 +38,6 @@ class Counting(Predictor):
     def answer(self, content_type: str, body: bytes) -> tuple[bytes, str]:
         self.asked.append(body)
         return super().answer(content_type, body)
-
-
-class Harness:
-    """A service with a puppet for its model, and its address."""
-
-    def __init__(self, folder: Path) -> None:
-        self.state = State.READY
-        self.model = Model(Puppet(str(folder)), ONE, "puppet@1")
-        self._thread = ThreadPoolExecutor(1)
-        self.service = Service(lambda: self.state, self._thread)
-        self.service.predictor = Predictor(self.model, ONE, 4)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        app = make_app(self.service, "/health", "/predict")
-        self._server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
-        self._runner = threading.Thread(target=self._server.run, args=([self._listener],))
-        self._runner.start()
-
-    def close(self) -> None:
-        self._server.should_exit = True
-        self._runner.join()
-        self._thread.shutdown()
-
-    def predict(self, body: bytes, content_type: str = JSON) -> Answer:
-        return call(self.address, "POST", "/predict", body, content_type)
 
 
 @pytest.fixture
@@ -177,14 +148,13 @@ def test_health_answers_while_the_model_runs(harness: Harness, tmp_path: Path) -
 def test_who_has_given_up_is_not_computed_for(harness: Harness, tmp_path: Path) -> None:
     predictor = Counting(harness.model, ONE, 4)
     harness.service.predictor = predictor
-    server_state = harness._server.server_state
     with ThreadPoolExecutor(2) as caller:
         first = caller.submit(harness.predict, instances([WAIT]))
         wait_until((tmp_path / "entered").exists)
         with closing(http.client.HTTPConnection(harness.address)) as gone:
             gone.request("POST", "/predict", instances([PID], [PID]), {"Content-Type": JSON})
-            wait_until(lambda: len(server_state.tasks) == 2)
-        wait_until(lambda: len(server_state.connections) == 1)
+            wait_until(lambda: harness.server.calls == 2)
+        wait_until(lambda: harness.server.connections == 1)
         (tmp_path / "gate").touch()
         assert first.result().status == 200
         assert harness.predict(instances([PID], [PID], [PID])).status == 200
@@ -196,8 +166,8 @@ def test_a_body_that_never_ends_is_nobodys_defect(harness: Harness, caplog: pyte
         gone.putrequest("POST", "/predict")
         gone.putheader("Content-Length", "100")
         gone.endheaders(b"some")
-        wait_until(lambda: len(harness._server.server_state.tasks) == 1)
-    wait_until(lambda: not harness._server.server_state.tasks)
+        wait_until(lambda: harness.server.calls == 1)
+    wait_until(lambda: not harness.server.calls)
     assert harness.predict(instances([PID])).status == 200
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 

@@ -16,6 +16,7 @@ def test_the_defaults_are_vertex_ais() -> None:
     assert options.host == "0.0.0.0"
     assert options.spec == InputSpec.parse("30")
     assert (options.max_batch_size, options.drain_s) == (1024, 5)
+    assert (options.predict_timeout_s, options.load_timeout_s) == (60, 600)
     assert (options.device, options.precision) == ("auto", "fp32")
 
 
@@ -44,6 +45,8 @@ def test_flags_and_variables() -> None:
             "--max_batch_size=7",
             "--device=gpu",
             "--precision=bf16",
+            "--predict_timeout_s=2.5",
+            "--load_timeout_s=30",
             "--drain_s=0",
         ],
         {**STORAGE, "AIP_HTTP_PORT": "0", "AIP_HEALTH_ROUTE": "/h", "AIP_PREDICT_ROUTE": "/v1/p:predict"},
@@ -53,6 +56,7 @@ def test_flags_and_variables() -> None:
     assert (options.workers, options.max_batch_size, options.drain_s) == (3, 7, 0)
     assert (options.model_file, options.model_class) == ("a.pt", "module:Class")
     assert (options.device, options.precision) == ("gpu", "bf16")
+    assert (options.predict_timeout_s, options.load_timeout_s) == (2.5, 30)
     assert options.model_params == {"hidden": 16}
     assert options.spec.named
 
@@ -60,7 +64,15 @@ def test_flags_and_variables() -> None:
 def test_all_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(OptionsError) as caught:
         parse(
-            ["--workers=0", "--input_shape=3x", "--max_batch_size=x", "--drain_s=-1", "--wat=1"],
+            [
+                "--workers=0",
+                "--input_shape=3x",
+                "--max_batch_size=x",
+                "--predict_timeout_s=0",
+                "--load_timeout_s=never",
+                "--drain_s=-1",
+                "--wat=1",
+            ],
             {"AIP_HTTP_PORT": "80800", "AIP_HEALTH_ROUTE": "health", "AIP_PREDICT_ROUTE": "/{x}"},
         )
     lines = str(caught.value).splitlines()
@@ -68,6 +80,8 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         "--workers",
         "--input_shape",
         "--max_batch_size",
+        "--predict_timeout_s",
+        "--load_timeout_s",
         "--drain_s",
         "--wat",
         "AIP_HTTP_PORT",
@@ -75,7 +89,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         "AIP_PREDICT_ROUTE",
         "AIP_STORAGE_URI",
     }
-    assert len(lines) == 9
+    assert len(lines) == 11
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import orjson
 import pytest
@@ -7,12 +9,23 @@ import torch
 from torch import nn
 
 from pipeline.model.model import Model
-from pipeline.request.input_spec import InputSpec
+from pipeline.request.input_spec import Inputs, InputSpec
+from serving.errors import DeviceLost, Refusal
 from serving.predictor import Predictor
-from serving.protocol import Refusal
 from tests.pipeline.models import Linear, Named, WholeBatch
 from tests.serving.container import FLOAT32, JSON, instances
-from tests.serving.models import FAIL, NAN, NO_HOST_MEMORY, NO_MEMORY, PID, Constant, NamedWithNaN, Puppet
+from tests.serving.models import (
+    FAIL,
+    LOSE_DEVICE,
+    LOST,
+    NAN,
+    NO_HOST_MEMORY,
+    NO_MEMORY,
+    PID,
+    Constant,
+    NamedWithNaN,
+    Puppet,
+)
 
 
 def predictor(module: nn.Module, shape: str) -> Predictor:
@@ -71,6 +84,44 @@ def test_float32_asked_of_a_model_that_answers_with_another_dtype(dtype: torch.d
     assert str(dtype).removeprefix("torch.") in text
     body, _ = predictor(Constant(dtype), "3").answer(JSON, instances([0, 0, 0]))
     assert orjson.loads(body) == {"predictions": [0]}
+
+
+@pytest.mark.parametrize("length", [200, 60_000])
+def test_a_long_content_type_is_not_echoed(length: int) -> None:
+    _, text = refusal(Linear(), "3", "x" * length, instances([1, 2, 3]))
+    assert len(text) < 200
+
+
+def test_a_device_that_is_lost_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    puppet = predictor(Puppet(), "1")
+    with pytest.raises(DeviceLost, match=LOST) as caught:
+        puppet.answer(JSON, instances([PID], [LOSE_DEVICE]))
+    assert caught.value.status == 422
+    # The error of another thread may be of any kind: then the device is asked.
+    monkeypatch.setattr("serving.predictor.is_device_gone", lambda: True)
+    with pytest.raises(DeviceLost, match="told to fail") as caught:
+        predictor(Puppet(), "1").answer(JSON, instances([FAIL]))
+    assert caught.value.status == 422
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("CUDA error: uncorrectable ECC error encountered", None), ("CUDA error: lost NVLink", 220)],
+)
+def test_no_request_is_to_blame_for_broken_hardware(
+    monkeypatch: pytest.MonkeyPatch, text: str, code: int | None
+) -> None:
+    error = torch.AcceleratorError(text)
+    if code is not None:
+        error.error_code = code
+
+    def fail(self: Model, rows: list[Inputs]) -> list[Any]:
+        raise error
+
+    monkeypatch.setattr(Model, "predict", fail)
+    with pytest.raises(DeviceLost) as caught:
+        predictor(Linear(), "3").answer(JSON, instances([1, 2, 3]))
+    assert caught.value.status == 503
 
 
 def test_a_model_that_fails() -> None:

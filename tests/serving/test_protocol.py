@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.request.input_spec import Inputs, InputSpec
+from serving.errors import Refusal
+from serving.limits import body_limit
 from serving.protocol import (
-    Refusal,
     check_finite,
     read_float32,
     read_json,
@@ -96,6 +99,52 @@ def test_more_than_the_largest_batch_is_refused_with_413() -> None:
     assert refusal(read_float32, bytes(5 * 12))[0] == 413
     assert len(read_json(instances(*[[1, 2, 3]] * 4), THREE, 4)) == 4
     assert len(read_float32(bytes(4 * 12), THREE, 4)) == 4
+
+
+@pytest.mark.parametrize("instance", [b"[]", b"{}", b"[[[]]]", b"0", b'""', b'{"a":0}'])
+def test_a_body_with_far_too_much_is_refused_before_it_is_parsed(
+    monkeypatch: pytest.MonkeyPatch, instance: bytes
+) -> None:
+    def parse(body: bytes) -> Any:
+        raise AssertionError("parsed")
+
+    monkeypatch.setattr("serving.protocol.orjson.loads", parse)
+    body = b'{"instances":[' + b",".join([instance] * 100_000) + b"]}"
+    status, text = refusal(read_json, body)
+    assert status == 413
+    assert "at most 4 instances are taken in one call" in text
+
+
+@pytest.mark.parametrize("spec", ["1", "30", "3x32x32", "ids:int64:128,scale:float32:1"])
+def test_the_largest_batch_is_never_too_much(spec: str) -> None:
+    parsed = InputSpec.parse(spec)
+    zeros = parsed.zeros()
+    one = {name: row.tolist() for name, row in zeros.items()} if isinstance(zeros, dict) else zeros.tolist()
+    body = json.dumps({"instances": [one] * 64}, indent=4).encode()
+    assert len(body) <= body_limit(parsed, 64)
+    assert len(read_json(body, parsed, 64)) == 64
+
+
+def test_fields_that_are_not_read_may_hold_something() -> None:
+    body = orjson.dumps({"instances": [[1, 2, 3]], "parameters": [[0]] * 4000, "text": "[,:" * 2000})
+    assert len(read_json(body.ljust(2**16), THREE, 4)) == 1
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"instances":' * 10_000, b'{"instances":' + b"[" * 2000])
+def test_nesting_without_end_is_refused(body: bytes) -> None:
+    assert refusal(read_json, body)[0] in (400, 413)
+
+
+def test_no_collection_while_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
+    enabled = []
+
+    def parse(body: bytes) -> Any:
+        enabled.append(gc.isenabled())
+        raise orjson.JSONDecodeError("told to fail", "", 0)
+
+    monkeypatch.setattr("serving.protocol.orjson.loads", parse)
+    refusal(read_json, b" " * 2**16)
+    assert (enabled, gc.isenabled()) == ([False], True)
 
 
 def test_float32_rows() -> None:

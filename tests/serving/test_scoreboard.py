@@ -20,10 +20,23 @@ def test_connections_are_counted_for_each_worker() -> None:
     os.close(fd)
     worker.count_closed(1)
     worker.count_closed(1)
-    assert (board.closed(0), board.closed(1)) == (0, 2)
+    assert board.open_connections(0, handed=5) == 5
     assert board.open_connections(1, handed=5) == 3
     board.reset(1)
     assert board.open_connections(1, handed=0) == 0
+
+
+def test_heartbeats_and_calls_are_counted_for_each_worker() -> None:
+    board, fd = Scoreboard.create(workers=2)
+    worker = Scoreboard(fd)
+    os.close(fd)
+    worker.beat(0)
+    worker.count_call(1)
+    worker.count_call(1)
+    worker.count_call(1)
+    assert [board.beats(0), board.beats(1), board.calls(0), board.calls(1)] == [1, 0, 0, 3]
+    board.reset(1)
+    assert [board.beats(0), board.calls(1)] == [1, 0]
 
 
 def test_the_count_wraps_around() -> None:
@@ -31,5 +44,5 @@ def test_the_count_wraps_around() -> None:
     os.close(fd)
     board._write(1, 2**32 - 1)
     board.count_closed(0)
-    assert board.closed(0) == 0
+    assert board.open_connections(0, handed=2) == 2
     assert board.open_connections(0, handed=2**32 + 2) == 2

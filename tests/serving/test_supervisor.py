@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import re
 import signal
 import socket
@@ -15,23 +14,24 @@ import pytest
 import torch
 
 from tests.serving.conftest import Start
-from tests.serving.container import JSON, ROOT, Serving, ask, call, hang_up, instances, puppet
+from tests.serving.container import (
+    JSON,
+    ROOT,
+    Serving,
+    ask,
+    call,
+    hang_up,
+    instances,
+    is_alive,
+    loading,
+    puppet,
+)
 from tests.serving.models import DIE, PID, WAIT
 from tests.waiting import LIMIT_S, wait_until
 
 pytestmark = pytest.mark.slow
 
 EXAMPLE = ROOT / "examples" / "breast_cancer"
-
-
-def is_alive(pid: int) -> bool:
-    """Whether it runs: a process that has ended but that nobody has waited for is dead, too."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(") ")[2][0] != "Z"
 
 
 class Pool:
@@ -79,12 +79,6 @@ def test_health_is_503_until_every_worker_is_warm(start: Start, tmp_path: Path) 
     assert serving.wait() == 0
 
 
-def loading(folder: Path, count: int) -> list[int]:
-    """Return the processes whose puppet waits to be loaded, as soon as there are so many."""
-    wait_until(lambda: len(list(folder.glob("loading-*"))) == count)
-    return [int(path.name.removeprefix("loading-")) for path in folder.glob("loading-*")]
-
-
 def test_connections_are_spread_evenly(two_workers: Serving) -> None:
     with closing(Pool(two_workers, 6)) as pool:
         pids = pool.pids()
@@ -114,15 +108,20 @@ def test_a_worker_that_dies_is_replaced(two_workers: Serving, puppet_folder: Pat
         with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
             ask(connection, "POST", "/predict", instances([DIE]), JSON)
     (newcomer,) = loading(puppet_folder, 1)
-    assert two_workers.health() == 503
-    # Meanwhile, the other one serves all there is.
+    # Meanwhile, the other one serves all there is, and says so.
+    assert two_workers.health() == 200
     with closing(Pool(two_workers, 3)) as pool:
         assert set(pool.pids()) == before - {victim}
     (puppet_folder / f"load-{newcomer}").touch()
-    wait_until(lambda: two_workers.health() == 200)
-    with closing(Pool(two_workers, 4)) as pool:
-        assert set(pool.pids()) == before - {victim} | {newcomer}
+    (puppet_folder / "hold").unlink()
+    wait_until(lambda: answering(two_workers, 4) == before - {victim} | {newcomer})
     assert re.search(r"worker \d ended by signal 9: replacing it", two_workers.log)
+
+
+def answering(serving: Serving, connections: int) -> set[int]:
+    """Return the processes that answer on so many connections."""
+    with closing(Pool(serving, connections)) as pool:
+        return set(pool.pids())
 
 
 def test_without_its_supervisor_no_worker_stays(start: Start, tmp_path: Path) -> None:

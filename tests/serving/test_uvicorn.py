@@ -1,4 +1,4 @@
-"""serving/worker.py builds on unpublished parts of uvicorn: a new minor version is taken by hand."""
+"""serving/http_server.py builds on unpublished parts of uvicorn: a new minor version is taken by hand."""
 
 from __future__ import annotations
 

@@ -12,13 +12,15 @@ from itertools import pairwise
 
 import aiohttp
 
-from pipeline.inference.endpoint.codec import Predictions, WrongCountError, codec_for
-from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, RetryError
+from pipeline.inference.endpoint.body import MAX_ANSWER_BYTES
+from pipeline.inference.endpoint.codec import Predictions, SplitError, TooLargeError, codec_for
+from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, RetryError, printable
 from pipeline.inference.endpoint.retry_policy import RetryPolicy
 from pipeline.inference.endpoint.retrying import RetryingClient
 from pipeline.inference.endpoint.throttle import ThrottleClock
 from pipeline.inference.endpoint.token import TokenSource
 from pipeline.options.address import Address
+from pipeline.pubsub.limits import MAX_ATTRIBUTE_VALUE_BYTES
 from pipeline.request.errors import InferenceError, TransientError
 from pipeline.request.messages import DeadLetter, Request, Result
 
@@ -128,7 +130,10 @@ class EndpointClient:
     async def _open(self) -> RetryingClient:
         # `RetryingClient` limits the calls; the pool's own limit would be a second one.
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
-        self._session = aiohttp.ClientSession(connector=connector)
+        # Neither are bodies decompressed, as a few bytes may become gigabytes, nor are cookies kept.
+        self._session = aiohttp.ClientSession(
+            connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        )
         config = self._config
         return RetryingClient(
             self._session,
@@ -172,8 +177,10 @@ class EndpointClient:
 
         def decode(http: HttpResponse) -> Predictions:
             try:
+                if http.cut:
+                    raise TooLargeError(f"the answer has more than {MAX_ANSWER_BYTES:,} bytes")
                 return self._codec.decode(http.body, http.content_type, len(requests))
-            except WrongCountError as error:
+            except SplitError as error:
                 if len(requests) > 1:
                     raise
                 raise RetryError(str(error)) from error
@@ -185,10 +192,11 @@ class EndpointClient:
             if len(requests) == 1:
                 return [self._dead_letter(requests[0], f"the endpoint refused it: {refusal}")]
             return await self._halves(requests, throttle)
-        except WrongCountError:
+        except SplitError:
             # Nobody knows which row is missing. One by one at the latest, each request has its own.
             return await self._halves(requests, throttle)
         model_id = response.http.model_id or response.value.model_id or self._config.address.url
+        model_id = printable(model_id, MAX_ATTRIBUTE_VALUE_BYTES)  # it becomes an attribute
         outcomes: list[Result | DeadLetter] = []
         for request, prediction in zip(requests, response.value.rows, strict=True):
             times = request.timeline
@@ -215,10 +223,10 @@ def _result_within(
     future: Future[list[Result | DeadLetter]], seconds: float
 ) -> list[Result | DeadLetter] | None:
     try:
-        return future.result(seconds)
+        try:
+            return future.result(seconds)
+        except TimeoutError:
+            # The outcomes may have arrived since it gave up.
+            return future.result() if future.done() else None
     except CancelledError as error:
         raise TransientError("the calls to the endpoint were cancelled: the process ends") from error
-    except TimeoutError:
-        if future.done():
-            raise
-        return None

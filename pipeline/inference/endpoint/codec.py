@@ -13,17 +13,35 @@ import orjson
 
 from pipeline.options.address import PREDICT, RAW
 from pipeline.request.input_spec import Inputs
+from pipeline.request.json_text import MAX_DEPTH, containers, is_too_deep
 from pipeline.request.wire_format import FLOAT32_TYPE, JSON_TYPE
 
-_SHAPE = re.compile(rf"{re.escape(FLOAT32_TYPE)}\s*;\s*shape=\"?([0-9]+(?:x[0-9]+)*)\"?", re.IGNORECASE)
+# At most 32 dimensions (NumPy's limit before 2.0), none of them empty.
+_SIZE = "[1-9][0-9]{0,8}"
+_SHAPE = re.compile(
+    rf"{re.escape(FLOAT32_TYPE)}\s*;\s*shape=\"?({_SIZE}(?:x{_SIZE}){{0,31}})\"?", re.IGNORECASE
+)
+
+# A list, an object or a string takes 50 to 90 bytes of memory, and `[],` is one in 3 bytes. One in 8 costs as
+# much as the numbers of an answer do. Below so many, they may be as dense as they like: 9 MB of memory.
+_BYTES_AN_OBJECT = 8
+_FREE_OBJECTS = 100_000
 
 
 class BadResponseError(Exception):
     """A successful response that cannot be decoded."""
 
 
-class WrongCountError(BadResponseError):
+class SplitError(BadResponseError):
+    """A response to a call of several instances that smaller calls may get right."""
+
+
+class WrongCountError(SplitError):
     """A response whose number of predictions is not the number of instances."""
+
+
+class TooLargeError(SplitError):
+    """A response with more bytes than are read."""
 
 
 class Predictions(NamedTuple):
@@ -75,14 +93,18 @@ class _JsonCodec:
         return orjson.dumps({"instances": instances}, option=orjson.OPT_SERIALIZE_NUMPY)
 
     def decode(self, body: bytes, content_type: str, count: int) -> Predictions:
+        _check_cost(body)
         strict = True
         try:
             content = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             try:
-                content = json.loads(body)  # accepts the NaN and Infinity that Python servers write
+                # It accepts the NaN and Infinity that Python servers write.
+                content = json.loads(body.decode("utf-8-sig"))
+                # And also integers of more than 64 bits and half surrogates, which no result can hold.
+                orjson.dumps(content)
                 strict = False
-            except ValueError:
+            except (ValueError, orjson.JSONEncodeError):
                 raise BadResponseError(f"the answer is not JSON ({error}): {body[:80]!r}") from None
         predictions = content.get("predictions") if isinstance(content, dict) else None
         if not isinstance(predictions, list):
@@ -120,6 +142,24 @@ class _RawCodec:
         finite = np.isfinite(array.reshape(count, -1)).all(axis=1)
         rows = [row if fine else None for row, fine in zip(array, finite, strict=True)]
         return Predictions(rows, None)
+
+
+def _check_cost(body: bytes) -> None:
+    """Check that what a parser makes of the body takes memory of its size, and can be walked.
+
+    Raises:
+        BadResponseError: It does not.
+    """
+    # Each takes two bytes at least, and most answers are smaller.
+    if len(body) // 2 > _FREE_OBJECTS:
+        objects = containers(body) + int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord('"'))) // 2
+        if objects > max(_FREE_OBJECTS, len(body) // _BYTES_AN_OBJECT):
+            raise BadResponseError(
+                f"the answer has {objects:,} lists, objects and strings in {len(body):,} bytes: at most "
+                f"{_FREE_OBJECTS:,} are taken, or one in {_BYTES_AN_OBJECT} bytes: {body[:80]!r}"
+            )
+    if is_too_deep(body):
+        raise BadResponseError(f"the answer is nested more than {MAX_DEPTH} deep: {body[:80]!r}")
 
 
 def _is_finite(prediction: Any) -> bool:

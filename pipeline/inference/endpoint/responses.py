@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ _REFUSED = frozenset({400, 413, 422})
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 # The endpoint is full, or slower than a proxy or the client waits.
 _CONGESTED = frozenset({429, 503, 504})
-_MESSAGE_CHARACTERS = 500
+_MESSAGE_BYTES = 500
 
 _SERVER_TIME = re.compile(r"\btotal;\s*dur=([0-9.]+)")
 
@@ -59,12 +60,14 @@ class HttpResponse:
     Attributes:
         status: The status code.
         headers: The headers; their names are in lower case.
-        body: The whole body.
+        body: The body, as far as it was read.
+        cut: Whether there was more of it.
     """
 
     status: int
     headers: dict[str, str]
     body: bytes
+    cut: bool = False
 
     @property
     def content_type(self) -> str:
@@ -72,13 +75,20 @@ class HttpResponse:
         return self.headers.get("content-type", "")
 
     @property
+    def encoding(self) -> str:
+        """What the body is compressed by, though the request wants no such thing; empty if it is not."""
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        return "" if encoding == "identity" else encoding
+
+    @property
     def server_ms(self) -> float | None:
         """Milliseconds that the server says it took: `total` of its Server-Timing header (W3C)."""
         match = _SERVER_TIME.search(self.headers.get("server-timing", ""))
         try:
-            return float(match.group(1)) if match is not None else None
+            milliseconds = float(match.group(1)) if match is not None else math.inf
         except ValueError:
             return None
+        return milliseconds if math.isfinite(milliseconds) else None
 
     @property
     def model_id(self) -> str | None:
@@ -93,13 +103,13 @@ class HttpResponse:
             RetryError: The call may be made again.
             EndpointError: This endpoint will never serve the job.
         """
+        if self.status == 200 and self.encoding:
+            name = printable(self.encoding, _MESSAGE_BYTES)
+            raise RetryError(f"the answer is compressed (Content-Encoding: {name}), which was not asked for")
         if self.status == 200:
             return
-        error = _json(self.body).get("error")
-        message, code = "", None
-        if isinstance(error, dict):
-            message, code = str(error.get("message", "")), error.get("status")
-        message = (message or self.body.decode(errors="replace")).strip()[:_MESSAGE_CHARACTERS]
+        message, code = self._error()
+        message = printable(message.strip(), _MESSAGE_BYTES)
         text = f"{self.status} {message}".rstrip()
         # Google's FAILED_PRECONDITION comes with 400, but means the endpoint's state (no model is deployed).
         if self.status in _REFUSED and code != "FAILED_PRECONDITION":
@@ -115,11 +125,39 @@ class HttpResponse:
             raise RetryError(text, token_refused=True)
         raise EndpointError(f"{url} answered {text}. {_hint(self.status)}")
 
+    def _error(self) -> tuple[str, object]:
+        """Return the server's message, as it came, and Google's status code if there is one."""
+        if self.encoding:
+            return f"(compressed by {self.encoding})", None
+        error = _json(self.body).get("error")
+        message, code = (error.get("message"), error.get("status")) if isinstance(error, dict) else ("", None)
+        if isinstance(message, str) and message:
+            return message, code
+        return self.body.decode(errors="replace"), code
+
     def _retry_after(self) -> float:
         text = self.headers.get("retry-after", "")
         return (
             float(text) if text.isascii() and text.isdigit() else 0.0
         )  # no server here uses the form with a date
+
+
+def printable(text: str, most_bytes: int) -> str:
+    """Return what a server sent as text for a log, a message or an attribute.
+
+    White space becomes spaces, control characters and half surrogates are replaced, and it is cut to
+    `most_bytes` bytes of UTF-8.
+    """
+    text = text[:most_bytes]
+    if not text.isprintable():
+        text = "".join(map(_printable, text))
+    return text if text.isascii() else text.encode()[:most_bytes].decode(errors="ignore")
+
+
+def _printable(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else "\ufffd"
 
 
 def _json(body: bytes) -> dict[str, Any]:

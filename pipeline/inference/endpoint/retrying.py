@@ -13,9 +13,10 @@ from typing import Generic, TypeVar
 
 import aiohttp
 
-from pipeline.inference.endpoint.codec import BadResponseError, WrongCountError
+from pipeline.inference.endpoint.body import MAX_ANSWER_BYTES, MAX_ERROR_BYTES, read_body
+from pipeline.inference.endpoint.codec import BadResponseError, SplitError
 from pipeline.inference.endpoint.limit import ConcurrencyLimit
-from pipeline.inference.endpoint.responses import HttpResponse, RetryError
+from pipeline.inference.endpoint.responses import HttpResponse, RetryError, printable
 from pipeline.inference.endpoint.retry_policy import RetryPolicy, RetryState
 from pipeline.inference.endpoint.scale_up import ScaleUp
 from pipeline.inference.endpoint.throttle import ThrottleClock
@@ -28,6 +29,7 @@ _T = TypeVar("_T")
 
 _TOKEN_POLL_S = 0.05
 _LOG_EVERY_S = 30.0
+_REASON_BYTES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class RetryingClient:
 
         Raises:
             RefusedError: The instances were refused.
-            WrongCountError: `decode` found another number of predictions.
+            SplitError: `decode` found that smaller calls may be served.
             TransientError: The call failed until its time was up.
             EndpointError: The endpoint does not serve such calls.
         """
@@ -147,7 +149,7 @@ class RetryingClient:
             if failure.congested and not failure.not_ready:
                 self.limit.congested(round_)
             raise
-        except WrongCountError:
+        except SplitError:
             raise
         except BadResponseError as error:
             raise RetryError(str(error)) from error
@@ -157,7 +159,8 @@ class RetryingClient:
     async def _post(
         self, body: bytes, content_type: str, token: str | None, seconds_left: float
     ) -> HttpResponse:
-        headers = {"Content-Type": content_type}
+        # What is not compressed has the size that is counted.
+        headers = {"Content-Type": content_type, "Accept-Encoding": "identity"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         timeout = min(self._retry_policy.timeout_s, seconds_left)
@@ -170,13 +173,17 @@ class RetryingClient:
                 allow_redirects=False,
             ) as response:
                 found = {name.lower(): value for name, value in response.headers.items()}
-                return HttpResponse(response.status, found, await response.read())
+                limit = MAX_ANSWER_BYTES if response.status == 200 else MAX_ERROR_BYTES
+                return HttpResponse(response.status, found, *await read_body(response, limit))
         except TimeoutError as error:
             raise RetryError(f"no answer within {timeout:.3g} s", congested=True) from error
         except aiohttp.ClientPayloadError as error:
             raise RetryError("the connection was closed in the middle of the answer") from error
+        except aiohttp.ClientResponseError as error:
+            # It has the form of a status of the server's, and is the parser's.
+            raise RetryError(f"the answer is not HTTP: {printable(error.message, _REASON_BYTES)}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise RetryError(str(error) or type(error).__name__) from error
+            raise RetryError(printable(str(error), _REASON_BYTES) or type(error).__name__) from error
 
     async def _wait_for_scale_up(self, state: RetryState, throttle: ThrottleClock) -> None:
         begun = asyncio.get_running_loop().time()

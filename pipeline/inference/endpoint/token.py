@@ -24,6 +24,8 @@ SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 RENEW_BEFORE_S = 225.0
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
+# However long a token is good for: a lock waits for no more than 292 years.
+_LONGEST_WAIT_S = 86_400.0
 
 
 class TokenSource:
@@ -87,6 +89,7 @@ class TokenSource:
 
     def _renew(self) -> None:
         pause = 0.0
+        failed = 0
         while True:
             with self._changed:
                 if pause:
@@ -97,13 +100,21 @@ class TokenSource:
                     return
             try:
                 self._credentials.refresh(self._request)
-            except GoogleAuthError as error:
+            except Exception as error:
+                # Whatever it is, such as the KeyError of an odd answer: nobody else renews the token.
                 pause = min(max(2 * pause, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
-                _LOGGER.warning(
-                    "could not renew the endpoint's access token: %s; again in %g s", error, pause
-                )
+                if not failed:
+                    _LOGGER.warning(
+                        "could not renew the endpoint's token (%s: %s); trying on, every %g s at least",
+                        type(error).__name__,
+                        error,
+                        _LONGEST_PAUSE_S,
+                    )
+                failed += 1
                 continue
-            pause = 0.0
+            if failed:
+                _LOGGER.info("renewed the endpoint's token after %d failures", failed)
+            pause, failed = 0.0, 0
             with self._changed:
                 self.current = self._credentials.token
                 self._renewal_wanted = False
@@ -116,4 +127,4 @@ class TokenSource:
         # google.auth keeps naive UTC.
         left = (expiry - datetime.datetime.now(datetime.UTC).replace(tzinfo=None)).total_seconds()
         # Tokens with a shorter life are renewed after half of it; never in a tight loop.
-        return max(left - RENEW_BEFORE_S, left / 2, 1.0)
+        return min(max(left - RENEW_BEFORE_S, left / 2, 1.0), _LONGEST_WAIT_S)

@@ -40,9 +40,11 @@ class ModelPointer:
         """Return the pointer's content, without white space around it.
 
         Raises:
-            OSError: The pointer cannot be read, is empty, larger than 4 KiB or not UTF-8.
+            OSError: The pointer cannot be read, is a link out of its folder, empty, larger than 4 KiB or not
+                UTF-8.
         """
         try:
+            self._require_own_file()
             content = files.read_small(self._pointer, _MOST_POINTER_BYTES).strip()
         except OSError as error:
             raise OSError(f"--model_pointer: {error}") from error
@@ -56,16 +58,51 @@ class ModelPointer:
         Raises:
             ModelError: It is outside the root.
         """
-        # Nobody means a path with a line break or a NUL in it.
-        if content.isprintable():
-            inside = _local_path if files.is_local(self._root) else _remote_path
-            path = inside(self._root, content)
-            if path is not None:
-                return path
-        raise ModelError(
-            f"--model_pointer: {self._pointer} holds {content[:200]!r}, which is no path under "
-            f"--model_root ({self._root})"
-        )
+        # Nobody means a path with a line break or a NUL in it. Such content is not shown either.
+        if not content.isprintable():
+            raise ModelError(
+                f"--model_pointer: {self._pointer} holds {len(content)} characters, with line breaks or "
+                f"others that cannot be printed, which is no path under --model_root ({self._root})"
+            )
+        path = self._inside(content)
+        if path is None:
+            raise ModelError(
+                f"--model_pointer: {self._pointer} holds {content[:200]!r}, which is no path under "
+                f"--model_root ({self._root})"
+            )
+        return path
+
+    def beside(self, path: str, suffix: str) -> str:
+        """Return the full path of a file beside a model, with symbolic links followed as the model's were.
+
+        Args:
+            path: The model's full path, as `resolve` returns it.
+            suffix: What the file's name has after the model's.
+
+        Raises:
+            ModelError: It is outside the root.
+        """
+        inside = self._inside(path + suffix)
+        if inside is None:
+            raise ModelError(
+                f"--model_pointer: {path}{suffix} is a link that leads out of --model_root ({self._root})"
+            )
+        return inside
+
+    def _inside(self, path: str) -> str | None:
+        inside = _local_path if files.is_local(self._root) else _remote_path
+        return inside(self._root, path)
+
+    def _require_own_file(self) -> None:
+        """Refuse a pointer that is a link to a file elsewhere, whose content would be taken for a path.
+
+        Raises:
+            OSError: It is.
+        """
+        if files.is_local(self._pointer):
+            folder = os.path.dirname(self._pointer)
+            if _local_path(folder, os.path.abspath(self._pointer)) is None:
+                raise OSError(f"{self._pointer} is a link that leads out of its folder")
 
 
 def _folder(path: str) -> str:

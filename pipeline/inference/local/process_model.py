@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 import tempfile
@@ -14,19 +13,19 @@ import torch
 
 from pipeline import metrics
 from pipeline.batching.batch_runner import BatchRunner, BatchSlice, BundleInputs, DeviceLostError
-from pipeline.batching.batcher import Batcher
+from pipeline.batching.batcher import Batcher, Renew
 from pipeline.batching.results import outcomes
 from pipeline.inference.local import files
 from pipeline.inference.local.pointer import ModelPointer
 from pipeline.inference.local.watcher import ModelWatcher
-from pipeline.model import compute, golden
+from pipeline.model import compute, golden, gpu_memory
 from pipeline.model.active_model import ActiveModel
 from pipeline.model.compute import Compute
 from pipeline.model.graphs import capture_on_this_thread
 from pipeline.model.load import load
 from pipeline.model.model import Model
 from pipeline.options.job_options import JobOptions
-from pipeline.options.workers import torch_threads
+from pipeline.options.workers import processes, torch_threads
 from pipeline.process.exit import TRY_AGAIN, give_back_and_exit
 from pipeline.request.errors import ModelError, TransientError
 from pipeline.request.messages import DeadLetter, Request, Result
@@ -50,24 +49,27 @@ class ProcessModel:
         """
         self._options = options
         self._torch_threads = torch_threads(options, on_dataflow)
+        self._compute = Compute(options.device, options.precision, options.compile, options.cuda_graphs)
         self._prepare_thread()
         # Modules and classes stay as long as the process. If the garbage collector has to visit those of Beam
         # and torch, each full collection stops all threads for some 280 ms. The model comes after: it may be
         # replaced.
         gc.collect()
         gc.freeze()
+        if self._compute.choose_device().type == "cuda":
+            gpu_memory.limit_to_share(processes(options, on_dataflow))
         self._watcher: ModelWatcher | None = None
+        self._pointer: ModelPointer | None = None
         if options.model_pointer is None:
             assert options.model_path is not None
             self._active = ActiveModel(self._load(options.model_path, "--model_path"))
         else:
-            pointer = ModelPointer(options.model_pointer, options.model_root)
+            self._pointer = pointer = ModelPointer(options.model_pointer, options.model_root)
             path = pointer.path()
             self._active = ActiveModel(self._load_checked(path), path)
             self._watcher = ModelWatcher(self._active, pointer, self._load_checked, options.model_refresh_s)
             self._watcher.start()
         on_gpu = self._active.model.on_gpu
-        self._workers_to_warm = _CONCURRENT_BATCHES_ON_GPU if on_gpu else 0
         self._batch_runner = BatchRunner(self._active)
         self._batcher: Batcher[BundleInputs, BatchSlice] = Batcher(
             self._run,
@@ -76,6 +78,10 @@ class ProcessModel:
             timeout_s=options.inference_timeout_s,
             concurrent_batches=_CONCURRENT_BATCHES_ON_GPU if on_gpu else 1,
             prepare_thread=self._prepare_worker,
+            # On a GPU a thread's first batch allocates its buffers and handles, for which no request should
+            # wait.
+            warm_up=self._warm_up if on_gpu else lambda _: None,
+            on_hopeless=self._end_hung_process,
         )
 
     def __str__(self) -> str:
@@ -85,7 +91,8 @@ class ProcessModel:
         """Return one outcome for each request of a bundle, in the same order. Call it on a bundle thread.
 
         Raises:
-            TransientError: The model took longer than --inference_timeout_s, or the process is stopping.
+            TransientError: The model took longer than --inference_timeout_s, other processes hold this one's
+                share of the GPU, or the process is stopping.
         """
         # As much as possible is done here rather than on the batcher's worker thread. All bundles wait for
         # that one, and each object would have to travel to its core: one `BundleInputs` goes there, one slice
@@ -101,13 +108,13 @@ class ProcessModel:
             self._watcher.close()
         self._batcher.close()
 
-    def _run(self, bundles: list[BundleInputs]) -> list[BatchSlice]:
+    def _run(self, bundles: list[BundleInputs], renew: Renew) -> list[BatchSlice]:
         try:
-            return self._batch_runner(bundles)
+            return self._batch_runner(bundles, renew)
         except DeviceLostError as error:
             _end_process(error)
 
-    def _load(self, path: str, flag: str, *, checked: bool = False) -> Model:
+    def _load(self, path: str, flag: str, *, golden_set: str | None = None) -> Model:
         options = self._options
         label = f"{flag}: {path}"
         try:
@@ -118,13 +125,15 @@ class ProcessModel:
                     model_class=options.model_class,
                     model_params=options.model_params,
                     max_batch_size=options.max_batch_size,
-                    compute=Compute(options.device, options.precision, options.compile, options.cuda_graphs),
+                    compute=self._compute,
                     label=label,
+                    is_private=not files.is_local(path),
                 )
-                if checked:
+                if golden_set is not None:
+                    missing = golden.missing(label, options.input_shape)
                     golden.check(
                         model,
-                        _fetch(path + golden.SUFFIX, folder, golden.missing(label, options.input_shape)),
+                        _fetch(golden_set, folder, missing, golden.MOST_BYTES),
                         options.input_shape,
                         options.precision,
                         max_batch_size=options.max_batch_size,
@@ -140,7 +149,9 @@ class ProcessModel:
     def _load_checked(self, path: str) -> Model:
         self._prepare_thread()
         try:
-            return self._load(path, "--model_pointer", checked=True)
+            assert self._pointer is not None
+            golden_set = self._pointer.beside(path, golden.SUFFIX)
+            return self._load(path, "--model_pointer", golden_set=golden_set)
         except ModelError as error:
             if error.__cause__ is not None and compute.is_device_lost(error.__cause__):
                 _end_process(error)
@@ -149,12 +160,18 @@ class ProcessModel:
     def _prepare_worker(self) -> None:
         self._prepare_thread()
         capture_on_this_thread()
-        # On a GPU a thread's first batch allocates its buffers and handles, for which no request should wait.
-        # A thread that replaces one whose call hangs is not warmed up: its call might hang, too.
-        if self._workers_to_warm:
-            self._workers_to_warm -= 1
-            with contextlib.suppress(Exception):  # the first request will fail in the same way
-                self._active.model.warm_up()
+
+    def _warm_up(self, renew: Renew) -> None:
+        self._active.model.warm_up(renew)
+
+    def _end_hung_process(self) -> None:
+        _LOGGER.critical(
+            "calls of the model take longer than %g s (--inference_timeout_s), also on the threads that took "
+            "the place of the first ones. Only a new process can help: this one ends; what was not answered "
+            "comes again",
+            self._options.inference_timeout_s,
+        )
+        give_back_and_exit(TRY_AGAIN)
 
     def _prepare_thread(self) -> None:
         # Needed on each thread that computes. On a thread that never set torch's number of threads, the
@@ -171,8 +188,8 @@ def _end_process(error: Exception) -> NoReturn:
     give_back_and_exit(TRY_AGAIN)
 
 
-def _fetch(path: str, folder: str, missing: ModelError) -> Path:
+def _fetch(path: str, folder: str, missing: ModelError, limit: int | None = None) -> Path:
     try:
-        return files.fetch(path, Path(folder))
+        return files.fetch(path, Path(folder), limit)
     except FileNotFoundError:
         raise missing from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 import weakref
@@ -13,6 +14,7 @@ from pipeline.inference.local.yielding import yield_gil
 from pipeline.model import compute
 from pipeline.model.active_model import ActiveModel
 from pipeline.model.model import Model
+from pipeline.model.private_copy import is_lack_of_room
 from pipeline.process.exit import ComputeThread
 from pipeline.request.errors import ModelError, TransientError
 
@@ -25,7 +27,8 @@ class ModelWatcher:
     """A thread that polls the pointer, and swaps the model when the pointer has changed.
 
     A candidate that cannot be loaded, fails its check or has another output is refused: the active model
-    stays, and the same content of the pointer is not tried again.
+    stays, and the same content of the pointer is not tried again. Where memory, disk or storage is to blame,
+    it is tried again at the next poll.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class ModelWatcher:
             active: The model to swap; its `path` is the one that the pointer named.
             pointer: The pointer to poll.
             load: Loads and checks the model at a full path. The candidate is refused if it raises, unless it
-                raises TransientError.
+                raises TransientError, or for a lack of memory or of room on the disk.
             refresh_s: Seconds between two polls.
         """
         self._active = active
@@ -97,7 +100,13 @@ class ModelWatcher:
             self._decided = None
             self._warn_once(error)
         except (Exception, SystemExit) as error:  # `load` runs users' code, which this thread must survive
-            self._refuse(error)
+            if not _lacks_room(error):
+                self._refuse(error)
+            else:
+                # Memory and disks are freed again: this refusal is no verdict on the candidate.
+                self._decided = None
+                if self._is_new(error):
+                    self._refuse(error)
         else:
             self._swap(candidate, path, time.monotonic() - started)
             return
@@ -106,9 +115,16 @@ class ModelWatcher:
 
     def _warn_once(self, error: Exception) -> None:
         """Log a transient failure, unless the last poll failed for the same reason."""
-        if str(error) != self._last_failure:
-            self._last_failure = str(error)
+        if self._is_new(error):
             _LOGGER.warning("%s; going on with %s", _one_line(error), self._active.model.model_id)
+
+    def _is_new(self, error: BaseException) -> bool:
+        """Return whether the last poll did not fail for the same reason, and remember this one."""
+        # Numbers apart: what is free differs by some bytes each time.
+        reason = type(error).__name__ + re.sub(r"\d+", "", str(error))
+        is_new = reason != self._last_failure
+        self._last_failure = reason
+        return is_new
 
     def _candidate(self, path: str) -> Model:
         with yield_gil():
@@ -138,8 +154,10 @@ class ModelWatcher:
         reason = _one_line(error)
         if not isinstance(error, ModelError):
             reason = f"{type(error).__name__}: {reason}"
-        if _ran_out_of_memory(error):
+        if _is_caused_by(error, compute.is_out_of_memory):
             reason += " (during a swap, memory holds two models)"
+        if _lacks_room(error):
+            reason += "; it is tried again"
         _LOGGER.warning("refused a new model, going on with %s: %s", self._active.model.model_id, reason)
 
     def _release_replaced(self) -> None:
@@ -152,9 +170,13 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _ran_out_of_memory(error: BaseException | None) -> bool:
+def _lacks_room(error: BaseException) -> bool:
+    return _is_caused_by(error, lambda each: compute.is_out_of_memory(each) or is_lack_of_room(each))
+
+
+def _is_caused_by(error: BaseException | None, matches: Callable[[BaseException], bool]) -> bool:
     while error is not None:
-        if compute.is_out_of_memory(error):
+        if matches(error):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import cast
@@ -19,10 +21,15 @@ from pipeline.batching.batch_runner import (
     BundleInputs,
     DeviceLostError,
 )
+from pipeline.batching.batcher import AbandonedError, Batcher, Renew
+from pipeline.model import active_model, compute, gpu_memory
 from pipeline.model.active_model import ActiveModel
 from pipeline.model.model import Model
 from pipeline.model.outputs import OutputRows
+from pipeline.request.errors import TransientError
 from pipeline.request.input_spec import Inputs, InputSpec
+from tests.pipeline.batching.test_batcher import Clock
+from tests.waiting import LIMIT_S
 
 
 class FakeModel:
@@ -42,7 +49,7 @@ class FakeModel:
         return OutputRows([None], [2 * batch])
 
 
-def active(model: object, waited: Callable[[], bool] = lambda: False) -> ActiveModel:
+def active(model: object, waited: Callable[[Renew], bool] = lambda _: False) -> ActiveModel:
     return cast(ActiveModel, SimpleNamespace(model=model, waited_for_candidate=waited))
 
 
@@ -130,6 +137,19 @@ class TestPoison:
         assert each.failure is not None
         assert each.failure.__traceback__ is None
 
+    def test_nor_do_those_that_led_to_it(self) -> None:
+        def fail(_batch: np.ndarray) -> Exception | None:
+            try:
+                raise KeyError("first")
+            except KeyError as error:
+                raise ValueError("then") from error
+
+        (batch_slice,) = runner(FakeModel(fail))([bundle(1)])
+        (each,) = batch_slice.passes
+        assert each.failure is not None
+        assert isinstance(each.failure.__cause__, KeyError)
+        assert each.failure.__cause__.__traceback__ is None
+
 
 class TestMemory:
     @pytest.mark.parametrize(
@@ -198,7 +218,7 @@ class TestMemory:
         def room(batch: np.ndarray) -> Exception | None:
             return torch.OutOfMemoryError("two models") if crowded[0] else None
 
-        def waited() -> bool:
+        def waited(_renew: Renew) -> bool:
             # The first candidate is followed by another; then there is room again.
             found = next(loads)
             crowded[0] = found and not crowded[0]
@@ -209,6 +229,91 @@ class TestMemory:
         (batch_slice,) = run([bundle(1, 2)])
         assert rows_of(batch_slice, 2) == [2, 4]
         assert set(model.asked) == {2}
+
+    def test_after_a_swap_the_old_model_is_gone_when_its_rows_are_tried_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Memory holds one of the two: nothing is refused, and nothing remembered of the new one."""
+        released: list[bool] = []
+        old = FakeModel(lambda _: MemoryError("two models"))
+        old_gone = weakref.ref(old)
+        new = FakeModel(lambda _: None if old_gone() is None else MemoryError("the old one is still here"))
+        new.model_id = "m@2"
+        models = ActiveModel(cast(Model, old))
+        monkeypatch.setattr(compute, "release_cached_memory", lambda: released.append(old_gone() is None))
+        monkeypatch.setattr(active_model, "_LOOK_S", 0.001)
+        run = BatchRunner(models, sleep=lambda _: None)
+        loading, loaded = threading.Event(), threading.Event()
+
+        def watch() -> None:
+            with models.candidate():
+                loading.set()
+                assert loaded.wait(LIMIT_S)
+                models.swap(cast(Model, new), "new")
+
+        def renew() -> None:
+            if old_gone() is not None and cast(FakeModel, old_gone()).asked:
+                loaded.set()
+
+        del old
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        assert loading.wait(LIMIT_S)
+        first, second = run([bundle(1, 2), bundle(3, 4)], renew)
+        watcher.join()
+        assert [*rows_of(first, 2), *rows_of(second, 2)] == [2, 4, 6, 8]
+        assert new.asked == [4]
+        assert run._limits == {}
+        # What it leaves in the allocator's cache is given back once it is gone.
+        assert released[-1]
+
+    def test_a_row_whose_memory_others_hold_is_not_to_blame(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[Exception] = []
+
+        class Watch:
+            def others_took_it(self, error: Exception) -> bool:
+                asked.append(error)
+                return str(error) == "others"
+
+        monkeypatch.setattr(gpu_memory, "Watch", Watch)
+        texts = {1.0: "others", 2.0: "too large"}
+        model = FakeModel(lambda batch: torch.OutOfMemoryError(texts[float(batch[0])]))
+        (batch_slice,) = runner(model)([bundle(1, 2)])
+        healthy, too_large = (each.failure for each in batch_slice.passes)
+        assert isinstance(healthy, TransientError)
+        assert isinstance(too_large, torch.OutOfMemoryError)
+        assert [str(error) for error in asked] == ["others", "too large"]
+
+
+def test_each_pass_is_within_the_time_limit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All requests of a batch are bad: 31 passes of 0.04 s, none of which takes longer than the limit."""
+    clock = Clock(monkeypatch)
+
+    def fail(_batch: np.ndarray) -> Exception:
+        clock.advance(0.04)
+        return ValueError("bad")
+
+    model = FakeModel(fail)
+    batcher: Batcher[BundleInputs, BatchSlice] = Batcher(
+        runner(model), max_batch_size=16, max_wait_s=0, timeout_s=0.05
+    )
+    batch_slice = batcher.submit(bundle(*range(16)), 16)
+    batcher.close()
+    assert rows_of(batch_slice, 16) == ["bad"] * 16
+    assert len(model.asked) == 31
+
+
+def test_an_abandoned_batch_ends_between_two_passes() -> None:
+    model = FakeModel(beast)
+    left = iter(range(4))
+
+    def renew() -> None:
+        if next(left, None) is None:
+            raise AbandonedError
+
+    with pytest.raises(AbandonedError):
+        runner(model)([bundle(*[666] * 64)], renew)
+    assert len(model.asked) == 4
 
 
 def test_a_lost_device_is_nobodys_fault() -> None:

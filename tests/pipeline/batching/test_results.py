@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from pipeline.batching.batch_runner import BatchSlice, ForwardPass
 from pipeline.batching.results import outcomes
 from pipeline.model.outputs import OutputRows
+from pipeline.request.errors import TransientError
 from pipeline.request.messages import DeadLetter, Request, Result, Timeline
 
 
@@ -81,3 +83,14 @@ def test_nan_is_a_dead_letter_unless_it_is_allowed() -> None:
     assert letter.stage == "inference"
     assert letter.error_message == "the model's output holds NaN or infinity (see --allow_nan)"
     assert [type(each) for each in outcomes(requests(4), batch, allow_nan=True)] == [Result] * 4
+
+
+def test_a_row_that_is_not_to_blame_fails_its_own_bundle_only() -> None:
+    lacking = ForwardPass(2, 3, "m@1", 2.0, 3.0, None, TransientError("no memory"))
+    passes = passed(0, 3, 4), lacking, passed(3, 5)
+    assert described(outcomes(requests(2), batch_slice(0, *passes), allow_nan=False)) == [
+        ("r0", 3),
+        ("r1", 4),
+    ]
+    with pytest.raises(TransientError, match="no memory"):
+        outcomes(requests(2), batch_slice(2, *passes), allow_nan=False)

@@ -97,6 +97,24 @@ def test_no_more_bytes_are_held_than_the_limit(
     assert take(subscriber, 1)
 
 
+def test_what_is_not_accepted_counts_against_the_limit(
+    pubsub: Pubsub, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscriber = make()
+    send(pubsub, b"first")
+    subscriber.acknowledge(take(subscriber, 1))
+    wait_until(lambda: outstanding(pubsub) == 0)
+    # Only now: the server has been promised room for thousands, and holds nothing back.
+    monkeypatch.setattr(module, "MAX_HELD_MESSAGES", 10)
+    pubsub.broker.faults.fail("Acknowledge", grpc.StatusCode.UNAVAILABLE, times=100_000)
+    send(pubsub, *(b"%d" % n for n in range(10)))
+    subscriber.acknowledge(take(subscriber, 10))
+    send(pubsub, *(b"%d" % n for n in range(20)))
+    assert subscriber.take(50, 0.3) == []
+    pubsub.broker.faults.clear()
+    assert len(take(subscriber, 20)) == 20
+
+
 def test_a_message_above_grpcs_default_limit(pubsub: Pubsub, make: Make) -> None:
     send(pubsub, b"x" * 9_000_000)
     (received,) = take(make(), 1)

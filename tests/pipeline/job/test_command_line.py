@@ -121,6 +121,16 @@ def test_options_are_typed() -> None:
         ),
         ({**ENDPOINT, "endpoint_url": "http://127.0.0.1:8080"}, "--endpoint_url: "),
         ({**ENDPOINT, "endpoint_url": "127.0.0.1:8080"}, "is not a URL such as"),
+        ({"endpoint_token_host": "https://a"}, "--endpoint_token_host: 'https://a' is not a host"),
+        ({**ENDPOINT, "endpoint_token_host": "a.internal"}, "--endpoint_token_host: needs --endpoint"),
+        (
+            {
+                "inference_mode": "endpoint",
+                "endpoint": "projects/my-project/locations/us-central1/endpoints/12",
+                "endpoint_url": "https://evil.example",
+            },
+            "--endpoint_url: evil.example is not one of Google's hosts",
+        ),
         ({"endpoint_location": "Belgium"}, "--endpoint_location: 'Belgium' is not a region"),
         (
             {**ENDPOINT, "endpoint_protocol": "grpc"},

@@ -17,6 +17,10 @@ def active(path: str | None = None) -> Any:
     return ActiveModel("v1", path)  # type: ignore[arg-type]
 
 
+def wait_on() -> None:
+    """Let the wait go on."""
+
+
 def test_a_swap_replaces_model_and_path() -> None:
     models = active("/models/v1")
     models.swap("v2", "/models/v2")
@@ -33,7 +37,7 @@ def test_counts_are_taken_once() -> None:
 
 
 def test_without_a_candidate_nobody_waits() -> None:
-    assert active().waited_for_candidate() is False
+    assert active().waited_for_candidate(wait_on) is False
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -42,7 +46,7 @@ def test_waits_until_the_candidate_is_loaded_or_refused(fails: bool) -> None:
     with ThreadPoolExecutor(1) as threads:
         try:
             with models.candidate():
-                waits = threads.submit(models.waited_for_candidate)
+                waits = threads.submit(models.waited_for_candidate, wait_on)
                 with pytest.raises(TimeoutError):
                     waits.result(0.05)
                 if fails:
@@ -50,11 +54,40 @@ def test_waits_until_the_candidate_is_loaded_or_refused(fails: bool) -> None:
         except ValueError:
             assert fails
         assert waits.result(LIMIT_S) is True
-    assert models.waited_for_candidate() is False
+    assert models.waited_for_candidate(wait_on) is False
 
 
 def test_waits_no_longer_than_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(active_model, "_CANDIDATE_S", 0.01)
     models = active()
     with models.candidate():
-        assert models.waited_for_candidate() is False
+        assert models.waited_for_candidate(wait_on) is False
+
+
+def test_one_that_took_longer_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each batch that finds no memory would wait for it."""
+    looks: list[None] = []
+    monkeypatch.setattr(active_model, "_CANDIDATE_S", 0.01)
+    models = active()
+    with models.candidate():
+        assert models.waited_for_candidate(lambda: looks.append(None)) is False
+        seen = len(looks)
+        assert models.waited_for_candidate(lambda: looks.append(None)) is False
+        assert len(looks) == seen > 0
+    with models.candidate():
+        assert models.waited_for_candidate(lambda: looks.append(None)) is False
+        assert len(looks) > seen
+
+
+def test_who_waits_may_be_called_off() -> None:
+    """A batch that was abandoned meanwhile has nobody to answer."""
+
+    class CalledOffError(Exception):
+        pass
+
+    def call_off() -> None:
+        raise CalledOffError
+
+    models = active()
+    with models.candidate(), pytest.raises(CalledOffError):
+        models.waited_for_candidate(call_off)

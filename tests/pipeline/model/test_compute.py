@@ -28,6 +28,12 @@ class TestDevice:
         assert str(Compute(device).choose_device()) == "cpu"
         assert name_of(Compute(device).choose_device()) == "cpu"
 
+    @pytest.mark.parametrize(("precision", "tf32"), [("fp32", False), ("fp16", True), ("bf16", True)])
+    def test_fp32_is_fp32(self, precision: str, tf32: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not tf32)
+        Compute("cpu", precision).choose_device()
+        assert torch.backends.cudnn.allow_tf32 is tf32
+
     def test_auto_takes_the_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "init", lambda: None)
@@ -68,6 +74,8 @@ class TestOutOfMemory:
             MemoryError(),
             torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
             accelerator_error(2, "CUDA error: out of memory"),
+            RuntimeError("CUDA driver error: out of memory"),
+            RuntimeError("Triton Error [CUDA]: out of memory"),
             scripted("CUDA out of memory. Tried to allocate 2.00 GiB."),
             RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         ],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,26 @@ class TestFile:
     def test_a_folder(self, golden: Path) -> None:
         golden.mkdir()
         with pytest.raises(ModelError, match=f"m.pt2{SUFFIX} cannot be read: .*directory"):
+            run(total, golden)
+
+    def test_a_fifo(self, golden: Path) -> None:
+        os.mkfifo(golden)
+        with pytest.raises(ModelError, match=f"m.pt2{SUFFIX} cannot be read: it is a FIFO"):
+            run(total, golden)
+
+    def test_too_large(self, golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(golden, {"features": [1, 2, 3], "prediction": 6})
+        monkeypatch.setattr("pipeline.model.golden.MOST_BYTES", 10)
+        with pytest.raises(ModelError, match=f"m.pt2{SUFFIX} cannot be read: it has more than 10 bytes"):
+            run(total, golden)
+
+    @pytest.mark.parametrize("depth", [100, 600, 1000, 100_000])
+    @pytest.mark.parametrize("field", ["features", "prediction"])
+    @pytest.mark.parametrize(("start", "end"), [(b"[", b"]"), (b'{"a":', b"}")])
+    def test_nested(self, golden: Path, depth: int, field: str, start: bytes, end: bytes) -> None:
+        line = {"features": b"[1, 2, 3]", "prediction": b"6", field: start * depth + b"0" + end * depth}
+        golden.write_bytes(b"{" + b",".join(b'"%s":%s' % (k.encode(), v) for k, v in line.items()) + b"}")
+        with pytest.raises(ModelError, match="line 1"):
             run(total, golden)
 
     def test_messages_call_it_by_where_it_came_from(self, golden: Path) -> None:

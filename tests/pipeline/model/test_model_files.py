@@ -157,7 +157,7 @@ class TestExportWithCode:
         self.refused(self.rewritten(tmp_path, change), "weights/model.pt", exploded)
 
     def refused(self, path: str, part: str, exploded: Path) -> None:
-        with pytest.raises(ModelError, match=rf"gs://bucket/m is refused: its part \S*{part}\S* holds more"):
+        with pytest.raises(ModelError, match=rf"gs://bucket/m is refused: its part \S*{part}"):
             read(path)
         assert not exploded.exists()
 
@@ -263,7 +263,10 @@ class TestDamaged:
 
     @pytest.mark.parametrize(
         ("part", "message"),
-        [("models/model.json", "torch.export"), ("data.pkl", "torch.jit")],
+        [
+            ("models/model.json", "is refused: its part models/model.json is damaged: Unterminated string"),
+            ("data.pkl", "cannot be loaded by torch.jit"),
+        ],
     )
     def test_a_part_that_is_damaged(self, tmp_path: Path, part: str, message: str) -> None:
         write = export if part.endswith("json") else trace
@@ -272,5 +275,5 @@ class TestDamaged:
         with zipfile.ZipFile(tmp_path / "m.pt2", "w") as archive:
             for name, content in parts.items():
                 archive.writestr(name, content[:20] if name.endswith(f"/{part}") else content)
-        with pytest.raises(ModelError, match=f"gs://bucket/m cannot be loaded by {message}"):
+        with pytest.raises(ModelError, match=f"gs://bucket/m {message}"):
             read(str(tmp_path / "m.pt2"))

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import contextlib
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from pipeline.model.staging import HostStaging, make_staging
+from pipeline.model import staging as staging_module
+from pipeline.model.staging import CudaStaging, HostStaging, make_staging
 from pipeline.request.input_spec import Inputs, InputSpec
 
 ONE = InputSpec.parse("2x3")
@@ -71,6 +75,66 @@ class TestHost:
         inputs: list[Inputs] = [np.full((n, 2, 3), n, np.float32) for n in (2, 1, 3)]
         (batch,) = HostStaging(ONE, None).run(inputs, Recorder())
         assert batch[:, 0, 0].tolist() == [2, 2, 1, 3, 3, 3]
+
+    @pytest.mark.parametrize("view", [slice(None), slice(2)])
+    def test_results_are_not_the_memory_of_a_module_that_keeps_it(self, view: slice) -> None:
+        kept = torch.zeros(2)
+
+        def forward(batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+            kept[:] = batch["features"][:, 0, 0]
+            return [kept[view]]
+
+        staging = HostStaging(ONE, None)
+        (first,) = staging.run(rows_of(2), forward)
+        (second,) = staging.run(rows_of(2, first=10), forward)
+        assert (first.tolist(), second.tolist()) == ([0, 1], [10, 11])
+
+
+class FakeEvent:
+    """An event that the device reaches when the test waits for it; it tells what it was asked."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.asked: list[object] = []
+        self._error = error
+
+    def record(self, stream: object) -> None:
+        self.asked.append(stream)
+
+    def synchronize(self) -> None:
+        self.asked.append("wait")
+        if self._error is not None:
+            raise self._error
+
+
+class TestCudaWithoutADevice:
+    """What is done when: `tests/gpu/test_staging.py` has the rest."""
+
+    @pytest.fixture
+    def staging(self, monkeypatch: pytest.MonkeyPatch) -> CudaStaging:
+        done = SimpleNamespace(synchronize=lambda: None)
+        monkeypatch.setattr(torch.cuda, "default_stream", lambda device: done)
+        monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+        return CudaStaging(ONE, None, torch.device("cpu"), 4)
+
+    @pytest.mark.parametrize("while_waiting", [None, RuntimeError("CUDA error: unspecified launch failure")])
+    def test_a_failed_batch_waits_for_the_device_too(
+        self, staging: CudaStaging, monkeypatch: pytest.MonkeyPatch, while_waiting: Exception | None
+    ) -> None:
+        event = FakeEvent(while_waiting)
+        buffers = {"features": torch.empty(4, 2, 3)}
+        monkeypatch.setattr(
+            staging,
+            "_thread_resources",
+            lambda: staging_module._ThreadResources("stream", event, buffers),
+        )
+
+        def forward(batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+            assert event.asked == []
+            raise ValueError("the model failed")
+
+        with pytest.raises(ValueError, match="the model failed"):
+            staging.run(rows_of(2), forward)
+        assert event.asked == ["stream", "wait"]
 
 
 def test_the_cpus() -> None:

@@ -8,7 +8,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.job.command_line import job_options
-from pipeline.options.workers import torch_threads
+from pipeline.options.workers import processes, torch_threads
 from tests.pipeline.job.test_command_line import line
 
 
@@ -33,6 +33,17 @@ def test_threads(
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
     assert torch_threads(job_options(PipelineOptions(line(**flags))), on_dataflow) == threads
+
+
+@pytest.mark.parametrize(
+    ("flags", "on_dataflow", "wanted"),
+    [({}, True, 8), ({"worker_processes": "single"}, True, 1), ({}, False, 1)],
+)
+def test_processes(
+    flags: dict[str, str], on_dataflow: bool, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert processes(job_options(PipelineOptions(line(**flags))), on_dataflow) == wanted
 
 
 @pytest.mark.parametrize(("count", "threads"), [(8, 7), (None, 1)])

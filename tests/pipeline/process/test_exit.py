@@ -33,7 +33,7 @@ def test_a_thread_inside_torch_does_not_abort_the_process(code: int) -> None:
         from pipeline.process.exit import leave
 
         busy = threading.Event()
-        def run(items):
+        def run(items, renew):
             layer, x = torch.nn.Linear(64, 64), torch.zeros(8, 64)
             while True:
                 layer(x)
@@ -51,7 +51,9 @@ def test_a_thread_inside_torch_does_not_abort_the_process(code: int) -> None:
 def test_without_one_it_ends_as_python_does() -> None:
     process = ended("""
         import atexit
+        from pipeline.process import exit
         from pipeline.process.exit import leave
+        exit._LEAVE_S = 3600
         atexit.register(print, "at exit")
         leave(3)
     """)
@@ -77,3 +79,69 @@ def test_whoever_ends_the_process_second_cuts_nothing_off() -> None:
         give_back_and_exit(4)
     """)
     assert (process.returncode, process.stdout) == (3, "given back\n")
+
+
+def test_leaving_closes_what_was_opened_meanwhile_and_refuses_the_rest() -> None:
+    process = ended("""
+        import atexit
+        from pipeline.process import exit, registry
+        from pipeline.process.exit import leave
+
+        exit._LEAVE_S = 3600
+
+        class Subscription:
+            def close(self):
+                print("given back", flush=True)
+
+        @atexit.register
+        def late():
+            try:
+                registry.shared("late", Subscription)
+            except registry.ClosedError as error:
+                print(error, flush=True)
+
+        registry.shared("subscription", Subscription)
+        leave(3)
+    """)
+    assert (process.returncode, process.stdout) == (3, "given back\nthe process ends\n")
+
+
+@pytest.mark.parametrize(
+    "hang",
+    [
+        "threading.Thread(target=threading.Event().wait).start()",
+        "atexit.register(threading.Event().wait)",
+        "registry.shared('hung', Hung)",
+    ],
+)
+def test_nothing_keeps_a_process_that_leaves(hang: str) -> None:
+    process = ended(f"""
+        import atexit, threading
+        from pipeline.process import registry
+        from pipeline.process.exit import leave
+
+        class Hung:
+            def close(self):
+                threading.Event().wait()
+
+        {hang}
+        print("bye")
+        leave(3)
+    """)
+    assert (process.returncode, process.stdout) == (3, "bye\n")
+
+
+def test_a_process_that_leaves_is_not_torn_down() -> None:
+    """Which nothing can interrupt: of Beam and torch it takes seconds."""
+    process = ended("""
+        import sys
+        from pipeline.process.exit import leave
+
+        class TornDown:
+            def __del__(self):
+                print("torn down")
+
+        sys.modules[__name__].kept = TornDown()
+        leave(3)
+    """)
+    assert (process.returncode, process.stdout) == (3, "")

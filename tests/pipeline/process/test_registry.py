@@ -49,3 +49,12 @@ def test_close_all_closes_the_youngest_first_and_forgets() -> None:
     registry.close_all()
     assert closed == ["second", "first"]
     assert registry.shared("first", lambda: Thing("first", closed)) is not first
+
+
+def test_closed_for_good() -> None:
+    closed: list[str] = []
+    registry.shared("first", lambda: Thing("first", closed))
+    registry.close_for_good()
+    assert closed == ["first"]
+    with pytest.raises(registry.ClosedError, match="the process ends"):
+        registry.shared("first", lambda: Thing("first", closed))

@@ -54,6 +54,29 @@ def test_brackets_in_a_text_are_no_lists() -> None:
     check_depth(b"[" + b"[]," * 10_000 + b"[]]")
 
 
+@pytest.mark.parametrize(
+    ("data", "least"),
+    [
+        (b"", 0),
+        (b"[" * 200_000, 200_000),
+        (b'{"a":' * 7, 7),
+        (b'["]]]]]]", [[["[[[["]]]]', 4),
+        (b'["\\\\", [["\\"", [', 4),
+        (b'[["[[[[', 2),  # a text that is never closed hides the rest from any parser
+        (b'["' + b'\\"' * 100_000, 1),
+        (b"[[[]]]]]][[", 3),
+        (b"\xdb\xfb\xdd\xfd[", 1),
+    ],
+)
+def test_up_to_an_error_no_parser_meets_more(data: bytes, least: int) -> None:
+    assert nesting(data).depth >= least
+
+
+def test_a_text_of_quotes_takes_no_time_squared() -> None:
+    """It would take an hour; the test's own limit ends it."""
+    assert nesting(b'"' + b'\\"' * 4_000_000).depth == 0
+
+
 @pytest.mark.parametrize("position", [0, 3, 4, 7])
 def test_what_is_not_utf8(position: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a character is cut by the end of a part."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -272,6 +272,18 @@ def test_a_stop_lets_a_call_finish(endpoint: ScriptedEndpoint, make: Make) -> No
         wait_until(lambda: endpoint.sizes)
         endpoint.hold.set()
         assert_right(bundle.result(LIMIT_S), 5)
+
+
+def test_an_answer_that_arrives_as_the_look_ends_is_used() -> None:
+    class Late(Future[list[Result | DeadLetter]]):
+        def result(self, timeout: float | None = None) -> list[Result | DeadLetter]:
+            if self.done():
+                return super().result(timeout)
+            self.set_result([])
+            raise TimeoutError
+
+    assert client_module._result_within(Late(), 0) == []
+    assert client_module._result_within(Future(), 0) is None
 
 
 def test_throttled_seconds_are_those_of_the_wait(endpoint: ScriptedEndpoint, make: Make) -> None:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import numpy as np
+import orjson
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from pipeline.inference.endpoint.codec import BadResponseError, WrongCountError, codec_for
 
@@ -44,6 +48,15 @@ class TestJson:
         with pytest.raises(WrongCountError, match=f"2 predictions for {count} instances"):
             JSON.decode(b'{"predictions": [1, 2]}', "", count)
 
+    @given(body=st.binary(max_size=200), count=st.integers(1, 3))
+    @example(body=b"[" * 200_000, count=1)
+    @example(body=b'{"predictions":' + b"[" * 900 + b"NaN" + b"]" * 900 + b"}", count=1)
+    @example(body=b'{"predictions":["\\ud800"]}', count=1)
+    def test_whatever_comes_is_predictions_or_a_bad_response(self, body: bytes, count: int) -> None:
+        for text in (body, b'{"predictions": [' + body + b"]}", b'{"predictions": [NaN, ' + body):
+            with suppress(BadResponseError):
+                assert len(JSON.decode(text, "", count).rows) == count
+
 
 class TestRaw:
     def test_rows_one_after_the_other(self) -> None:
@@ -81,3 +94,25 @@ class TestRaw:
     def test_another_number_of_predictions(self) -> None:
         with pytest.raises(WrongCountError, match="1 predictions for 2 instances"):
             RAW.decode(bytes(8), raw_type("1x2"), 2)
+
+    @given(
+        shape=st.one_of(
+            st.lists(st.integers(0, 10**30), max_size=80).map(lambda sizes: "x".join(map(str, sizes))),
+            st.text(),
+        ),
+        body=st.binary(max_size=50),
+        count=st.integers(1, 3),
+    )
+    @example(shape="3x0", body=b"", count=3)
+    @example(shape="9" * 5_000, body=bytes(4), count=1)
+    @example(shape="x".join("1" * 71), body=bytes(4), count=1)
+    def test_whatever_comes_is_predictions_or_a_bad_response(
+        self, shape: str, body: bytes, count: int
+    ) -> None:
+        with suppress(BadResponseError):
+            assert len(RAW.decode(body, raw_type(shape), count).rows) == count
+
+    def test_all_the_dimensions_that_a_shape_may_have(self) -> None:
+        (row,) = RAW.decode(bytes(4), raw_type("x".join("1" * 32)), 1).rows
+        assert row.shape == (1,) * 31
+        assert orjson.dumps(row.copy(), option=orjson.OPT_SERIALIZE_NUMPY) == b"[" * 31 + b"0.0" + b"]" * 31

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from google.oauth2.service_account import Credentials
 
+from pipeline.inference.endpoint import token as module
 from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
 from pipeline.inference.endpoint.retry_policy import RetryPolicy
 from pipeline.inference.endpoint.token import SCOPE, TokenSource
@@ -54,6 +55,47 @@ def test_a_refused_token_is_renewed_once(server: TokenServer) -> None:
     wait_until(lambda: source.current == "token-3")
     source.close()
     assert server.exchanges == 3
+
+
+@pytest.mark.parametrize("expires_in", ["soon", [], 10**20], ids=["ValueError", "TypeError", "OverflowError"])
+def test_renewing_goes_on_whatever_goes_wrong(
+    expires_in: object,
+    server: TokenServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A spell of failures is told once, and its end."""
+    caplog.set_level("INFO", "pipeline")
+    monkeypatch.setattr(module, "_FIRST_PAUSE_S", 0.01)
+    source = TokenSource.default()
+
+    def spell() -> None:
+        token, exchanges = source.current, server.exchanges
+        server.expires_in = expires_in
+        source.refused(token)
+        wait_until(lambda: server.exchanges >= exchanges + 3)
+        server.expires_in = 3600
+        wait_until(lambda: source.current != token)
+
+    spell()
+    spell()
+    wait_until(lambda: len(caplog.records) == 4)
+    source.close()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
+    assert "could not renew the endpoint's token" in caplog.messages[0]
+
+
+def test_a_token_that_is_good_for_ages(tmp_path: Path) -> None:
+    with TokenServer(lifetime_s=10**11) as server:
+        server.write_key(tmp_path / "key.json")
+        source = TokenSource(
+            Credentials.from_service_account_file(str(tmp_path / "key.json"), scopes=[SCOPE])
+        )
+        source.refused("token-1")
+        wait_until(lambda: source.current == "token-2")
+        source.refused("token-2")
+        wait_until(lambda: source.current == "token-3")
+        source.close()
 
 
 def test_calls_carry_it_and_get_a_new_one(server: TokenServer, endpoint: ScriptedEndpoint) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
+from collections import namedtuple
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,6 +45,29 @@ class TestFetch:
         with pytest.raises(FileNotFoundError, match="^there is no file memory://bucket/v1.pt2$"):
             fetch("memory://bucket/v1.pt2", tmp_path)
 
+    def test_too_large(self, tmp_path: Path) -> None:
+        OBJECTS["memory://bucket/v1.jsonl"] = b"1234567"
+        assert fetch("memory://bucket/v1.jsonl", tmp_path, 7).read_bytes() == b"1234567"
+        (tmp_path / "v1.jsonl").unlink()
+        with pytest.raises(OSError, match="v1.jsonl cannot be read: it has more than 6 bytes$"):
+            fetch("memory://bucket/v1.jsonl", tmp_path, 6)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("free", [6, 7])
+    def test_a_full_disk(self, free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def write(file: int, content: memoryview) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        OBJECTS["memory://bucket/v1.pt2"] = b"1234567"
+        usage = namedtuple("usage", "total used free")
+        monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(10, 3, free))
+        monkeypatch.setattr(os, "write", write)
+        with pytest.raises(
+            OSError, match=r"v1.pt2 cannot be copied to \S+: the disk is full .*TMPDIR"
+        ) as caught:
+            fetch("memory://bucket/v1.pt2", tmp_path)
+        assert caught.value.errno == errno.ENOSPC
+
     def test_storage_in_trouble(self, tmp_path: Path) -> None:
         OBJECTS["memory://bucket/v1.pt2"] = RuntimeError("the network is down")
         with pytest.raises(OSError, match="^memory://bucket/v1.pt2 cannot be read: the network is down$"):
@@ -68,7 +94,7 @@ class TestReadSmall:
         write("zwölf".encode())
         assert read_small(name, 6) == "zwölf"
         write(b"1234567")
-        with pytest.raises(OSError, match=f"{name} has more than 6 bytes"):
+        with pytest.raises(OSError, match=f"{name} cannot be read: it has more than 6 bytes"):
             read_small(name, 6)
         write(b"1\xff3")
         with pytest.raises(OSError, match=f"{name} is not UTF-8: byte 0xff at 1"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,7 +72,9 @@ def test_local_outside(tmp_path: Path, content: str) -> None:
     with pytest.raises(ModelError) as caught:
         ModelPointer(str(root / "current")).path()
     text = str(caught.value)
-    assert text.startswith(f"--model_pointer: {root}/current holds '")
+    # What is no path at all may be a line of any file, and is not shown.
+    shown = "'" if content.isprintable() else f"{len(content)} characters, with line breaks"
+    assert text.startswith(f"--model_pointer: {root}/current holds {shown}")
     assert text.endswith(f"which is no path under --model_root ({root})")
 
 
@@ -83,6 +86,40 @@ def test_symbolic_links_that_stay_inside(tmp_path: Path) -> None:
     pointer = ModelPointer(str(tmp_path / "link/current"))
     # What was looked at is what is loaded, whatever becomes of the link meanwhile.
     assert pointer.path() == str(tmp_path / "models/v2.pt2")
+
+
+def test_a_file_beside_a_model(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "models/v1.pt2.golden.jsonl").symlink_to("shared.jsonl")
+    (tmp_path / "models/v2.pt2.golden.jsonl").symlink_to(tmp_path / "secret")
+    pointer = ModelPointer(str(tmp_path / "models/current"))
+    beside = pointer.beside(str(tmp_path / "models/v1.pt2"), ".golden.jsonl")
+    assert beside == str(tmp_path / "models/shared.jsonl")
+    with pytest.raises(ModelError, match=r"v2\.pt2\.golden\.jsonl is a link that leads out of --model_root"):
+        pointer.beside(str(tmp_path / "models/v2.pt2"), ".golden.jsonl")
+    remote = ModelPointer("memory://bucket/current")
+    assert remote.beside("memory://bucket/v1.pt2", ".x") == "memory://bucket/v1.pt2.x"
+
+
+def test_a_pointer_that_is_a_link(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "models/2026").mkdir(parents=True)
+    (tmp_path / "models/2026/current").write_text("v1.pt2")
+    pointer = ModelPointer(str(tmp_path / "models/current"))
+    # As Kubernetes mounts a ConfigMap.
+    (tmp_path / "models/current").symlink_to("2026/current")
+    assert pointer.path() == str(tmp_path / "models/v1.pt2")
+    (tmp_path / "models/current").unlink()
+    (tmp_path / "models/current").symlink_to(tmp_path / "secret")
+    with pytest.raises(OSError, match="models/current is a link that leads out of its folder$"):
+        pointer.read()
+
+
+def test_a_pointer_that_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "current")
+    with pytest.raises(OSError, match="current cannot be read: it is a FIFO"):
+        ModelPointer(str(tmp_path / "current")).read()
 
 
 @pytest.mark.parametrize("root", [None, "memory://bucket/models", "memory://bucket/models/"])
@@ -136,7 +173,7 @@ def test_a_pointer_and_models_in_different_places(tmp_path: Path) -> None:
         (None, "there is no file memory://bucket/current"),
         (b"", "memory://bucket/current is empty: write a model's path into it"),
         (b" \n", "memory://bucket/current is empty"),
-        (b"x" * 4097, "memory://bucket/current has more than 4,096 bytes"),
+        (b"x" * 4097, "memory://bucket/current cannot be read: it has more than 4,096 bytes"),
         (b"\xff", "memory://bucket/current is not UTF-8"),
         (RuntimeError("storage is away"), "memory://bucket/current cannot be read: storage is away"),
     ],

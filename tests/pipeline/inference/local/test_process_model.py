@@ -17,6 +17,9 @@ import pytest
 import torch
 
 from pipeline.inference.local.process_model import ProcessModel
+from pipeline.model import gpu_memory
+from pipeline.model.compute import Compute
+from pipeline.options import workers
 from pipeline.request.errors import ModelError, TransientError
 from pipeline.request.messages import DeadLetter, Request, Result, Timeline
 from tests.pipeline.job_options import local_job_options
@@ -169,6 +172,16 @@ class TestPointer:
         with pytest.raises(ModelError, match=r"--model_root"):
             open_model(f"--model_pointer={tmp_path / 'current'}", f"--model_root={tmp_path / 'root'}", SUM)
 
+    def test_a_golden_set_elsewhere(self, tmp_path: Path, open_model: OpenModel) -> None:
+        (tmp_path / "models").mkdir()
+        write_version(tmp_path / "models", "v1.pt", 1)
+        golden_set = tmp_path / "models/v1.pt.golden.jsonl"
+        golden_set.rename(tmp_path / "secret")
+        golden_set.symlink_to(tmp_path / "secret")
+        (tmp_path / "models/current").write_text("v1.pt")
+        with pytest.raises(ModelError, match=r"golden\.jsonl is a link that leads out of --model_root"):
+            open_model(f"--model_pointer={tmp_path / 'models/current'}", SUM)
+
     def test_the_first_model_has_its_golden_set_too(self, tmp_path: Path, open_model: OpenModel) -> None:
         write_version(tmp_path, "v1.pt", 1)
         (tmp_path / "v1.pt.golden.jsonl").unlink()
@@ -242,8 +255,23 @@ def test_a_wrong_number_of_rows_names_the_model(tmp_path: Path, open_model: Open
     )
 
 
-def test_a_lost_device_ends_the_process(tmp_path: Path) -> None:
-    """In a process of its own, as it ends at once: exit code 3, what is registered closed before."""
+def test_a_process_that_shares_a_gpu_keeps_to_its_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[int] = []
+    # The GPU is there until the limit is set: the model itself is loaded on the CPU.
+    devices = iter([torch.device("cuda", 0), torch.device("cpu")])
+    monkeypatch.setattr(Compute, "choose_device", lambda _: next(devices))
+    monkeypatch.setattr(gpu_memory, "limit_to_share", shares.append)
+    monkeypatch.setattr(workers, "cores", lambda: 4)
+    write_version(tmp_path, "m.pt", 1)
+    options = local_job_options("--input_shape=3", f"--model_path={tmp_path / 'm.pt'}", SUM)
+    ProcessModel(options, on_dataflow=True).close()
+    assert shares == [4]
+
+
+def end_of(tmp_path: Path, forward: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Run a job's handler with this `forward` in a process of its own, as that ends at once."""
     torch.save(Sum().state_dict(), tmp_path / "m.pt")
     script = textwrap.dedent(f"""
         import threading, torch
@@ -259,21 +287,23 @@ def test_a_lost_device_ends_the_process(tmp_path: Path) -> None:
                 print("given back", flush=True)
 
         handler = LocalModelHandler(
-            local_job_options("--input_shape=3", "--model_path={tmp_path / "m.pt"}", "{SUM}"),
+            local_job_options("--input_shape=3", "--model_path={tmp_path / "m.pt"}", "{SUM}", *{flags}),
             on_dataflow=False
         )
         model = handler.load_model()
         registry.shared("subscription", Subscription)
         def forward(self, features):
-            raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+            {forward}
         models.Sum.forward = forward
-        try:
-            handler.run_inference(requests(1), model)
-        except TransientError:
-            threading.Event().wait()  # whatever the bundle's thread does, the process ends
+        for _ in range(2):
+            try:
+                handler.run_inference(requests(1), model)
+            except TransientError as error:
+                print("transient", flush=True)
         print("still here", flush=True)
+        threading.Event().wait()  # whatever the bundle's thread does, the process ends
     """)
-    ended = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -282,5 +312,20 @@ def test_a_lost_device_ends_the_process(tmp_path: Path) -> None:
         timeout=LIMIT_S,
         check=False,
     )
-    assert (ended.returncode, ended.stdout) == (3, "given back\n"), ended.stderr
+
+
+def test_a_lost_device_ends_the_process(tmp_path: Path) -> None:
+    """Exit code 3, what is registered closed before."""
+    lost = 'raise torch.AcceleratorError("CUDA error: device-side assert triggered")'
+    ended = end_of(tmp_path, lost)
+    # Closing the model fails the bundle, whose thread goes on to the next one.
+    assert (ended.returncode, ended.stdout.splitlines()[0]) == (3, "given back"), ended.stderr
     assert "device-side assert" in ended.stderr
+
+
+def test_calls_that_hang_end_the_process(tmp_path: Path) -> None:
+    """The first one is abandoned; the second one takes hope with it."""
+    ended = end_of(tmp_path, "threading.Event().wait()", "--inference_timeout_s=0.2")
+    assert (ended.returncode, ended.stdout) == (3, "transient\ngiven back\n"), ended.stderr
+    assert "take longer than 0.2 s (--inference_timeout_s)" in ended.stderr
+    assert "what was not answered comes again" in ended.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import threading
@@ -117,11 +118,6 @@ class TestWatcher:
         [
             (ModelError("--model_pointer: v2 is\n  damaged"), "--model_pointer: v2 is damaged"),
             (ZeroDivisionError("division"), "ZeroDivisionError: division"),
-            (
-                torch.OutOfMemoryError("CUDA out of memory."),
-                "OutOfMemoryError: CUDA out of memory. (during a swap, memory holds two models)",
-            ),
-            (MemoryError(), "MemoryError: (during a swap, memory holds two models)"),
         ],
     )
     def test_refuses_what_cannot_be_loaded(
@@ -153,7 +149,44 @@ class TestWatcher:
         bench.watcher.start()
         bench.point_to("v2")
         wait_until(lambda: bench.counted(0, 1))
-        wait_until(lambda: "fails on 128 rows (during a swap, memory holds two models)" in caplog.text)
+        wait_until(lambda: "fails on 128 rows (during a swap, memory holds two models); it is" in caplog.text)
+
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            (
+                torch.OutOfMemoryError("CUDA out of memory."),
+                "OutOfMemoryError: CUDA out of memory. (during a swap, memory holds two models); it is tried "
+                "again",
+            ),
+            (MemoryError(), "MemoryError: (during a swap, memory holds two models); it is tried again"),
+            (
+                OSError(errno.ENOSPC, "No space left on device"),
+                "OSError: [Errno 28] No space left on device; it is tried again",
+            ),
+        ],
+    )
+    def test_tries_again_what_found_no_room(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture, error: Exception, reason: str
+    ) -> None:
+        attempts: list[int] = []
+
+        def make() -> Stub:
+            attempts.append(1)
+            if len(attempts) < 4:
+                raise error
+            return Stub("v2")
+
+        bench.makers["v2"] = make
+        bench.watcher.start()
+        bench.point_to("v2")
+        wait_until(lambda: bench.serves("v2"))
+        assert bench.loads == ["v2"] * 4
+        # Counted and told once.
+        wait_until(lambda: "swapped" in caplog.text)
+        assert bench.counted(1, 1)
+        refusal, _ = [" ".join(record.getMessage().split()) for record in caplog.records]
+        assert refusal == f"refused a new model, going on with v1@1: {reason}"
 
     def test_refuses_another_output(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
         bench.makers["v2"] = lambda: Stub("v2", "float[2]")

@@ -1,0 +1,88 @@
+"""The HTTP server of a worker in this process, with a puppet for its model."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from pathlib import Path
+
+from pipeline.model.model import Model
+from pipeline.request.input_spec import InputSpec
+from serving.app import Service, make_app
+from serving.http_server import HttpServer
+from serving.limits import BodyBuffer, Limits, body_limit
+from serving.model_calls import ModelCalls
+from serving.predictor import Predictor
+from serving.scoreboard import State
+from tests.serving.container import JSON, Answer, call
+from tests.serving.models import Puppet
+from tests.waiting import LIMIT_S
+
+ONE = InputSpec.parse("1")
+CHECK_S = 0.02
+
+
+class Harness:
+    """A service on a thread of its own, and its address.
+
+    Attributes:
+        lost: Why the process would have to end.
+        counted: How often a call of the model has begun or ended.
+        closed: How many connections are over.
+    """
+
+    def __init__(
+        self, folder: Path, limits: Limits | None = None, predict_timeout_s: float = LIMIT_S
+    ) -> None:
+        self.state = State.READY
+        self.model = Model(Puppet(str(folder)), ONE, "puppet@1")
+        self.lost: list[str] = []
+        self.counted = 0
+        self.closed = 0
+        self._limits = limits or Limits()
+        self._predict_timeout_s = predict_timeout_s
+        self._started = threading.Event()
+        self._runner = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._runner.start()
+        assert self._started.wait(LIMIT_S)
+
+    async def _run(self) -> None:
+        limits = self._limits
+        self.calls = ModelCalls(self._predict_timeout_s, self._count, self.lost.append)
+        self.bodies = BodyBuffer(body_limit(ONE, 4), limits.buffered_bytes)
+        self.service = Service(lambda: self.state, self.calls, self.bodies)
+        self.service.predictor = Predictor(self.model, ONE, 4)
+        self.server = HttpServer(make_app(self.service, "/health", "/predict"), limits, self._count_closed)
+        self._loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            self.address = f"127.0.0.1:{listener.getsockname()[1]}"
+            tasks = [self._loop.create_task(work) for work in (self._accept(listener), self._check())]
+            self._started.set()
+            await self.server.serve()
+            for task in tasks:
+                task.cancel()
+        self.calls.close()
+
+    async def _accept(self, listener: socket.socket) -> None:
+        while True:
+            self.server.take((await self._loop.sock_accept(listener))[0])
+
+    async def _check(self) -> None:
+        while True:
+            self.server.check()
+            await asyncio.sleep(CHECK_S)
+
+    def _count(self) -> None:
+        self.counted += 1
+
+    def _count_closed(self) -> None:
+        self.closed += 1
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self.server.stop)
+        self._runner.join()
+
+    def predict(self, body: bytes, content_type: str = JSON) -> Answer:
+        return call(self.address, "POST", "/predict", body, content_type)
