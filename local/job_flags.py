@@ -34,7 +34,9 @@ class JobFlags:
         for name in _READ:
             # A flag without a value is left for the job to refuse.
             parser.add_argument(f"--{name}", nargs="?", const="")
-        named, _ = parser.parse_known_args(arguments)
+        # One that is empty, --name=, is not given.
+        given = [text for text in arguments if text.partition("=")[1:] != ("=", "")]
+        named, _ = parser.parse_known_args(given)
         self._arguments = list(arguments)
         self._default_model = default_model
         self._given: dict[str, str] = {name: text for name, text in vars(named).items() if text is not None}

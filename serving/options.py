@@ -70,7 +70,11 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         SystemExit: For --help (0).
     """
     cores = workers.cores()
-    flags, unknown = _parser(cores).parse_known_args(arguments, _Flags())
+    parser = _parser(cores)
+    flags, unknown = parser.parse_known_args(arguments, _Flags())
+    # Empty is how workflow tools write what is not given.
+    for name in [name for name, text in vars(flags).items() if text == ""]:
+        setattr(flags, name, parser.get_default(name))
     problems = [f"{text.partition('=')[0]}: there is no such flag; see --help" for text in unknown]
     storage_uri = environment.get("AIP_STORAGE_URI", "")
     if not storage_uri:
@@ -150,7 +154,7 @@ class _Reader:
         return None if text is None else self.text(name, text, parse_text, stand_in=None)
 
     def variable(self, name: str, default: str, parse_text: Callable[[str], _T]) -> _T:
-        text = self._environment.get(name, default)
+        text = self._environment.get(name) or default
         return self.text(name, text, parse_text, stand_in=parse_text(default))
 
 

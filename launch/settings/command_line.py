@@ -94,6 +94,8 @@ def _read_job_flags(words: Iterable[str], problems: list[str]) -> dict[str, str]
             problems.append(f"{text}: a flag of the job is written --name=value; templates pass nothing else")
             continue
         name, value = found.groups()
+        if not value and (f"--{name}" in _FLAGS_OF_THE_JOB or name in LIST_OPTIONS):
+            continue  # empty, it is not given
         if name in flags and name in LIST_OPTIONS:
             flags[name] += f",{value}"
         elif name in flags:

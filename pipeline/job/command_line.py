@@ -42,7 +42,7 @@ def problems(argv: Sequence[str]) -> list[str]:
     Under a template launch, unknown flags are logged instead: the service adds its own.
     """
     found: list[str] = []
-    left = list(argv)
+    left = _given(argv)
     while True:
         try:
             known, unknown = parser().parse_known_args(left)
@@ -62,7 +62,7 @@ def problems(argv: Sequence[str]) -> list[str]:
 
 def pipeline_options(argv: Sequence[str]) -> PipelineOptions:
     """Return Beam's options for a command line without `problems()`, and what the job's flags add to them."""
-    options = PipelineOptions(argv)
+    options = PipelineOptions(_given(argv))
     options.view_as(StandardOptions).streaming = True
     if options.view_as(BeamFlags).worker_processes == SINGLE:
         options.view_as(DebugOptions).add_experiment(ONE_PROCESS)
@@ -74,6 +74,25 @@ def job_options(options: PipelineOptions) -> JobOptions:
     job = options.view_as(BeamFlags)
     # Beam's options are attributes that only argparse knows.
     return JobOptions.from_texts({flag.name: getattr(job, flag.name) for flag in FLAGS})
+
+
+def _given(argv: Sequence[str]) -> list[str]:
+    """Return a command line without the flags that are empty, `--name=` or `--name ""`.
+
+    Workflow tools and templates write them so where they are not given. Names that are no flag stay, to be
+    refused.
+    """
+    flags = parser()._option_string_actions
+    left: list[str] = []
+    for text in argv:
+        name, equals, value = text.partition("=")
+        if equals and not value and name in flags:
+            continue
+        if not text and left and left[-1] in flags:
+            left.pop()
+            continue
+        left.append(text)
+    return left
 
 
 class _RefusedFlagError(Exception):

@@ -36,7 +36,12 @@ _BITS = frozenset({0, 1})
 _CASTS = {"f": "fiub", "i": "iub", "u": "iub", "b": "iub"}
 
 RAW_TYPES = {f"application/x-{name}": np.dtype(name) for name in _DTYPES}
-"""The dtypes of raw bodies by media type: little-endian, C order; of bool one byte each, 0 or 1."""
+"""The dtypes of raw bodies by media type (`raw_type`): little-endian, C order; a bool is a byte, 0 or 1."""
+
+
+def raw_type(dtype: np.dtype) -> str:
+    """Return the media type of raw bodies of a dtype."""
+    return f"application/x-{dtype.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +258,7 @@ class InputSpec:
     @property
     def raw_type(self) -> str | None:
         """The media type of raw bodies; None where there are several inputs, which come as JSON only."""
-        return f"application/x-{self.tensors[0].dtype}" if len(self.tensors) == 1 else None
+        return raw_type(self.tensors[0].dtype) if len(self.tensors) == 1 else None
 
     def raw_misfit(self) -> str:
         """Say which body to send in the place of a raw one of another media type."""

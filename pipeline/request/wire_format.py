@@ -126,7 +126,9 @@ def decode(
         elif content_type in RAW_TYPES:
             inputs, passthrough = spec.from_bytes(text, content_type), NOTHING
         else:
-            raise DecodeError(f"content-type {content_type[:100]!r} is not supported: send {_types(spec)}")
+            raise DecodeError(
+                f"content-type {content_type[:100]!r} is not supported: send {media_types(spec)}"
+            )
     except NotJsonError as error:
         raise DecodeError(_problem(error, attributes, spec), request_id) from None
     except DecodeError as error:
@@ -298,7 +300,8 @@ def _problem(error: NotJsonError, attributes: Mapping[str, str], spec: InputSpec
     return str(error)
 
 
-def _types(spec: InputSpec) -> str:
+def media_types(spec: InputSpec) -> str:
+    """Return the content-types that a body for these inputs may have, for messages."""
     return JSON_TYPE if spec.raw_type is None else f"{JSON_TYPE} or {spec.raw_type}"
 
 
