@@ -61,7 +61,7 @@ def test_deploy(cloud: Cloud) -> None:
     printed = run(
         "endpoint deploy",
         *UPLOAD,
-        "--serving-args=--input_shape=3,224 --workers=2",
+        "--serving-args=--input_shape=a:float32:3,b:int64:224 --workers=2",
         "--min-replicas=1",
         "--max-replicas=4",
         "--endpoint-gpu=nvidia-l4:1",
@@ -74,7 +74,7 @@ def test_deploy(cloud: Cloud) -> None:
         "artifactUri": "gs://shop-models/m",
         "containerSpec": {
             "imageUri": IMAGE,
-            "args": ["--input_shape=3,224", "--workers=2"],
+            "args": ["--input_shape=a:float32:3,b:int64:224", "--workers=2", "--device=gpu"],
             "predictRoute": "/predict",
             "healthRoute": "/health",
             "ports": [{"containerPort": 8080}],
@@ -159,7 +159,12 @@ def test_update(cloud: Cloud) -> None:
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl, which what gcloud cannot do is printed for")
 def test_a_dry_run_pasted_into_a_shell_makes_the_same_calls(cloud: Cloud) -> None:
-    flags = (*UPLOAD, "--serving-args=--input_shape=3,224 --workers=2", "--scale-to-zero", "--max-replicas=2")
+    flags = (
+        *UPLOAD,
+        "--serving-args=--input_shape=a:float32:3,b:int64:224 --workers=2",
+        "--scale-to-zero",
+        "--max-replicas=2",
+    )
     printed = run("endpoint deploy", *flags, dry_run=True)
     assert cloud.requests == []
     subprocess.run(["bash", "-euc", "\n".join(printed)], check=True, capture_output=True, timeout=LIMIT_S)
