@@ -33,8 +33,8 @@ PAGES = {
 ENV = dict(line.split("=", 1) for line in re.findall(r"^LAUNCH_\w+=\S+$", PAGES["dataflow"], re.MULTILINE))
 # The Google Cloud CLI's own table of its commands and their flags, beside its program.
 GCLOUD = Path(shutil.which("gcloud") or "gcloud").resolve().parents[1] / "data/cli/gcloud_completions.py"
-# Of Beam, of Docker and of the container, where the text speaks of them.
-OTHERS = {"--experiments", "--build-arg", "--workers", "--help"}
+# Of Beam and of the container, where the text speaks of them.
+OTHERS = {"--experiments", "--setup_file", "--requirements_file", "--workers", "--help"}
 
 
 def commands(page: str) -> list[list[str]]:
