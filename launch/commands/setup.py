@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from launch.cloud.policies import Policy
 from launch.cloud.shell import CommandError, Shell
 from launch.commands.setup_plan import Grant, apis, grants, resources
 from launch.settings.setup import SetupSettings
 
-# A new account is not known everywhere at once: https://cloud.google.com/iam/docs/access-change-propagation.
-NEW_ACCOUNT_WAIT_S = 300.0
+# An API that was switched on, or an account that was made, is not known everywhere at once:
+# https://cloud.google.com/iam/docs/access-change-propagation.
+NEWS_TRAVEL_S = 300.0
+_NOT_KNOWN_YET = re.compile(
+    r"service account \S* ?does not exist|has not been used in project", re.IGNORECASE
+)
 # In a dry run, what the variables of the shell hold that these commands fill.
 _BUILD_ACCOUNT = "${BUILD_ACCOUNT##*/}"
 _PROJECT_NUMBER = "$PROJECT_NUMBER"
@@ -24,17 +30,17 @@ def run(settings: SetupSettings, shell: Shell, *, poll_s: float = 5.0) -> None:
     Args:
         settings: Of the command.
         shell: Runs or prints the commands.
-        poll_s: Seconds between two tries to give a role to an account that was made a moment ago.
+        poll_s: Seconds between two tries of what is refused since something new is not known yet.
 
     Raises:
         CommandError: Something was refused.
     """
+    patient = _PatientShell(shell, poll_s)
     try:
-        _enable(settings, shell)
-        made = _make(settings, shell)
-        wanted = grants(settings, _build_account(settings, shell), _project_number(settings, shell))
-        patience_s = NEW_ACCOUNT_WAIT_S if f"service account {settings.service_account}" in made else 0.0
-        _grant(wanted, shell, patience_s, poll_s)
+        _enable(settings, patient)
+        _make(settings, patient)
+        wanted = grants(settings, _build_account(settings, patient), _project_number(settings, patient))
+        _grant(wanted, patient)
     except CommandError as error:
         raise CommandError(f"{error}; what was made before stays: run setup again to go on") from None
     shell.note("ready; the flags of the job, after --:")
@@ -52,7 +58,31 @@ def run(settings: SetupSettings, shell: Shell, *, poll_s: float = 5.0) -> None:
         print(flags, file=shell.out)
 
 
-def _enable(settings: SetupSettings, shell: Shell) -> None:
+class _PatientShell(Shell):
+    """A shell that tries a command again while it is refused for what was made a moment ago."""
+
+    def __init__(self, shell: Shell, poll_s: float) -> None:
+        super().__init__(dry_run=shell.dry_run, out=shell.out)
+        self._poll_s = poll_s
+        self._until = -math.inf
+
+    def made(self, name: str) -> None:
+        """Say what was made; from now on there is something new."""
+        self.note(f"made    {name}")
+        self._until = time.monotonic() + NEWS_TRAVEL_S
+
+    def run(self, argv: Sequence[str]) -> str:
+        """Run a command as `Shell.run` does, which raises CommandError."""
+        while True:
+            try:
+                return super().run(argv)
+            except CommandError as error:
+                if not _NOT_KNOWN_YET.search(str(error)) or time.monotonic() >= self._until:
+                    raise
+            time.sleep(self._poll_s)
+
+
+def _enable(settings: SetupSettings, shell: _PatientShell) -> None:
     project = f"--project={settings.project}"
     wanted = apis(settings)
     on: Collection[str] = ()
@@ -61,26 +91,23 @@ def _enable(settings: SetupSettings, shell: Shell) -> None:
         on = shell.run(listing).split()
     for name in wanted:
         if name in on:
-            _say(shell, "exists", f"API {name}")
+            shell.note(f"exists  API {name}")
     if missing := [name for name in wanted if name not in on]:
         shell.run(["gcloud", "services", "enable", *missing, project])
-        for name in missing:
-            _say(shell, "made", f"API {name}")
+        if not shell.dry_run:
+            for name in missing:
+                shell.made(f"API {name}")
 
 
-def _make(settings: SetupSettings, shell: Shell) -> list[str]:
-    """Make the resources that are missing; return their names."""
-    made = []
+def _make(settings: SetupSettings, shell: _PatientShell) -> None:
     for resource in resources(settings):
         if shell.dry_run:
             print(resource.line, file=shell.out)
         elif resource.exists(shell):
-            _say(shell, "exists", resource.name)
+            shell.note(f"exists  {resource.name}")
         else:
             shell.run(resource.create)
-            _say(shell, "made", resource.name)
-            made.append(resource.name)
-    return made
+            shell.made(resource.name)
 
 
 def _build_account(settings: SetupSettings, shell: Shell) -> str:
@@ -107,8 +134,8 @@ def _project_number(settings: SetupSettings, shell: Shell) -> str:
     return shell.run(argv).strip()
 
 
-def _grant(wanted: Collection[Grant], shell: Shell, patience_s: float, poll_s: float) -> None:
-    """Give the roles that are not given yet; `patience_s`: how long their account may still be unknown."""
+def _grant(wanted: Iterable[Grant], shell: _PatientShell) -> None:
+    """Give the roles that are not given yet."""
     read: dict[Policy, Mapping[str, set[str]]] = {}
     for grant in wanted:
         argv = grant.policy.grant(grant.role, grant.member)
@@ -119,27 +146,10 @@ def _grant(wanted: Collection[Grant], shell: Shell, patience_s: float, poll_s: f
             read[grant.policy] = grant.policy.members(shell)
         name = f"{grant.role} on {grant.policy.on} for {grant.member.partition(':')[2]}"
         if grant.member in read[grant.policy].get(grant.role, ()):
-            _say(shell, "exists", name)
+            shell.note(f"exists  {name}")
         else:
-            _run_patiently(argv, shell, patience_s, poll_s)
-            _say(shell, "made", name)
-
-
-def _run_patiently(argv: list[str], shell: Shell, patience_s: float, poll_s: float) -> None:
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
             shell.run(argv)
-            return
-        except CommandError as error:
-            if "does not exist" not in str(error) or time.monotonic() >= deadline:
-                raise
-        time.sleep(poll_s)
-
-
-def _say(shell: Shell, what: str, name: str) -> None:
-    if not shell.dry_run:
-        shell.note(f"{what:<7} {name}")
+            shell.made(name)
 
 
 def _word(text: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from launch.commands.table import command_named, parse
+from launch.rules.rule import problems
 from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, RetryError
 from pipeline.options.job_options import FLAGS
 from pipeline.request.errors import EndpointError
@@ -47,6 +50,18 @@ def test_statuses(first: str, meaning: type[Exception]) -> None:
     for status in (403, 404):
         with pytest.raises(EndpointError):
             HttpResponse(status, {}, b"").check("http://127.0.0.1/predict")
+
+
+def test_launch_takes_the_commands_of_a_deployment() -> None:
+    blocks = re.findall(r"^```\n(.*?)^```$", section("Deploy a model"), re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    assert len(lines) == 4
+    for words in map(shlex.split, lines):
+        assert words[:2] == ["./launch.sh", "endpoint"]
+        command = command_named(" ".join(words[1:3]))
+        where = ["--project=my-project", "--region=us-central1"]
+        settings = parse(command, [*where, *words[3:]], {}, ROOT / "no-launch.env")
+        assert problems(command.rules, settings) == []
 
 
 def test_flags_of_the_container() -> None:

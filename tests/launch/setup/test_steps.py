@@ -93,12 +93,16 @@ def test_a_new_account_is_waited_for(run: Run) -> None:
     assert "roles/pubsub.publisher" in called[-1]
 
 
-def test_an_account_that_was_there_is_not(run: Run) -> None:
-    other = "--service-account=worker@other-project.iam.gserviceaccount.com"
-    with pytest.raises(CommandError, match="does not exist; what was made before stays: run setup again"):
-        run(
-            "buckets add-iam-policy-binding|INVALID_ARGUMENT: Service account does not exist.", flags=(other,)
-        )
+def test_an_api_that_was_switched_on_just_now_is_waited_for(run: Run) -> None:
+    off = "PERMISSION_DENIED: Cloud Pub/Sub API has not been used in project 1 before or it is disabled."
+    called = run(*[f"topics describe requests|{off}"] * 2)
+    assert len([words for words in called if words.startswith("pubsub topics describe requests")]) == 3
+
+
+def test_what_does_not_pass_is_not_waited_for_without_end(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "NEWS_TRAVEL_S", -1.0)
+    with pytest.raises(CommandError, match=r"does not exist.*; what was made before stays: run setup again"):
+        run(f"buckets add-iam-policy-binding|INVALID_ARGUMENT: Service account {ACCOUNT} does not exist.")
 
 
 @pytest.mark.parametrize("at", ["services list", "topics describe", "topics create", "get-iam-policy"])
