@@ -81,7 +81,8 @@ class DatasetPolicy(Policy):
 
     def members(self, shell: Shell) -> Mapping[str, set[str]]:
         """Return the service accounts that may edit the dataset; raises as `Policy.members`."""
-        shown: Any = shell.read(["bq", "--format=json", "show", f"{self.project}:{self.dataset}"])
+        dataset = f"{self.project}:{self.dataset}"
+        shown: Any = shell.read(["bq", f"--project_id={self.project}", "--format=json", "show", dataset])
         access = shown.get("access", [])
         editors = [entry for entry in access if entry.get("role") in _EDITORS and "userByEmail" in entry]
         return {_EDITOR: {f"serviceAccount:{entry['userByEmail']}" for entry in editors}}

@@ -118,23 +118,24 @@ def _table(settings: SetupSettings) -> list[Resource]:
         return []
     dataset, _, _ = settings.output_table.rpartition(".")
     project, _, _ = dataset.rpartition(":")
-    make = ("bq", "mk", "--force")
+    # Without the project, bq asks for a default one where gcloud has none.
+    bq = ("bq", f"--project_id={project}")
     return [
         BigQueryResource(
             f"dataset {dataset}",
-            [*make[:1], f"--location={settings.region}", *make[1:], "--dataset", dataset],
+            [*bq, f"--location={settings.region}", "mk", "--force", "--dataset", dataset],
             dataset,
-            ["bq", "--format=json", "ls", "--datasets", _ALL, f"{project}:"],
+            [*bq, "--format=json", "ls", "--datasets", _ALL, f"{project}:"],
         ),
         BigQueryResource(
             f"table {settings.output_table}",
             [
-                *(*make, "--table", f"--schema={_SCHEMA}"),
+                *(*bq, "mk", "--force", "--table", f"--schema={_SCHEMA}"),
                 *("--time_partitioning_type=DAY", "--time_partitioning_field=emitted"),
                 settings.output_table,
             ],
             settings.output_table,
-            ["bq", "--format=json", "ls", _ALL, dataset],
+            [*bq, "--format=json", "ls", _ALL, dataset],
         ),
     ]
 

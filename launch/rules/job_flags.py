@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from launch.rules.rule import Rule
 from launch.settings.command_line import LIST_OPTIONS
 from launch.settings.job import MPS, SINGLE_PROCESS, LaunchSettings
+from launch.settings.parsers import names_object
 from pipeline.options.job_options import FLAGS, LOCAL, PER_CPU, SINGLE
 from pipeline.options.workers import ONE_PROCESS, PROCESS_PER_CPU
 
@@ -100,6 +101,13 @@ def _packages(settings: LaunchSettings) -> str | None:
         f"after --: {', '.join(found)}: nothing is installed at a launch. Packages and code of yours go into "
         "the image, which launcher and workers share: docs/your-own-model.md shows the few lines"
     )
+
+
+def _pointer_without_object(settings: LaunchSettings) -> str | None:
+    pointer = settings.job_flags.get("model_pointer", "")
+    if not pointer.startswith("gs://") or names_object(pointer):
+        return None
+    return f"after --: --model_pointer: {pointer} names no object: gs://BUCKET/OBJECT"
 
 
 def _own_service_option(settings: LaunchSettings) -> str | None:
@@ -223,6 +231,7 @@ JOB_FLAG_RULES: tuple[Rule[LaunchSettings], ...] = (
     Rule("flag that a setting sets", _flag_of_a_setting),
     Rule("flag that the template does not declare", _unknown_flag),
     Rule("packages at a launch", _packages),
+    Rule("pointer that names no object", _pointer_without_object),
     Rule("service option that a setting sets", _own_service_option),
     Rule("range or update without Streaming Engine", _without_streaming_engine),
     Rule("Streaming Engine asked for again", _streaming_engine_again),

@@ -59,7 +59,7 @@ class ImageSettings(StorageSettings):
         required=True,
     )
     template: str | None = setting(
-        parsers.gs_path,
+        parsers.gs_object,
         "gs:// path of the template's spec. Default: templates/NAME-TAG-cpu.json or -gpu.json in --bucket.",
     )
 

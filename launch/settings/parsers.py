@@ -55,8 +55,23 @@ def zone(value: str) -> str:
 def gs_path(value: str) -> str:
     """Return a Cloud Storage path, without a slash at its end."""
     if not _GS_PATH.fullmatch(value):
-        raise ValueError(f"{value!r} is not a Cloud Storage path such as gs://my-bucket/folder")
+        raise ValueError(
+            f"{value!r} is not a Cloud Storage path such as gs://my-bucket/folder; a bucket's name has 3 to "
+            "222 small letters, digits, dots, dashes and underscores"
+        )
     return value.rstrip("/")
+
+
+def gs_object(value: str) -> str:
+    """Return the Cloud Storage path of an object."""
+    if not names_object(value):
+        raise ValueError(f"{value!r} names no object: gs://BUCKET/OBJECT")
+    return gs_path(value)
+
+
+def names_object(value: str) -> bool:
+    """Return whether a path that begins with gs:// goes on to an object, not only to a bucket or a folder."""
+    return bool(re.fullmatch(r"gs://[^/]+/.*[^/]", value))
 
 
 def channel(value: str) -> str:
@@ -97,7 +112,7 @@ def labels(value: str) -> dict[str, str]:
 
 def model_path(value: str) -> str:
     """Return the path of a model file; one in Cloud Storage names its object."""
-    if value.startswith("gs://") and not re.fullmatch(r"gs://[^/]+/.*[^/]", value):
+    if value.startswith("gs://") and not names_object(value):
         raise ValueError(f"{value!r} names no object: gs://BUCKET/OBJECT, as in gs://my-bucket/models/m.pt2")
     return text(value)
 

@@ -182,7 +182,7 @@ def test_the_models_of_an_endpoint_share_its_requests_anew(cloud: Cloud) -> None
     cloud.answer("PATCH", f"/v1/{LOCATION}/endpoints/1", found)
     run("endpoint update", "--endpoint=1", "--traffic-split=5=10,6=90")
     (request,) = cloud.sent("PATCH", f"/v1/{LOCATION}/endpoints/1")
-    assert request.query["updateMask"] == ["trafficSplit"]
+    assert request.query["updateMask"] == ["traffic_split"]
     assert request.body["trafficSplit"] == {"5": 10, "6": 90}
 
 

@@ -123,6 +123,12 @@ CASES = [
         )
         for flag in ("setup_file", "requirements_file", "extra_package", "sdk_location")
     ),
+    (
+        "pointer that names no object",
+        "run -- --model_pointer=gs://shop-bucket",
+        "--model_pointer: gs://shop-bucket names no object",
+        "run -- --model_pointer=gs://shop-bucket/current --model_root=gs://shop-bucket",
+    ),
     ("sharing without a GPU", "run --gpu-sharing=mps", "add --gpu", "run --gpu-sharing=mps --gpu=nvidia-l4"),
     (
         "GPU machine without its GPU",

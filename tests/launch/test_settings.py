@@ -138,6 +138,8 @@ def test_a_wrong_line_is_refused_by_its_number(tmp_path: Path, line: str, proble
             "--model-path: 'gs://bucket' names no object: gs://BUCKET/OBJECT",
         ),
         ("run", ["--model-path=gs://bucket/"], "names no object"),
+        ("run", ["--template=gs://bucket"], "--template: 'gs://bucket' names no object"),
+        ("run", ["--bucket=gs://b/m"], "a bucket's name has 3 to 222 small letters"),
         ("run", ["--model-path=gs://bucket/folder/"], "names no object"),
         ("run", ["--model-path=gs:///model.pt2"], "names no object"),
         ("run", ["--labels=Team=x"], "--labels: 'Team=x' is not key=value of small letters"),
