@@ -76,9 +76,6 @@ class Project:
             for binding in policy.get("bindings", [])
         }
 
-    def has_policy(self, path: str, policy: Any) -> None:
-        self._policies[path] = policy
-
     def _appears(self, path: str, body: Any) -> Any:
         self.cloud.answer("GET", path.replace(".", r"\."), body)
         return body
