@@ -44,7 +44,7 @@ def test_it_says_where_it_listens_and_stops_cleanly(signal_number: signal.Signal
         [*COMMAND, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    lines = [process.stdout.readline().strip() for _ in range(3)]
+    lines = [process.stdout.readline().strip() for _ in range(4)]
     prefix, _, address = lines[0].rpartition(" ")
     assert prefix == "broker listening on"
     create_topic(address)
@@ -53,6 +53,7 @@ def test_it_says_where_it_listens_and_stops_cleanly(signal_number: signal.Signal
     assert process.returncode == 0
     assert "gone at exit" in lines[1]
     assert lines[2].endswith(f"export PUBSUB_EMULATOR_HOST={address}")
+    assert lines[3].startswith("REST on http://127.0.0.1:")
     assert (rest, errors) == ("", "")
 
 
@@ -88,6 +89,8 @@ def test_it_stops_with_a_stream_open() -> None:
         (["--port", "70000"], "'70000' is not a port"),
         (["--port", "http"], "'http' is not a port"),
         (["--host", "192.0.2.1"], "cannot listen on 192.0.2.1"),
+        (["--port", "0", "--rest-port", "PORT"], "cannot listen on 127.0.0.1 port PORT"),
+        (["--port", "8085", "--rest-port", "8085"], "--port and --rest-port are both 8085"),
         (["--prot", "1"], "unrecognized arguments"),
     ],
 )
