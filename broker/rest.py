@@ -132,9 +132,12 @@ async def _body(request: web.Request) -> object:
             "application/json'"
         )
     try:
-        return orjson.loads(content or b"{}")
+        body = orjson.loads(content or b"{}")
     except orjson.JSONDecodeError as error:
         raise InvalidArgumentError(f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise InvalidArgumentError(f"the body is a JSON {type(body).__name__}: send an object")
+    return body
 
 
 async def _refuse(request: web.Request) -> web.Response:
