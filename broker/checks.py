@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from broker.errors import InvalidArgumentError
 from pipeline.pubsub.limits import (
     MAX_ACK_DEADLINE_S,
@@ -14,6 +16,8 @@ from pipeline.pubsub.limits import (
     MIN_ACK_DEADLINE_S,
 )
 from pipeline.pubsub.protos import Proto
+
+_ACK_ID = re.compile(r"[0-9]+:[0-9]+")
 
 
 def check_publish(request: Proto) -> None:
@@ -62,6 +66,14 @@ def check_deadline_extension(seconds: int, field: str) -> None:
     if not 0 <= seconds <= MAX_ACK_DEADLINE_S:
         raise InvalidArgumentError(
             f"{field} must be 0 (give the message back) to {MAX_ACK_DEADLINE_S} seconds; it is {seconds}"
+        )
+
+
+def check_ack_id(ack_id: str) -> None:
+    """Refuse an ack id that no broker gave out with an InvalidArgumentError."""
+    if not _ACK_ID.fullmatch(ack_id):
+        raise InvalidArgumentError(
+            f"{ack_id[:80]!r} is not an ack id of this broker: pass one from a received message"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from broker.leases import Consumer, Lease, Message
+from broker.leases import Consumer, Lease, LeaseTable, Message
 
 
 @dataclass(eq=False, slots=True)
@@ -30,9 +30,13 @@ class OrderedKeys:
 
     What is out of a key is out to one consumer. When a message goes back, so do those of its key that were
     delivered after it, acknowledged or not, as the service documents.
+
+    Args:
+        leases: Where the leases of what goes back are ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, leases: LeaseTable) -> None:
+        self._leases = leases
         self._keys: dict[str, _Key] = {}
 
     @property
@@ -76,31 +80,28 @@ class OrderedKeys:
             done.append(each.message)
         return done, self._release(lease.message.ordering_key)
 
-    def take_back(self, lease: Lease) -> tuple[list[Lease], list[Message]]:
-        """Take back a delivery and all of its key that came after it.
+    def take_back(self, lease: Lease) -> list[Message]:
+        """Take back a delivery and all of its key that came after it, and end their leases.
 
         Returns:
-            The deliveries; and, for the front of the backlog, their messages and those that waited.
+            For the front of the backlog, their messages and those that waited.
         """
         key = self._keys[lease.message.ordering_key]
         ack_ids = list(key.out)
-        back = [key.out.pop(ack_id) for ack_id in ack_ids[ack_ids.index(lease.ack_id) :]]
-        key.acknowledged.difference_update(each.ack_id for each in back)
-        messages = [each.message for each in back] + list(key.waiting)
+        back = ack_ids[ack_ids.index(lease.ack_id) :]
+        messages = [key.out.pop(ack_id).message for ack_id in back] + list(key.waiting)
         key.waiting.clear()
+        key.acknowledged.difference_update(back)
+        for ack_id in back:
+            self._leases.end(ack_id)
         if not key.out:
             del self._keys[lease.message.ordering_key]
-        return back, messages
+        return messages
 
-    def take_all(self) -> tuple[list[Lease], list[Message]]:
+    def take_all_back(self) -> list[Message]:
         """Take back everything, as `take_back` does for one key."""
-        leases: list[Lease] = []
-        messages: list[Message] = []
-        for key in list(self._keys.values()):
-            more_leases, more_messages = self.take_back(next(iter(key.out.values())))
-            leases += more_leases
-            messages += more_messages
-        return leases, messages
+        first = [next(iter(key.out.values())) for key in self._keys.values()]
+        return [message for lease in first for message in self.take_back(lease)]
 
     def _release(self, ordering_key: str) -> list[Message]:
         key = self._keys[ordering_key]

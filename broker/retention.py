@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from broker.leases import Message
 
 MAX_RETAINED_BYTES = 128 * 1024 * 1024
@@ -41,13 +43,34 @@ class MessageLog:
         """Return the messages published at `time` (clock seconds) or later."""
         return [message for message in self._messages.values() if message.published_at >= time]
 
-    def remove(self, message: Message) -> None:
-        """Forget one message, if it is there."""
-        if self._messages.pop(message.message_id, None) is not None:
-            self._bytes -= _size(message)
+    def take_since(self, time: float) -> list[Message]:
+        """Forget all messages; return those published at `time` (clock seconds) or later."""
+        messages = self.since(time)
+        self._messages.clear()
+        self._bytes = 0
+        return messages
 
     def _drop_first(self) -> None:
-        self.remove(next(iter(self._messages.values())))
+        self._bytes -= _size(self._messages.pop(next(iter(self._messages))))
+
+
+def divide(
+    time: float, messages: Iterable[Message], out: Collection[str]
+) -> tuple[list[Message], list[Message]]:
+    """Divide messages at the time that a subscription seeks to.
+
+    Args:
+        time: Clock seconds.
+        messages: What waits and what is kept; a message may be there twice.
+        out: Ids of messages that are delivered and unacknowledged, which stay so.
+
+    Returns:
+        Those published before `time`, and those to deliver, each in the order of publishing.
+    """
+    by_number = {int(message.message_id): message for message in messages if message.message_id not in out}
+    ordered = [by_number[number] for number in sorted(by_number)]
+    done = [message for message in ordered if message.published_at < time]
+    return done, [message for message in ordered if message.published_at >= time]
 
 
 def _size(message: Message) -> int:

@@ -96,10 +96,14 @@ class Server:
         self._grpc_server.add_generic_rpc_handlers(self._rpc_handlers)
         self._port = self._grpc_server.add_insecure_port(self.address)
         await self._grpc_server.start()
-        await self._rest.setup()
-        await web.TCPSite(self._rest, self._host, self._rest_port).start()
-        self._rest_port = self._rest.addresses[0][1]
         self._expiry = asyncio.create_task(self._expire())
+        await self._rest.setup()
+        try:
+            await web.TCPSite(self._rest, self._host, self._rest_port).start()
+        except OSError:
+            await self.stop()
+            raise
+        self._rest_port = self._rest.addresses[0][1]
 
     async def stop(self) -> None:
         """Stop listening, let short calls finish and cut off the rest; the state goes with this object."""

@@ -52,6 +52,11 @@ _OUTPUT_ONLY = frozenset(
 )
 
 
+def supported_fields(kind: str) -> frozenset[str]:
+    """Return the fields of a `Topic` or `Subscription` that may be set."""
+    return _MUTABLE[kind] | _IMMUTABLE[kind]
+
+
 def topic_settings(topic: Proto) -> Proto:
     """Return a Topic as it is kept.
 
@@ -126,7 +131,7 @@ def seconds(duration: Duration) -> float:
 def _supported(resource: Proto) -> Proto:
     """Return a copy without output-only fields; refuse what this broker would silently not do."""
     kind = resource.DESCRIPTOR.name
-    supported = _MUTABLE[kind] | _IMMUTABLE[kind]
+    supported = supported_fields(kind)
     kept = type(resource)()
     kept.CopyFrom(resource)
     for field, value in resource.ListFields():

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from broker.checks import check_ack_id
 from broker.dead_letters import DeliveryAttempts
-from broker.errors import InvalidArgumentError
 from broker.filters import parse_filter
 from broker.leases import Consumer, Lease, LeaseTable, Message
 from broker.ordering import OrderedKeys
-from broker.retention import MessageLog
+from broker.retention import MessageLog, divide
 from broker.settings import seconds
 from pipeline.pubsub import protos
 from pipeline.pubsub.protos import Proto
@@ -21,8 +20,6 @@ from pipeline.pubsub.protos import Proto
 MAX_BATCH_MESSAGES = 1000
 # Below the 4 MiB that a gRPC client takes by default, so that only a single larger message can exceed it.
 MAX_BATCH_BYTES = 3_000_000
-
-_ACK_ID = re.compile(r"[0-9]+:[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,7 @@ class Subscription:
         self._lease_numbers = count(1)
         self._active_at = clock()
         self._matches = parse_filter(settings.filter) if settings.filter else None
-        self._ordered = OrderedKeys() if settings.enable_message_ordering else None
+        self._ordered = OrderedKeys(self._leases) if settings.enable_message_ordering else None
         self._attempts: DeliveryAttempts | None = None
         self._retained: MessageLog | None = None
         self.configure(settings)
@@ -170,7 +167,7 @@ class Subscription:
         for lease in reversed(leases):
             if self._leases.end(lease.ack_id) is not None:
                 order = self._order_of(lease.message)
-                self._put_first([lease.message] if order is None else self._take_back(lease, order))
+                self._put_first([lease.message] if order is None else order.take_back(lease))
         self._wake_consumers()
 
     def acknowledge(self, ack_ids: Iterable[str]) -> None:
@@ -183,7 +180,7 @@ class Subscription:
         for ack_id in ack_ids:
             lease = self._leases.end(ack_id)
             if lease is None:
-                _check_ack_id(ack_id)
+                check_ack_id(ack_id)
                 continue
             self._acknowledged += 1
             if self._follows_messages:
@@ -206,7 +203,7 @@ class Subscription:
                     continue
             elif self._leases.extend(ack_id, deadline):
                 continue
-            _check_ack_id(ack_id)
+            check_ack_id(ack_id)
         self._wake_consumers()
 
     def expire_leases(self) -> None:
@@ -242,33 +239,21 @@ class Subscription:
             time: Clock seconds.
             published: What the topic keeps.
         """
-        self._active_at = self._clock()
+        self._active_at = now = self._clock()
         if self._ordered is not None:
-            leases, messages = self._ordered.take_all()
-            for lease in leases:
-                self._leases.end(lease.ack_id)
-            self._put_first(messages)
-        done: list[Message] = []
-        for lease in [each for each in self._leases if each.message.published_at < time]:
+            self._put_first(self._ordered.take_all_back())
+        older = [lease for lease in self._leases if lease.message.published_at < time]
+        for lease in older:
             self._leases.end(lease.ack_id)
-            done.append(lease.message)
-        # By id, as a message may be there twice.
-        backlog = {message.message_id: message for message in (*self._repeats, *self._backlog)}
-        self._repeats.clear()
-        done += [message for message in backlog.values() if message.published_at < time]
+        restored = [] if self._retained is None else self._retained.take_since(now - self._retention_s)
+        kept = (*restored, *filter(self._passes, published))
+        waiting = (*self._repeats, *self._backlog, *(lease.message for lease in older))
         out = {lease.message.message_id for lease in self._leases}
-        retained_from = max(time, self._clock() - self._retention_s)
-        restored = [] if self._retained is None else self._retained.since(retained_from)
-        for message in (*restored, *filter(self._passes, published)):
-            if message.message_id not in out:
-                backlog[message.message_id] = message
-        unacknowledged = (message for message in backlog.values() if message.published_at >= time)
-        self._backlog = deque(sorted(unacknowledged, key=lambda message: int(message.message_id)))
+        done, unacknowledged = divide(time, (*waiting, *kept), out)
+        self._repeats.clear()
+        self._backlog = deque(unacknowledged)
         for message in done:
             self._done(message)
-        if self._retained is not None:
-            for message in restored:
-                self._retained.remove(message)
         self._wake_consumers()
 
     def delete(self) -> None:
@@ -307,7 +292,7 @@ class Subscription:
         ):
             self._settle(lease)
         elif order is not None:
-            self._put_first(self._take_back(lease, order))
+            self._put_first(order.take_back(lease))
         else:
             self._backlog.append(message)
 
@@ -334,13 +319,6 @@ class Subscription:
     def _order_of(self, message: Message) -> OrderedKeys | None:
         return self._ordered if message.ordering_key else None
 
-    def _take_back(self, lease: Lease, order: OrderedKeys) -> list[Message]:
-        """Return a message that goes back, and those of its ordering key that go back with it."""
-        leases, messages = order.take_back(lease)
-        for each in leases:
-            self._leases.end(each.ack_id)
-        return messages
-
     def _put_first(self, messages: Sequence[Message]) -> None:
         self._backlog.extendleft(reversed(messages))
 
@@ -351,10 +329,3 @@ class Subscription:
         self._consumers.rotate(-1)
         for consumer in self._consumers:
             consumer.wake()
-
-
-def _check_ack_id(ack_id: str) -> None:
-    if not _ACK_ID.fullmatch(ack_id):
-        raise InvalidArgumentError(
-            f"{ack_id[:80]!r} is not an ack id of this broker: pass one from a received message"
-        )

@@ -1,4 +1,4 @@
-"""The real gcloud against the embedded broker's REST face. A call takes seconds: there is one of each kind."""
+"""The real gcloud against the embedded broker's REST face. A call takes seconds: one of each kind."""
 
 from __future__ import annotations
 

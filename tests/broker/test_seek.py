@@ -208,8 +208,9 @@ class TestMessageLog:
         for message in (one, one, two, one):
             log.add(message)
         assert log.since(0) == [one, two]
-        log.remove(one)
-        log.remove(one)
+        assert log.take_since(1) == [two]
+        assert len(log) == 0
+        log.add(two)
         log.add(one)
         assert log.since(0) == [two, one]
 

@@ -1,8 +1,8 @@
 """Settings of topics and subscriptions: kept, completed, changed, refused.
 
 Where a test takes `embedded` alone, Google's emulator (0.8.20) does not do what the reference documents: it
-fills in neither `state` nor the default expiration policy, takes any ttl, refuses a retention of more than
-seven days, and changes neither labels nor expiration.
+fills in neither `state` nor the default expiration policy, takes any ttl, refuses more than seven days of
+retention in a subscription, and changes neither labels nor expiration.
 """
 
 from __future__ import annotations
