@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
-from broker import EmbeddedBroker
+from broker import EmbeddedBroker, server
 from broker.errors import NotFoundError
 from broker.testing import embedded_broker
 from pipeline.pubsub import protos
@@ -106,6 +106,18 @@ def test_a_wrong_flag_is_refused(arguments: list[str], reason: str, taken_port: 
 def test_an_embedded_broker_does_not_start_on_a_taken_port(taken_port: int) -> None:
     with pytest.raises(OSError, match="in use"), EmbeddedBroker(port=taken_port):
         pass
+
+
+def test_a_port_taken_at_the_last_moment_leaves_nothing_behind(
+    taken_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_check_can_bind", lambda *_: None)
+    with EmbeddedBroker() as broker:
+        free = int(broker.address.rpartition(":")[2])
+    with pytest.raises(OSError, match="in use"), EmbeddedBroker(port=free, rest_port=taken_port):
+        pass
+    with EmbeddedBroker(port=free) as broker:
+        create_topic(broker.address)
 
 
 def test_two_embedded_brokers_share_nothing() -> None:
