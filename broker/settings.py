@@ -8,7 +8,6 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from broker import names
 from broker.checks import check_ack_deadline
 from broker.errors import InvalidArgumentError, UnsupportedError
-from broker.filters import parse_filter
 from pipeline.pubsub.limits import DEFAULT_ACK_DEADLINE_S
 from pipeline.pubsub.protos import Proto
 
@@ -70,7 +69,10 @@ def topic_settings(topic: Proto) -> Proto:
 
 
 def subscription_settings(subscription: Proto) -> Proto:
-    """Return a Subscription as it is kept: the service's defaults filled in. Raises as `topic_settings`."""
+    """Return a Subscription as it is kept: the service's defaults filled in. Raises as `topic_settings`.
+
+    Its filter is left to `Subscription`.
+    """
     settings = _supported(subscription)
     settings.push_config.SetInParent()
     settings.ack_deadline_seconds = settings.ack_deadline_seconds or DEFAULT_ACK_DEADLINE_S
@@ -88,8 +90,6 @@ def subscription_settings(subscription: Proto) -> Proto:
                 f"Subscription.expiration_policy.ttl must be at least {MIN_EXPIRATION_S} seconds (a day); it "
                 f"is {ttl_s:g}"
             )
-    if settings.filter:
-        parse_filter(settings.filter)
     if settings.HasField("dead_letter_policy"):
         _complete(settings.dead_letter_policy)
     return settings

@@ -54,6 +54,9 @@ class Subscription:
         forward: Called with a message and the number of its attempts; publishes it to the dead-letter
             topic, and returns False if there is none.
 
+    Raises:
+        InvalidArgumentError: The filter breaks the grammar.
+
     Attributes:
         name: Its full name.
         settings: The current ones; `configure` changes them.

@@ -111,6 +111,33 @@ def test_a_missed_ack_deadline_counts(embedded: Service, broker: EmbeddedBroker,
     assert data(embedded.pull(dead_subscription)) == [b"a"]
 
 
+def test_what_is_done_with_is_counted_anew(embedded: Service) -> None:
+    dead = embedded.create_topic()
+    topic = embedded.create_topic()
+    policy = {"dead_letter_topic": dead}
+    subscription = embedded.create_subscription(topic, dead_letter_policy=policy, retain_acked_messages=True)
+    embedded.publish(topic, b"a")
+    embedded.nack(subscription, embedded.pull(subscription))
+    embedded.acknowledge(subscription, embedded.pull(subscription))
+    embedded.seek(subscription, 0)
+    (received,) = embedded.pull(subscription)
+    assert received.delivery_attempt == 1
+
+
+def test_a_changed_number_of_attempts_counts_at_once(embedded: Service) -> None:
+    topic, subscription, dead, _ = with_policy(embedded, attempts=20)
+    embedded.publish(topic, b"a")
+    for _ in range(5):
+        embedded.nack(subscription, embedded.pull(subscription))
+    policy = {"dead_letter_topic": dead, "max_delivery_attempts": 7}
+    request = protos.UpdateSubscriptionRequest(
+        subscription=protos.Subscription(name=subscription, dead_letter_policy=policy),
+        update_mask=FieldMask(paths=["dead_letter_policy"]),
+    )
+    embedded.call("Subscriber/UpdateSubscription", request)
+    assert attempts_until_gone(embedded, subscription) == [6, 7]
+
+
 def test_a_dead_letter_topic_may_be_the_topic_itself(embedded: Service) -> None:
     topic = embedded.create_topic()
     subscription = embedded.create_subscription(topic, dead_letter_policy={"dead_letter_topic": topic})

@@ -110,6 +110,20 @@ def test_a_stream_goes_on_with_the_keys_that_it_holds(clock: FakeClock) -> None:
     assert ids(subscription.take(other)) == "12"
 
 
+def test_a_stream_does_not_overtake_what_waits_for_it(clock: FakeClock) -> None:
+    subscription = ordered_subscription(clock)
+    holder, other = consumer(), consumer()
+    first, second, third = messages(clock, "k", "k", "k")
+    subscription.enqueue([first])
+    (lease,) = subscription.take(holder)
+    subscription.enqueue([second])
+    assert subscription.take(other) == []
+    subscription.enqueue([third])
+    assert subscription.take(holder) == []
+    subscription.acknowledge([lease.ack_id])
+    assert ids(subscription.take(other)) == "12"
+
+
 def test_what_was_never_sent_goes_back_in_order(clock: FakeClock) -> None:
     subscription = ordered_subscription(clock)
     subscription.enqueue(messages(clock, "k", "j", "k", ""))

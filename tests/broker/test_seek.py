@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
@@ -9,8 +10,10 @@ import grpc
 import pytest
 
 from broker import EmbeddedBroker
-from broker.leases import Message
+from broker.leases import Consumer, Message
 from broker.retention import MessageLog
+from broker.settings import subscription_settings
+from broker.subscription import Subscription
 from pipeline.pubsub import protos
 from tests.broker.both import PROJECT, Service, data
 from tests.broker.conftest import FakeClock
@@ -166,6 +169,33 @@ def test_unacknowledged_messages_are_gone_after_their_retention(
     wait_until(lambda: not broker.stats(subscription).outstanding)
     assert data(embedded.pull(subscription)) == [b"new"]
     assert broker.stats(subscription).backlog == 0
+
+
+def test_what_nobody_pulls_takes_no_memory_after_its_retention(
+    embedded: Service, broker: EmbeddedBroker, clock: FakeClock
+) -> None:
+    topic = embedded.create_topic()
+    subscription = embedded.create_subscription(topic, message_retention_duration={"seconds": 600})
+    embedded.publish(topic, b"old")
+    clock.advance(601)
+    wait_until(lambda: broker.stats(subscription).backlog == 0)
+
+
+def test_what_is_retained_takes_no_memory_after_its_retention(clock: FakeClock) -> None:
+    request = protos.Subscription(
+        name=f"{PROJECT}/subscriptions/sub", topic=f"{PROJECT}/topics/topic", retain_acked_messages=True
+    )
+    subscription = Subscription(subscription_settings(request), clock)
+    message = Message("1", b"x", clock())
+    references = sys.getrefcount(message)
+    subscription.enqueue([message])
+    subscription.acknowledge(
+        [lease.ack_id for lease in subscription.take(Consumer(lambda: None, ack_deadline_s=10))]
+    )
+    assert sys.getrefcount(message) == references + 1
+    clock.advance(7 * DAY_S + 1)
+    subscription.expire_messages()
+    assert sys.getrefcount(message) == references
 
 
 def test_acknowledged_messages_are_kept_for_the_retention(embedded: Service, clock: FakeClock) -> None:

@@ -184,6 +184,29 @@ def test_consumers_take_turns_in_waking_first(clock: FakeClock) -> None:
     assert Counter(woken[::2]) == {"a": 2, "b": 2}
 
 
+def test_each_use_puts_its_expiration_off(clock: FakeClock) -> None:
+    day_s = 24 * 60 * 60
+    subscription = make_subscription(clock, expiration_policy={"ttl": {"seconds": day_s}})
+    holder = consumer()
+    for use in (
+        lambda: subscription.take(holder),
+        lambda: subscription.acknowledge(["1:1"]),
+        lambda: subscription.modify_deadline(["1:1"], 10),
+        lambda: subscription.seek(0, []),
+    ):
+        clock.advance(day_s)
+        assert not subscription.has_expired()
+        use()
+    subscription.attach(holder)
+    clock.advance(2 * day_s)
+    assert not subscription.has_expired()
+    subscription.detach(holder)
+    clock.advance(day_s)
+    assert not subscription.has_expired()
+    clock.advance(1)
+    assert subscription.has_expired()
+
+
 def test_the_lease_table_keeps_live_leases_only(clock: FakeClock) -> None:
     table = LeaseTable()
     holder = consumer()
