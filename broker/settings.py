@@ -84,7 +84,7 @@ def subscription_settings(subscription: Proto) -> Proto:
         settings.expiration_policy.ttl.seconds = DEFAULT_EXPIRATION_S
     # A policy without a ttl is kept so: the subscription never expires.
     if settings.expiration_policy.HasField("ttl"):
-        ttl_s = seconds(settings.expiration_policy.ttl)
+        ttl_s = duration_s(settings.expiration_policy.ttl)
         if ttl_s < MIN_EXPIRATION_S:
             raise InvalidArgumentError(
                 f"Subscription.expiration_policy.ttl must be at least {MIN_EXPIRATION_S} seconds (a day); it "
@@ -123,7 +123,7 @@ def updated(settings: Proto, changes: Proto, mask: FieldMask) -> Proto:
     return new
 
 
-def seconds(duration: Duration) -> float:
+def duration_s(duration: Duration) -> float:
     """Return a Duration in seconds."""
     return float(duration.seconds + duration.nanos / 1e9)
 
@@ -153,7 +153,7 @@ def _supported(resource: Proto) -> Proto:
 def _check_retention(resource: Proto) -> None:
     if not resource.HasField("message_retention_duration"):
         return
-    retention_s = seconds(resource.message_retention_duration)
+    retention_s = duration_s(resource.message_retention_duration)
     if not MIN_RETENTION_S <= retention_s <= MAX_RETENTION_S:
         raise InvalidArgumentError(
             f"{resource.DESCRIPTOR.name}.message_retention_duration must be {MIN_RETENTION_S} seconds (10 "

@@ -13,7 +13,7 @@ from broker.filters import parse_filter
 from broker.leases import Consumer, Lease, LeaseTable, Message
 from broker.ordering import OrderedKeys
 from broker.retention import MessageLog, divide
-from broker.settings import seconds
+from broker.settings import duration_s
 from pipeline.pubsub import protos
 from pipeline.pubsub.protos import Proto
 
@@ -95,10 +95,10 @@ class Subscription:
         """Take new settings; name, filter and ordering are those of the beginning."""
         self.settings = settings
         self.ack_deadline_s: int = settings.ack_deadline_seconds
-        self._retention_s = seconds(settings.message_retention_duration)
+        self._retention_s = duration_s(settings.message_retention_duration)
         self._expires_after_s: float | None = None
         if settings.expiration_policy.HasField("ttl"):
-            self._expires_after_s = seconds(settings.expiration_policy.ttl)
+            self._expires_after_s = duration_s(settings.expiration_policy.ttl)
         if not settings.HasField("dead_letter_policy"):
             self._attempts = None
         elif self._attempts is None:

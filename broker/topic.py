@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from broker.leases import Message
 from broker.retention import MessageLog
-from broker.settings import seconds
+from broker.settings import duration_s
 from broker.subscription import Subscription
 from pipeline.pubsub.protos import Proto
 
@@ -44,7 +44,7 @@ class Topic:
         """How long it keeps messages, in seconds; None if it does not."""
         if not self.settings.HasField("message_retention_duration"):
             return None
-        return seconds(self.settings.message_retention_duration)
+        return duration_s(self.settings.message_retention_duration)
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Hand the messages to every subscription. Without one they are gone, unless the topic keeps them."""
