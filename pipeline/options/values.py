@@ -13,8 +13,8 @@ PROJECT_RULE = (
     "6 to 30 small letters, digits and dashes, beginning with a letter and ending with a letter or digit"
 )
 # https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
-_RESOURCE_ID = r"(?!goog)[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}"
-_RESOURCE_RULE = "3 to 255 letters, digits and -_.~+%, beginning with a letter, and not with goog"
+RESOURCE_ID = r"(?!goog)[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}"
+RESOURCE_RULE = "3 to 255 letters, digits and -_.~+%, beginning with a letter, and not with goog"
 # https://cloud.google.com/bigquery/docs/datasets#dataset-naming, and of tables#table_naming the ASCII ones.
 _DATASET_ID = r"[A-Za-z0-9_]{1,1024}"
 _DATASET_RULE = "1 to 1,024 letters, digits and underscores"
@@ -48,7 +48,7 @@ def resource(kind: str) -> Callable[[str], str]:
         if len(parts) != 4 or (parts[0], parts[2]) != ("projects", f"{kind}s"):
             raise ValueError(f"{text!r} is not the full name of a {kind}: projects/PROJECT/{kind}s/NAME")
         check_part(text, parts[1], PROJECT_ID, "a project id", PROJECT_RULE)
-        check_part(text, parts[3], _RESOURCE_ID, f"the name of a {kind}", _RESOURCE_RULE)
+        check_part(text, parts[3], RESOURCE_ID, f"the name of a {kind}", RESOURCE_RULE)
         return text
 
     return parse
