@@ -23,7 +23,7 @@ class Options:
         health_route: Path of the health checks.
         predict_route: Path of the predictions.
         storage_uri: Where the model file is; see `serving.storage.fetch`.
-        model_file: Its name there; None: the only one.
+        model_file: Its path there; None: the only one.
         model_class: `module:Class`, for a state_dict.
         model_params: Keyword arguments of that class.
         spec: The inputs of one instance.
@@ -182,7 +182,7 @@ def _parser(cores: int) -> argparse.ArgumentParser:
         "AI's default target of 60 %% never adds a replica",
     )
     parser.add_argument(
-        "--model_file", help="the file's name in AIP_STORAGE_URI (default: the only model there)"
+        "--model_file", help="the file's path below AIP_STORAGE_URI (default: the only model there)"
     )
     parser.add_argument("--model_class", help="module:Class of the torch.nn.Module, for a state_dict")
     parser.add_argument("--model_params", help="keyword arguments of --model_class, as a JSON object")
