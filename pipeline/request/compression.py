@@ -9,6 +9,11 @@ from pipeline.pubsub.limits import MAX_MESSAGE_BYTES
 MAX_UNPACKED_BYTES = MAX_MESSAGE_BYTES
 """Of a message's body: packed, it may hold no more than a message may that is not."""
 
+FREE_BYTES = 64 * 1024
+MOST_TIMES = 20
+"""What passes through a request is held until it is answered, and messages are held by their packed bytes.
+So of a packed body it may have FREE_BYTES, or MOST_TIMES the packed ones."""
+
 # RFC 1952: a file may be several, one after the other. An empty one has 20 bytes, and each is copied on.
 _MAX_MEMBERS = 100
 _GZIP = 16 + zlib.MAX_WBITS

@@ -118,6 +118,8 @@ def decode(
             if hook is None:
                 inputs = json_body.take_inputs(body, text, spec)
                 passthrough = json_body.take_passthrough(body, text, spec)
+                if text is not data:
+                    _check_unpacked(passthrough, data)
             else:
                 inputs = make_inputs(hook, body, attributes, spec)
                 passthrough = json_body.passthrough_of_hook(body, data)
@@ -290,6 +292,15 @@ def _unpacked(data: bytes, encoding: str) -> bytes:
         return compression.unpack(data, compression.MAX_UNPACKED_BYTES)
     except compression.GzipError as error:
         raise DecodeError(f"the body cannot be unpacked: {error}") from None
+
+
+def _check_unpacked(passthrough: bytes, data: bytes) -> None:
+    most = max(compression.FREE_BYTES, compression.MOST_TIMES * len(data))
+    if len(passthrough) > most:
+        raise DecodeError(
+            f"the fields that pass through have {len(passthrough):,} bytes: of a body of {len(data):,} bytes "
+            f"of gzip, {most:,} do"
+        )
 
 
 def _problem(error: NotJsonError, attributes: Mapping[str, str], spec: InputSpec) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import struct
 from typing import Any
 
@@ -199,6 +200,22 @@ class TestWithoutAHook:
             "failed_at": "5.000000",
             **attributes,
         }
+
+    @pytest.mark.parametrize("attributes", [{}, GZIP])
+    def test_what_passes_through_is_bounded_by_the_packed_bytes(self, attributes: dict[str, str]) -> None:
+        """Else 4,000 messages of 10 KB, which are held at once, would take 40 GB."""
+        fits = b'{"x":"' + b"x" * (compression.FREE_BYTES - 8) + b'"}'
+        start = b'{"features": [1, 2, 3], '
+        assert read(gzip.compress(start + fits[1:]), attributes).passthrough == fits
+        reason = refusal(gzip.compress(start + b'"y":1,' + fits[1:]), attributes)
+        assert reason.startswith("the fields that pass through have 65,542 bytes: of a body of ")
+        # The same, unpacked.
+        assert len(read(start + b'"y":1,' + fits[1:], {}).passthrough) == 65_542
+        # Text that is hardly packed may be larger.
+        noise = random.Random(1).randbytes(100_000).hex()
+        assert (
+            noise.encode() in read(gzip.compress(start + f'"x":"{noise}"}}'.encode()), attributes).passthrough
+        )
 
     def test_the_limit_is_that_of_a_message(self) -> None:
         assert compression.MAX_UNPACKED_BYTES == 10_000_000
