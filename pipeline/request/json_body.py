@@ -52,8 +52,8 @@ _BYTES_A_CONTAINER = 16
 
 # What orjson gives back as it was, but for -0. Of floats, and of whole numbers beyond 64 bits, it makes the
 # nearest float: it writes 1.2345678901234569e+23 for 123456789012345678901234.
-_WHOLE_TYPES = frozenset({str, int, bool, type(None)})
-_SCALAR_TYPES = _WHOLE_TYPES | {float}
+_EXACT = frozenset({str, int, bool, type(None)})
+_SCALARS = _EXACT | {float}
 _MINUS_ZERO_FIELD = re.compile(rb":\s*-0[\s,}]")
 # What a float looks like where orjson wrote it, and a 0. Texts may look so, too.
 _FLOAT_OR_ZERO = re.compile(rb"[0-9](?:\.|e[-+0-9])|[\[,:]0[\],}]")
@@ -63,6 +63,7 @@ _INEXACT = re.compile(rb"[0-9][0-9.]{15}|[0-9.][eE][-+]?[0-9]{3}|-0[\s,}\]]")
 _ENDS = b",} \t\r\n"
 # Bytes in which a field is looked for from the front, as most inputs of that size stand at one end.
 _START = 512
+_SHORT = 1024
 _WHOLE = re.compile(rb"-?[0-9]+")
 
 
@@ -139,7 +140,7 @@ def take_passthrough(body: dict[str, Any], data: bytes, spec: InputSpec) -> byte
                 check_depth(data)
     if not body:
         return NOTHING
-    if _are_whole(body, data):
+    if _are_exact(body, data):
         return orjson.dumps(body)
     if msgspec.Raw in map(type, body.values()):
         text = msgspec.json.encode(body)
@@ -149,33 +150,36 @@ def take_passthrough(body: dict[str, Any], data: bytes, spec: InputSpec) -> byte
         text = orjson.dumps(body)
     except orjson.JSONEncodeError:
         raise too_deep() from None
-    if _are_floats_as_written(body, data):
-        return text
-    check_depth(text)
-    if not _FLOAT_OR_ZERO.search(text):
-        return text
+    if _SCALARS.issuperset(map(type, body.values())):
+        if _stand_as_written(body, data):
+            return text
+    else:
+        check_depth(text)
+        if not _FLOAT_OR_ZERO.search(text):
+            return text
     raw = raw_fields(data, max_fields=len(data))
     return msgspec.json.encode({name: raw[name] for name in body})
 
 
-def _are_whole(body: Mapping[str, Any], data: bytes) -> bool:
-    """Return whether no field has a number that orjson writes otherwise than it stands in `data`."""
+def _are_exact(body: Mapping[str, Any], data: bytes) -> bool:
+    """Return whether orjson writes all fields as they were: no floats, and no zero that may have been -0.
+
+    False may be wrong.
+    """
     values = body.values()
-    return _WHOLE_TYPES.issuperset(map(type, values)) and (
-        0 not in values or not _MINUS_ZERO_FIELD.search(data)
-    )
+    if not _EXACT.issuperset(map(type, values)):
+        return False
+    # 0.25 µs in 400 bytes, 1 µs less than looking for the field; 5 µs beside 1,024 features, 4 µs more.
+    return 0 not in values or (len(data) <= _SHORT and not _MINUS_ZERO_FIELD.search(data))
 
 
-def _are_floats_as_written(body: Mapping[str, Any], data: bytes) -> bool:
-    """Return whether the fields are scalars, and all floats among them stand in `data` as orjson writes them.
+def _stand_as_written(body: Mapping[str, Any], data: bytes) -> bool:
+    """Return whether the floats and zeros among scalar fields stand in `data` as orjson writes them.
 
     False may be wrong. For one float, 1 µs less than text from `raw_fields`; 9 µs beside 1,024 features.
     """
-    values = body.values()
-    if not _SCALAR_TYPES.issuperset(map(type, values)):
-        return False
     for name, value in body.items():
-        if type(value) is float:
+        if type(value) is float or (type(value) is int and value == 0):
             label, number = orjson.dumps(name) + b":", orjson.dumps(value)
             found = data.find(label, 0, _START)
             if found < 0:
@@ -185,7 +189,7 @@ def _are_floats_as_written(body: Mapping[str, Any], data: bytes) -> bool:
             end = start + len(number)
             if found < 0 or not data.startswith(number, start) or data[end] not in _ENDS:
                 return False
-    return 0 not in values or not _MINUS_ZERO_FIELD.search(data)
+    return True
 
 
 def passthrough_of_hook(body: Mapping[str, Any], data: bytes) -> bytes:
@@ -206,7 +210,7 @@ def passthrough_of_hook(body: Mapping[str, Any], data: bytes) -> bytes:
         problem = f"what the hook left in the body cannot be written as JSON: {error}"
         raise DecodeError(problem) from error
     check_depth(text)
-    if not _are_whole(left, data) and _INEXACT.search(data):
+    if not _are_exact(left, data) and _INEXACT.search(data):
         raw = raw_fields(data, max_fields=len(data))
         return msgspec.json.encode({name: _unchanged(raw.get(name), value) for name, value in left.items()})
     return text

@@ -121,6 +121,17 @@ class TestPassthrough:
         data = f'{{"features":[1,2,3],"a":0,"x":{space}{number}{space},"b":0.5{space}}}'.encode()
         assert same(data, read(data).passthrough)
 
+    @pytest.mark.parametrize("number", ["0", "-0", "0.0", "-0.0", "0.50000000000000000000000001", "0.5"])
+    @pytest.mark.parametrize(
+        "where", ['{"x": %s, "features": [1,2,3]%s}', '{"features": [1,2,3]%s, "x":%s }']
+    )
+    def test_beside_long_fields(self, number: str, where: str) -> None:
+        """Of large bodies too, parts are looked at first."""
+        long = ', "long": "' + "z" * 2_000 + '"'
+        texts = (number, long) if where.startswith('{"x"') else (long, number)
+        data = (where % texts).encode()
+        assert same(data, read(data).passthrough)
+
     @pytest.mark.parametrize("number", HUGE)
     @pytest.mark.parametrize("place", PLACES)
     def test_what_no_float_holds_is_refused(self, number: str, place: str) -> None:
