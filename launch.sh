@@ -11,6 +11,7 @@ usage: ./launch.sh COMMAND [flags]
 
   local [flags] [-- flags of the job]   run broker, job and load driver on this machine, in either inference mode
                                         or, with --compare, in both; see local --help
+  setup [flags]                         make what a project needs for them: bucket, topics, account, roles …
   build cpu|gpu [flags]                 build and push one image, then write the Flex Template's spec
   run [flags] [-- flags of the job]     launch the job on Dataflow
   update JOB [flags]                    change the worker range and the utilisation hint of a running job
@@ -118,7 +119,7 @@ local)
   set_up cpu
   exec "$venv/bin/python" -P -m local "$@"
   ;;
-build | run | update | status | drain | cancel | replace | endpoint | smoke)
+setup | build | run | update | status | drain | cancel | replace | endpoint | smoke)
   set_up cpu
   exec "$venv/bin/python" -P -m launch "$command" "$@"
   ;;

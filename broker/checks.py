@@ -1,25 +1,23 @@
-"""What Pub/Sub refuses in a request, and what this broker refuses because it does not do it."""
+"""What Pub/Sub refuses in a request."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
 
-from broker.errors import InvalidArgumentError, UnsupportedError
+from broker.errors import InvalidArgumentError
 from pipeline.pubsub.limits import (
     MAX_ACK_DEADLINE_S,
     MAX_ATTRIBUTE_KEY_BYTES,
     MAX_ATTRIBUTE_VALUE_BYTES,
     MAX_ATTRIBUTES,
+    MAX_ORDERING_KEY_BYTES,
     MAX_PUBLISH_BYTES,
     MAX_PUBLISH_MESSAGES,
     MIN_ACK_DEADLINE_S,
 )
 from pipeline.pubsub.protos import Proto
 
-# Fields that the service fills in; what a client sends in them is ignored, as the service does.
-_OUTPUT_ONLY = frozenset({"state", "detached", "topic_message_retention_duration"})
-# Sub-messages that, when empty, ask for what this broker does anyway: deliver by pull, and never expire.
-_EMPTY_IS_DEFAULT = frozenset({"push_config", "expiration_policy"})
+_ACK_ID = re.compile(r"[0-9]+:[0-9]+")
 
 
 def check_publish(request: Proto) -> None:
@@ -27,7 +25,6 @@ def check_publish(request: Proto) -> None:
 
     Raises:
         InvalidArgumentError: Names the limit, the message's index and what was found.
-        UnsupportedError: The message has an ordering key.
     """
     count = len(request.messages)
     if count == 0:
@@ -42,8 +39,18 @@ def check_publish(request: Proto) -> None:
             f"a Publish request holds at most {MAX_PUBLISH_BYTES:,} bytes; it has {size:,}: split it, or "
             "make its messages smaller"
         )
+    ordering_key = request.messages[0].ordering_key
     for index, message in enumerate(request.messages):
         _check_message(index, message)
+        if message.ordering_key != ordering_key:
+            raise InvalidArgumentError(
+                f"messages[{index}] has the ordering key {message.ordering_key[:80]!r} and messages[0] "
+                f"{ordering_key[:80]!r}: all messages of a Publish request must have the same one"
+            )
+    if (size := len(ordering_key.encode())) > MAX_ORDERING_KEY_BYTES:
+        raise InvalidArgumentError(
+            f"an ordering key holds at most {MAX_ORDERING_KEY_BYTES} bytes; it has {size}"
+        )
 
 
 def check_ack_deadline(seconds: int, field: str) -> None:
@@ -62,21 +69,11 @@ def check_deadline_extension(seconds: int, field: str) -> None:
         )
 
 
-def check_fields(resource: Proto, honoured: Collection[str]) -> None:
-    """Refuse a Topic or Subscription that asks for something this broker would silently not do.
-
-    Raises:
-        UnsupportedError: Names the first field that is set and not in `honoured`.
-    """
-    for field, value in resource.ListFields():
-        if field.name in honoured or field.name in _OUTPUT_ONLY:
-            continue
-        if field.name in _EMPTY_IS_DEFAULT and value.ByteSize() == 0:
-            continue
-        kind = resource.DESCRIPTOR.name
-        raise UnsupportedError(
-            f"{kind}.{field.name} is not supported by the embedded broker: leave it unset, or use the real "
-            f"Pub/Sub. Supported fields of a {kind}: {', '.join(sorted(honoured))}"
+def check_ack_id(ack_id: str) -> None:
+    """Refuse an ack id that no broker gave out with an InvalidArgumentError."""
+    if not _ACK_ID.fullmatch(ack_id):
+        raise InvalidArgumentError(
+            f"{ack_id[:80]!r} is not an ack id of this broker: pass one from a received message"
         )
 
 
@@ -85,11 +82,6 @@ def _check_message(index: int, message: Proto) -> None:
     if not message.data and not attributes:
         raise InvalidArgumentError(
             f"messages[{index}] is empty: a message needs data or at least one attribute"
-        )
-    if message.ordering_key:
-        raise UnsupportedError(
-            f"messages[{index}].ordering_key is not supported by the embedded broker: leave it unset, or use "
-            "the real Pub/Sub"
         )
     if len(attributes) > MAX_ATTRIBUTES:
         raise InvalidArgumentError(

@@ -25,9 +25,10 @@ class EmbeddedBroker:
 
     Args:
         host: The address to bind.
-        port: 0 takes any free port.
-        clock: Seconds since the epoch, for publish times and ack deadlines; a test that has its own need not
-            wait for one to pass.
+        port: For gRPC; 0 takes any free port.
+        rest_port: For REST; 0 takes any free port.
+        clock: Seconds since the epoch, for publish times, ack deadlines and retention; a test that has its
+            own need not wait for one to pass.
         pull_wait_s: How many seconds a Pull on an empty subscription waits.
     """
 
@@ -36,16 +37,22 @@ class EmbeddedBroker:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        rest_port: int = 0,
         clock: Callable[[], float] = time.time,
         pull_wait_s: float = DEFAULT_PULL_WAIT_S,
     ) -> None:
-        self._server = Server(host, port, clock=clock, pull_wait_s=pull_wait_s)
+        self._server = Server(host, port, rest_port=rest_port, clock=clock, pull_wait_s=pull_wait_s)
         self.faults: Faults = self._server.faults
 
     @property
     def address(self) -> str:
         """`HOST:PORT`, as PUBSUB_EMULATOR_HOST takes it."""
         return self._server.address
+
+    @property
+    def rest_url(self) -> str:
+        """`http://HOST:PORT` of the REST API."""
+        return self._server.rest_url
 
     def stats(self, subscription: str) -> SubscriptionStats:
         """Return what a subscription (`projects/…/subscriptions/…`) holds now.

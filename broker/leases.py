@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 TICK_S = 0.1
 """A lease ends at the first multiple of this after its deadline, never before it."""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that would make each one cost three times as much.
+@dataclass(eq=False, slots=True)
 class Message:
-    """One published message, shared by all subscriptions of its topic.
+    """One published message, shared by all subscriptions of its topic. Nothing changes it.
 
     Attributes:
-        message_id: The one that the broker gave it.
+        message_id: The one that the broker gave it: a number, larger for each message.
         payload: The serialized PubsubMessage, with its id and publish time.
+        published_at: Clock seconds.
+        ordering_key: Empty for a message without one.
     """
 
     message_id: str
     payload: bytes
+    published_at: float
+    ordering_key: str = ""
 
 
 @dataclass(eq=False, slots=True)
@@ -55,12 +60,21 @@ class Consumer:
 
 @dataclass(eq=False, slots=True)
 class Lease:
-    """A delivered, unacknowledged message; `tick` is the bucket of its deadline."""
+    """A delivered, unacknowledged message.
+
+    Attributes:
+        ack_id: What it is acknowledged by.
+        message: The message.
+        consumer: Who has it.
+        tick: The bucket of its deadline.
+        attempt: Which delivery of its message this is, from 1; 0 where nobody counts.
+    """
 
     ack_id: str
     message: Message
     consumer: Consumer
     tick: int = 0
+    attempt: int = 0
 
 
 class LeaseTable:
@@ -77,6 +91,9 @@ class LeaseTable:
 
     def __len__(self) -> int:
         return len(self._by_ack_id)
+
+    def __iter__(self) -> Iterator[Lease]:
+        return iter(self._by_ack_id.values())
 
     def grant(self, lease: Lease, deadline: float) -> None:
         """Start a lease that lasts until `deadline` (clock seconds)."""

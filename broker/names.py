@@ -21,9 +21,8 @@ def check_project(name: str) -> None:
         InvalidArgumentError: Says which part breaks which rule.
     """
     prefix, _, project = name.partition("/")
-    if prefix != "projects" or not project:
+    if prefix != "projects" or not project or "/" in project:
         raise InvalidArgumentError(f"{name!r} is not a project name: write projects/PROJECT")
-    _check_project_id(project, name)
 
 
 def check_topic(name: str) -> None:
@@ -36,13 +35,17 @@ def check_subscription(name: str) -> None:
     _check_resource(name, "subscription")
 
 
+def is_project_id(project: str) -> bool:
+    """Return whether the service could have a project of this id. This broker takes any."""
+    return _PROJECT.fullmatch(project) is not None
+
+
 def _check_resource(name: str, kind: str) -> None:
     parts = name.split("/")
-    if len(parts) != 4 or parts[0] != "projects" or parts[2] != f"{kind}s":
+    if len(parts) != 4 or parts[0] != "projects" or not parts[1] or parts[2] != f"{kind}s":
         raise InvalidArgumentError(
             f"{name!r} is not a {kind} name: write projects/PROJECT/{kind}s/{kind.upper()}"
         )
-    _check_project_id(parts[1], name)
     resource = parts[3]
     if not _RESOURCE.fullmatch(resource):
         raise InvalidArgumentError(
@@ -51,11 +54,3 @@ def _check_resource(name: str, kind: str) -> None:
         )
     if resource.startswith("goog"):
         raise InvalidArgumentError(f"{kind} id {resource!r} in {name!r}: ids must not start with 'goog'")
-
-
-def _check_project_id(project: str, name: str) -> None:
-    if not _PROJECT.fullmatch(project):
-        raise InvalidArgumentError(
-            f"project id {project!r} in {name!r}: use 6 to 30 lower-case letters, digits and hyphens, a "
-            "letter first and no hyphen last"
-        )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from broker.checks import check_fields, check_publish
-from broker.leases import Message
+from google.pubsub_v1 import types
+
+from broker.checks import check_publish
 from broker.paging import page_of
-from broker.state import BrokerState, Topic
+from broker.state import BrokerState
+from broker.topic import Topic
 from pipeline.pubsub import protos
 from pipeline.pubsub.protos import Proto
-
-_TOPIC_FIELDS = frozenset({"name", "labels"})
 
 
 class Publisher:
@@ -19,9 +19,12 @@ class Publisher:
         self._state = state
 
     async def create_topic(self, request: Proto) -> Proto:
-        """Create a topic; refuse fields that this broker does not honour."""
-        check_fields(request, _TOPIC_FIELDS)
-        return _topic_proto(self._state.create_topic(request.name, request.labels))
+        """Create a topic; refuse settings that this broker does not honour."""
+        return _topic_proto(self._state.create_topic(request))
+
+    async def update_topic(self, request: Proto) -> Proto:
+        """Change the settings that the update mask names."""
+        return _topic_proto(self._state.update_topic(request))
 
     async def get_topic(self, request: Proto) -> Proto:
         """Return one topic."""
@@ -50,17 +53,11 @@ class Publisher:
         """Give the messages an id and a publish time, and hand them to the topic's subscriptions."""
         topic = self._state.topic(request.topic)
         check_publish(request)
-        seconds, fraction = divmod(self._state.clock(), 1)
-        messages = []
-        for message in request.messages:
-            message.message_id = self._state.next_message_id()
-            message.publish_time.seconds = int(seconds)
-            message.publish_time.nanos = int(fraction * 1e9)
-            # Kept as bytes: a message object would keep its whole request in memory.
-            messages.append(Message(message.message_id, message.SerializeToString()))
-        topic.publish(messages)
-        return protos.PublishResponse(message_ids=[message.message_id for message in messages])
+        return protos.PublishResponse(message_ids=self._state.publish(topic, request.messages))
 
 
 def _topic_proto(topic: Topic) -> Proto:
-    return protos.Topic(name=topic.name, labels=topic.labels)
+    found = protos.Topic()
+    found.CopyFrom(topic.settings)
+    found.state = types.Topic.State.ACTIVE
+    return found

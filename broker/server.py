@@ -8,10 +8,14 @@ import time
 from collections.abc import Callable
 
 import grpc
+from aiohttp import web
 
 from broker.faults import Faults
-from broker.service import METHODS, rpc_handlers
+from broker.methods import METHODS, make_methods
+from broker.rest import rest_application
+from broker.service import rpc_handlers
 from broker.state import BrokerState
+from broker.streaming_pull import StreamingPull
 
 DEFAULT_PULL_WAIT_S = 20.0
 
@@ -22,14 +26,15 @@ _STOP_GRACE_S = 0.2
 
 
 class Server:
-    """A broker that serves gRPC. Create, start and stop it on the same event loop.
+    """A broker that serves gRPC, and REST beside it. Create, start and stop it on the same event loop.
 
     `faults` may be used from any thread.
 
     Args:
         host: The address to bind.
-        port: 0 takes any free port.
-        clock: Seconds since the epoch, for publish times and ack deadlines.
+        port: For gRPC; 0 takes any free port.
+        rest_port: For REST; 0 takes any free port.
+        clock: Seconds since the epoch, for publish times, ack deadlines and retention.
         pull_wait_s: How many seconds a Pull on an empty subscription waits.
     """
 
@@ -38,28 +43,45 @@ class Server:
         host: str,
         port: int,
         *,
+        rest_port: int = 0,
         clock: Callable[[], float] = time.time,
         pull_wait_s: float = DEFAULT_PULL_WAIT_S,
     ) -> None:
         self._host = host
         self._port = port
+        self._rest_port = rest_port
         self.faults = Faults(METHODS)
         self.state = BrokerState(clock, self.faults.take_duplicate)
-        self._rpc_handlers = rpc_handlers(self.state, self.faults, pull_wait_s)
+        methods = make_methods(self.state, self.faults, pull_wait_s)
+        self._rpc_handlers = rpc_handlers(
+            methods.values(), StreamingPull(self.state, self.faults), self.faults
+        )
+        # A caller that has gone ends its Pull, as it does with gRPC.
+        self._rest = web.AppRunner(
+            rest_application(methods),
+            handler_cancellation=True,
+            access_log=None,
+            shutdown_timeout=_STOP_GRACE_S,
+        )
 
     @property
     def address(self) -> str:
-        """`HOST:PORT`; the port is the real one after `start`."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{host}:{self._port}"
+        """`HOST:PORT` of gRPC; the port is the real one after `start`."""
+        return self._at(self._port)
+
+    @property
+    def rest_url(self) -> str:
+        """`http://HOST:PORT` of REST; the port is the real one after `start`."""
+        return f"http://{self._at(self._rest_port)}"
 
     async def start(self) -> None:
         """Listen and serve.
 
         Raises:
-            OSError: The address cannot be bound.
+            OSError: An address cannot be bound. Says which.
         """
         _check_can_bind(self._host, self._port)
+        _check_can_bind(self._host, self._rest_port)
         self._grpc_server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", _MAX_RECEIVE_BYTES),
@@ -74,24 +96,38 @@ class Server:
         self._grpc_server.add_generic_rpc_handlers(self._rpc_handlers)
         self._port = self._grpc_server.add_insecure_port(self.address)
         await self._grpc_server.start()
-        self._expiry = asyncio.create_task(self._expire_leases())
+        self._expiry = asyncio.create_task(self._expire())
+        await self._rest.setup()
+        try:
+            await web.TCPSite(self._rest, self._host, self._rest_port).start()
+        except OSError:
+            await self.stop()
+            raise
+        self._rest_port = self._rest.addresses[0][1]
 
     async def stop(self) -> None:
         """Stop listening, let short calls finish and cut off the rest; the state goes with this object."""
         self._expiry.cancel()
-        await self._grpc_server.stop(_STOP_GRACE_S)
+        await asyncio.gather(self._grpc_server.stop(_STOP_GRACE_S), self._rest.cleanup())
 
-    async def _expire_leases(self) -> None:
+    async def _expire(self) -> None:
         while True:
             await asyncio.sleep(_EXPIRY_INTERVAL_S)
-            self.state.expire_leases()
+            self.state.expire()
+
+    def _at(self, port: int) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{port}"
 
 
 def _check_can_bind(host: str, port: int) -> None:
     """Bind and let go: gRPC reports a failure as several lines of log and an error without its cause."""
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from None

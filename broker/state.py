@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Iterable
 from itertools import count
 
 from broker import names
+from broker.dead_letters import dead_letter
 from broker.errors import AlreadyExistsError, NotFoundError
 from broker.leases import Message
+from broker.settings import subscription_settings, topic_settings, updated
 from broker.subscription import Subscription
+from broker.topic import Topic
+from pipeline.pubsub.protos import Proto
 
-
-@dataclass(eq=False)
-class Topic:
-    """A topic and the subscriptions that get a copy of each message."""
-
-    name: str
-    labels: Mapping[str, str]
-    subscriptions: dict[str, Subscription] = field(default_factory=dict)
-
-    def publish(self, messages: Sequence[Message]) -> None:
-        """Hand the messages to every subscription. Without one they are gone, as in the service."""
-        for subscription in self.subscriptions.values():
-            subscription.enqueue(messages)
+_LOGGER = logging.getLogger(__name__)
 
 
 class BrokerState:
@@ -39,27 +31,49 @@ class BrokerState:
         self._duplicate_next = duplicate_next
         self._topics: dict[str, Topic] = {}
         self._subscriptions: dict[str, Subscription] = {}
+        self._warned_of: set[str] = set()
         # Time-based, so that ids differ from those of an earlier run, which may be stored somewhere.
         start = int(clock() * 1e6)
         self._message_numbers = count(start)
         self._uids = count(start)
 
-    def next_message_id(self) -> str:
-        """Return an id that no message of this broker has had."""
-        return str(next(self._message_numbers))
-
-    def create_topic(self, name: str, labels: Mapping[str, str]) -> Topic:
-        """Create a topic and return it.
+    def create_topic(self, request: Proto) -> Topic:
+        """Create the topic that a Topic describes, and return it.
 
         Raises:
-            InvalidArgumentError: The name is malformed.
+            InvalidArgumentError: The name is malformed, or a setting.
+            UnsupportedError: This broker does not do what a setting asks for.
             AlreadyExistsError: The name is in use.
         """
+        settings = topic_settings(request)
+        name = settings.name
         names.check_topic(name)
         if name in self._topics:
             raise AlreadyExistsError(f"topic {name!r} already exists")
-        topic = self._topics[name] = Topic(name, dict(labels))
+        self._warn_of_project(name)
+        topic = self._topics[name] = Topic(settings, self.clock)
         return topic
+
+    def update_topic(self, request: Proto) -> Topic:
+        """Do what an UpdateTopicRequest asks for, and return the topic. Raises as `create_topic`."""
+        topic = self.topic(request.topic.name)
+        topic.configure(topic_settings(updated(topic.settings, request.topic, request.update_mask)))
+        return topic
+
+    def publish(self, topic: Topic, messages: Iterable[Proto]) -> list[str]:
+        """Give each PubsubMessage an id and a publish time, and hand them to a topic; return the ids."""
+        now = self.clock()
+        whole, fraction = divmod(now, 1)
+        stamp_s, stamp_ns = int(whole), int(fraction * 1e9)
+        stamped = []
+        for message in messages:
+            message.message_id = message_id = str(next(self._message_numbers))
+            message.publish_time.seconds = stamp_s
+            message.publish_time.nanos = stamp_ns
+            # Kept as bytes: a message object would keep its whole request in memory.
+            stamped.append(Message(message_id, message.SerializeToString(), now, message.ordering_key))
+        topic.publish(stamped)
+        return [message.message_id for message in stamped]
 
     def topic(self, name: str) -> Topic:
         """Return the topic of a name.
@@ -86,28 +100,49 @@ class BrokerState:
     def delete_topic(self, name: str) -> None:
         """Delete a topic. Its subscriptions keep their backlog, and get no more. Raises as `topic` does."""
         for subscription in self.topic(name).subscriptions.values():
-            subscription.topic = names.DELETED_TOPIC
+            subscription.settings.topic = names.DELETED_TOPIC
         del self._topics[name]
 
-    def create_subscription(
-        self, name: str, topic_name: str, ack_deadline_s: int, labels: Mapping[str, str]
-    ) -> Subscription:
-        """Create a subscription and return it. Raises as `create_topic` and `topic` do."""
+    def create_subscription(self, request: Proto) -> Subscription:
+        """Create the subscription that a Subscription describes. Raises as `create_topic` and `topic` do."""
+        settings = subscription_settings(request)
+        name = settings.name
         names.check_subscription(name)
-        topic = self.topic(topic_name)
+        topic = self.topic(settings.topic)
+        self._check_dead_letter_topic(settings)
         if name in self._subscriptions:
             raise AlreadyExistsError(f"subscription {name!r} already exists")
+        self._warn_of_project(name)
         subscription = Subscription(
-            name=name,
-            topic=topic_name,
-            ack_deadline_s=ack_deadline_s,
-            clock=self.clock,
+            settings,
+            self.clock,
             uid=next(self._uids),
-            labels=dict(labels),
             duplicate_next=self._duplicate_next,
+            forward=self._forward,
         )
         self._subscriptions[name] = topic.subscriptions[name] = subscription
         return subscription
+
+    def update_subscription(self, request: Proto) -> Subscription:
+        """Do what an UpdateSubscriptionRequest asks for. Raises as `create_subscription` does."""
+        subscription = self.subscription(request.subscription.name)
+        settings = subscription_settings(
+            updated(subscription.settings, request.subscription, request.update_mask)
+        )
+        if "dead_letter_policy" in request.update_mask.paths:
+            self._check_dead_letter_topic(settings)
+        subscription.configure(settings)
+        return subscription
+
+    def topic_of(self, subscription: Subscription) -> Topic | None:
+        """Return the topic of a subscription; None if it was deleted."""
+        return self._topics.get(subscription.topic)
+
+    def seek(self, name: str, time: float) -> None:
+        """Let a subscription go on at `time` (seconds since the epoch). Raises as `subscription` does."""
+        subscription = self.subscription(name)
+        topic = self.topic_of(subscription)
+        subscription.seek(time, [] if topic is None else topic.retained_since(time))
 
     def subscription(self, name: str) -> Subscription:
         """Return the subscription of a name.
@@ -135,10 +170,39 @@ class BrokerState:
             del self._topics[subscription.topic].subscriptions[name]
         subscription.delete()
 
-    def expire_leases(self) -> None:
-        """Redeliver what is past its ack deadline, in all subscriptions."""
+    def expire(self) -> None:
+        """Redeliver what is past its ack deadline, forget what is past its retention or expiration."""
+        for topic in self._topics.values():
+            topic.expire_messages()
+        expired = []
         for subscription in self._subscriptions.values():
             subscription.expire_leases()
+            subscription.expire_messages()
+            if subscription.has_expired():
+                expired.append(subscription.name)
+        for name in expired:
+            self.delete_subscription(name)
+
+    def _forward(self, subscription: Subscription, message: Message, attempts: int) -> bool:
+        topic = self._topics.get(subscription.settings.dead_letter_policy.dead_letter_topic)
+        if topic is None:
+            return False
+        self.publish(topic, [dead_letter(message, subscription.name, attempts)])
+        return True
+
+    def _check_dead_letter_topic(self, settings: Proto) -> None:
+        if settings.HasField("dead_letter_policy"):
+            self.topic(settings.dead_letter_policy.dead_letter_topic)
+
+    def _warn_of_project(self, name: str) -> None:
+        project = name.split("/")[1]
+        if not names.is_project_id(project) and project not in self._warned_of:
+            self._warned_of.add(project)
+            _LOGGER.warning(
+                "project id %r works here, but no project of the real Pub/Sub has such an id: 6 to 30 "
+                "lower-case letters, digits and hyphens, a letter first and no hyphen last",
+                project,
+            )
 
 
 def _of_project(all_names: Iterable[str], project: str) -> list[str]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from broker.checks import check_ack_deadline, check_deadline_extension, check_fields
-from broker.errors import InvalidArgumentError, NotFoundError
+from google.pubsub_v1 import types
+
+from broker.checks import check_deadline_extension
+from broker.errors import InvalidArgumentError, NotFoundError, UnsupportedError
 from broker.leases import Consumer, Lease
 from broker.paging import page_of
 from broker.state import BrokerState
 from broker.subscription import Subscription
 from pipeline.pubsub import protos
-from pipeline.pubsub.limits import DEFAULT_ACK_DEADLINE_S
 from pipeline.pubsub.protos import Proto
-
-_SUBSCRIPTION_FIELDS = frozenset({"name", "topic", "ack_deadline_seconds", "labels"})
 
 
 class Subscriber:
@@ -31,17 +30,16 @@ class Subscriber:
         self._pull_wait_s = pull_wait_s
 
     async def create_subscription(self, request: Proto) -> Proto:
-        """Create a subscription; refuse fields that this broker does not honour."""
-        check_fields(request, _SUBSCRIPTION_FIELDS)
-        ack_deadline_s = request.ack_deadline_seconds or DEFAULT_ACK_DEADLINE_S
-        check_ack_deadline(ack_deadline_s, "Subscription.ack_deadline_seconds")
-        return _subscription_proto(
-            self._state.create_subscription(request.name, request.topic, ack_deadline_s, request.labels)
-        )
+        """Create a subscription; refuse settings that this broker does not honour."""
+        return self._described(self._state.create_subscription(request))
+
+    async def update_subscription(self, request: Proto) -> Proto:
+        """Change the settings that the update mask names."""
+        return self._described(self._state.update_subscription(request))
 
     async def get_subscription(self, request: Proto) -> Proto:
         """Return one subscription."""
-        return _subscription_proto(self._state.subscription(request.subscription))
+        return self._described(self._state.subscription(request.subscription))
 
     async def list_subscriptions(self, request: Proto) -> Proto:
         """Return a page of a project's subscriptions, by name."""
@@ -50,7 +48,7 @@ class Subscriber:
         }
         page, token = page_of(list(found), request.page_size, request.page_token)
         return protos.ListSubscriptionsResponse(
-            subscriptions=[_subscription_proto(found[name]) for name in page], next_page_token=token
+            subscriptions=[self._described(found[name]) for name in page], next_page_token=token
         )
 
     async def delete_subscription(self, request: Proto) -> Proto:
@@ -85,6 +83,29 @@ class Subscriber:
             leases = await self._wait_and_take(subscription, consumer, arrived)
         return protos.PullResponse(received_messages=[received_message(lease) for lease in leases])
 
+    async def seek(self, request: Proto) -> Proto:
+        """Go on at a time; seeking to a snapshot is refused."""
+        target = request.WhichOneof("target")
+        if target == "snapshot":
+            raise UnsupportedError(
+                "SeekRequest.snapshot is not supported by the embedded broker, which has no snapshots: seek "
+                "to a time, or use the real Pub/Sub"
+            )
+        if target is None:
+            raise InvalidArgumentError("a Seek request must say where to: set its time")
+        self._state.seek(request.subscription, request.time.seconds + request.time.nanos / 1e9)
+        return protos.SeekResponse()
+
+    def _described(self, subscription: Subscription) -> Proto:
+        """Return a subscription's settings, with what only the broker fills in."""
+        found = protos.Subscription()
+        found.CopyFrom(subscription.settings)
+        found.state = types.Subscription.State.ACTIVE
+        topic = self._state.topic_of(subscription)
+        if topic is not None and topic.retention_s is not None:
+            found.topic_message_retention_duration.CopyFrom(topic.settings.message_retention_duration)
+        return found
+
     async def _wait_and_take(
         self, subscription: Subscription, consumer: Consumer, arrived: asyncio.Event
     ) -> list[Lease]:
@@ -112,18 +133,11 @@ def received_message(lease: Lease) -> Proto:
     """Make the ReceivedMessage of one delivery."""
     received = protos.ReceivedMessage(ack_id=lease.ack_id)
     received.message.MergeFromString(lease.message.payload)
+    if lease.attempt:
+        received.delivery_attempt = lease.attempt
     return received
 
 
 def _check_has_ack_ids(ack_ids: Sequence[str]) -> None:
     if not ack_ids:
         raise InvalidArgumentError("ack_ids must name at least one message; it is empty")
-
-
-def _subscription_proto(subscription: Subscription) -> Proto:
-    return protos.Subscription(
-        name=subscription.name,
-        topic=subscription.topic,
-        ack_deadline_seconds=subscription.ack_deadline_s,
-        labels=subscription.labels,
-    )

@@ -24,9 +24,9 @@ makes faults, and takes a clock that the test moves:
         publisher.publish(TOPIC, b"one").result(timeout=30)
         assert broker.faults.pending("Publish") == 0
 
-`embedded_broker` is the same broker as a process of its own, for measurements, and for tests whose code under
-test is a process too. `google_emulator` is Google's, which needs gcloud and java. A test that passes on both
-relies on neither:
+`broker.rest_url` is its REST API. `embedded_broker` is the same broker as a process of its own, for
+measurements, and for tests whose code under test is a process too. `google_emulator` is Google's, which needs
+gcloud and java. A test that passes on both relies on neither:
 
     @pytest.fixture(params=[embedded_broker, google_emulator])
     def address(request, monkeypatch):

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 # Where the Dockerfiles put things.
@@ -29,18 +29,17 @@ class Failure(Exception):
 
 
 def packages() -> str:
-    """Check that what the job needs is installed, and that each package has its pinned version."""
+    """Check that what the job needs is installed, directly or not, each package in its pinned version.
+
+    What else is there, such as the base image's pip and setuptools, may be of another: nothing imports it.
+    """
     locks = sorted(APP.glob("requirements-*.txt"))
     if len(locks) != 1:
         raise Failure(f"there should be one {APP}/requirements-*.txt, found {len(locks)}")
     lock = locks[0]
     pinned = dict(line.split("==") for line in lock.read_text().splitlines() if "==" in line)
-    found = {}
-    for distribution in importlib.metadata.distributions():
-        name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()
-        # 2.13.0+cpu is a build of 2.13.0.
-        found[name] = distribution.version.partition("+")[0]
-    wrong = [f"{name} is not installed" for name in NEEDED if name not in found]
+    found, missing = required(NEEDED)
+    wrong = [f"{name} is not installed" for name in missing]
     wrong += [
         f"{name} is {version}, not {pinned[name]} as in {lock.name}"
         for name, version in sorted(found.items())
@@ -49,6 +48,37 @@ def packages() -> str:
     if wrong:
         raise Failure("; ".join(wrong))
     return ", ".join([f"Python {platform.python_version()}", *(f"{name} {found[name]}" for name in NEEDED)])
+
+
+def required(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the versions of packages and of all that they require, by name, and which are missing."""
+    # Beam requires it; not at the top, as without Beam there should be a line that says so.
+    from packaging.requirements import Requirement
+
+    found: dict[str, str] = {}
+    missing: set[str] = set()
+    seen = set()
+    left = [Requirement(name) for name in names]
+    while left:
+        wanted = left.pop()
+        name = re.sub(r"[-_.]+", "-", wanted.name).lower()
+        extras = frozenset(wanted.extras)
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        try:
+            distribution = importlib.metadata.distribution(wanted.name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.add(name)
+            continue
+        # 2.13.0+cpu is a build of 2.13.0.
+        found[name] = distribution.version.partition("+")[0]
+        for text in distribution.requires or ():
+            requirement = Requirement(text)
+            marker = requirement.marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras | {""}):
+                left.append(requirement)
+    return found, sorted(missing)
 
 
 def pip_check() -> str:

@@ -20,6 +20,9 @@ def main(argv: Sequence[str], environ: Mapping[str, str], env_file: Path = ENV_F
     """Return 0, 1 if the cloud or a command refused something, or 2 if settings are wrong."""
     command, rest = _split(argv)
     if command is None:
+        if group := _group(argv):
+            print(group)
+            return 0
         names = ", ".join(command.name for command in COMMANDS)
         given = " ".join(argv[:2]) or "nothing"
         print(f"launch.sh: {given}: not one of {names}", file=sys.stderr)
@@ -37,6 +40,20 @@ def main(argv: Sequence[str], environ: Mapping[str, str], env_file: Path = ENV_F
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _group(argv: Sequence[str]) -> str | None:
+    """Return what `endpoint --help` asks for: the commands of that first word; None if nothing asks."""
+    if len(argv) != 2 or argv[1] not in ("--help", "-h"):
+        return None
+    commands = [command for command in COMMANDS if command.name.startswith(f"{argv[0]} ")]
+    if not commands:
+        return None
+    verbs = "|".join(command.name.partition(" ")[2] for command in commands)
+    lines = [f"usage: ./launch.sh {argv[0]} {verbs} [flags]", ""]
+    lines += [f"  {command.name:<20} {command.summary}" for command in commands]
+    lines += ["", f"./launch.sh {commands[0].name} --help lists the flags of that command."]
+    return "\n".join(lines)
 
 
 def _split(argv: Sequence[str]) -> tuple[Command[Any] | None, list[str]]:

@@ -133,10 +133,43 @@ def test_packages(inside: ModuleType, tmp_path: Path, monkeypatch: pytest.Monkey
         inside.packages()
     own = tmp_path / "the_job-0.1.0.dist-info"
     own.mkdir()
-    (own / "METADATA").write_text("Metadata-Version: 2.1\nName: the_job\nVersion: 0.1.0\n")
+    (own / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: the_job\nVersion: 0.1.0\n"
+        "Requires-Dist: apache-beam[gcp]\nRequires-Dist: orjson\nRequires-Dist: colour; extra == 'x'\n"
+    )
     assert inside.packages().endswith(", apache-beam 2.77.0, torch 2.13.0, the-job 0.1.0")
     lock.write_text(lock.read_text().replace("orjson==", "orjson==1"))
     with pytest.raises(inside.Failure, match=r"^orjson is 3\S+, not 13\S+ as in requirements-cpu.txt$"):
+        inside.packages()
+    # What only an extra requires is checked where that extra is asked for.
+    text = lock.read_text().replace("orjson==1", "orjson==")
+    lock.write_text(text.replace("google-cloud-pubsub==", "google-cloud-pubsub==1"))
+    with pytest.raises(inside.Failure, match=r"^google-cloud-pubsub is 2\S+, not 12\S+ as in "):
+        inside.packages()
+
+
+def test_packages_that_nothing_requires(
+    inside: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The base image has a setuptools of its own; the lock's is what builds the wheel."""
+    (tmp_path / "requirements-cpu.txt").write_text("setuptools==83.0.0\nthe-job==0.1.0\nneeded==2.0\n")
+    monkeypatch.setattr(inside, "NEEDED", ("the-job",))
+    monkeypatch.setattr(
+        sys, "path", [str(tmp_path), *(folder for folder in sys.path if "site-packages" in folder)]
+    )
+    for name, version, requires in (
+        ("setuptools", "65.5.1", ""),
+        ("the_job", "0.1.0", "Requires-Dist: needed\n"),
+        ("needed", "2.0", ""),
+    ):
+        folder = tmp_path / f"{name}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n{requires}")
+    assert inside.packages().endswith(", the-job 0.1.0")
+    (tmp_path / "the_job-0.1.0.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: the_job\nVersion: 0.1.0\nRequires-Dist: setuptools\n"
+    )
+    with pytest.raises(inside.Failure, match=r"^setuptools is 65\.5\.1, not 83\.0\.0 as in requirements-cpu"):
         inside.packages()
 
 

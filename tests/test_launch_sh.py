@@ -81,7 +81,7 @@ def commands(ran: subprocess.CompletedProcess[str]) -> list[list[str]]:
     "arguments",
     [
         *(["build", "cpu"], ["run", "--", "--a=b c"], ["update", "job"], ["status", "job"], ["drain", "job"]),
-        *(["cancel", "job"], ["replace", "job"], ["endpoint", "deploy"], ["smoke"]),
+        *(["cancel", "job"], ["replace", "job"], ["endpoint", "deploy"], ["smoke"], ["setup"]),
     ],
     ids=lambda arguments: arguments[0],
 )

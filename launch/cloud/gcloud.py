@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from launch.settings.common import Location
 from launch.settings.setting import SettingsError
@@ -15,6 +15,11 @@ _DELIMITERS = "~|!#@%;:"
 def where(location: Location) -> list[str]:
     """Return the flags that name the project and the region."""
     return [f"--project={location.project}", f"--region={location.region}"]
+
+
+def label_list(labels: Mapping[str, str]) -> str:
+    """Return the value of a flag that takes labels; neither keys nor values hold a comma."""
+    return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
 def comma_list(values: Iterable[str]) -> str:

@@ -77,7 +77,8 @@ class Shell:
             raise CommandError(_not_started(argv[0], error)) from None
         # `gcloud dataflow jobs drain` and `cancel` end with 0 even when they are refused.
         if ended.returncode or re.search(r"^Failed to ", ended.stderr, re.MULTILINE):
-            raise CommandError(_failed(argv, ended.stderr, ended.returncode))
+            # bq tells its errors on stdout.
+            raise CommandError(_failed(argv, ended.stderr or ended.stdout, ended.returncode))
         return ended.stdout
 
     def note(self, text: str) -> None:

@@ -6,7 +6,7 @@ they go as parameters of the template, which metadata.json declares.
 
 from __future__ import annotations
 
-from launch.cloud.gcloud import comma_list, where
+from launch.cloud.gcloud import comma_list, label_list, where
 from launch.settings.command_line import LIST_OPTIONS
 from launch.settings.job import CPU, GPU, MPS, SINGLE_PROCESS, ImageSettings, LaunchSettings
 from launch.settings.machines import default_machine
@@ -110,14 +110,18 @@ def gcloud_flags(settings: LaunchSettings) -> list[str]:
         "num-workers": settings.num_workers,
         "max-workers": settings.max_workers,
         "worker-machine-type": machine_type(settings),
+        "launcher-machine-type": settings.launcher_machine_type,
         "worker-zone": settings.worker_zone,
         "service-account-email": settings.service_account,
         "network": settings.network,
         "subnetwork": settings.subnetwork,
+        "dataflow-kms-key": settings.kms_key,
     }
     flags += [f"--{name}={value}" for name, value in named.items() if value is not None]
     if not settings.public_ips:
         flags.append("--disable-public-ips")
+    if settings.labels:
+        flags.append(f"--additional-user-labels={label_list(settings.labels)}")
     if asked := experiments(settings):
         flags.append(f"--additional-experiments={comma_list(asked)}")
     flags.append(

@@ -1,32 +1,36 @@
-"""`./launch.sh build cpu|gpu`: the image, by Docker here or by Cloud Build, then the Flex Template's spec."""
+"""`./launch.sh build cpu|gpu`: an image, by Docker here or by Cloud Build; of the job, the spec too."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from launch.cloud import template as job
 from launch.cloud.gcloud import comma_list
 from launch.cloud.shell import Shell
-from launch.settings.job import DOCKER, BuildSettings
+from launch.rules.build import ROOT, model_in_context
+from launch.settings.job import DOCKER, GPU, BuildSettings
+from launch.settings.parsers import PYPI
 
-ROOT = Path(__file__).parents[2]
-# The stage of both Dockerfiles that is the image of launcher and workers.
-_STAGE = "worker"
+# Stages of both Dockerfiles: the one image of launcher and workers, and the endpoint's container.
+_WORKER = "worker"
+_SERVING = "serving"
 
 
 def run(settings: BuildSettings, shell: Shell) -> None:
-    """Build and push the image and write the spec.
+    """Build and push the image; write the spec, unless the image is the endpoint's.
 
     Raises:
         CommandError: Something was refused.
     """
     image = job.image(settings, settings.variant)
-    template = job.template(settings, settings.variant)
+    if settings.serving and settings.serving_image:
+        image = settings.serving_image
     shell.note(f"building {image}; this takes some minutes")
     for argv in (
         _by_docker(settings, image) if settings.builder == DOCKER else _by_cloud_build(settings, image)
     ):
         shell.run(argv)
+    if settings.serving:
+        return
+    template = job.template(settings, settings.variant)
     shell.note(f"writing {template}")
     shell.run(
         [
@@ -39,10 +43,27 @@ def run(settings: BuildSettings, shell: Shell) -> None:
     )
 
 
+def build_arguments(settings: BuildSettings) -> dict[str, str]:
+    """Return the arguments of the Dockerfile that are not left at their defaults."""
+    found = {}
+    if settings.model:
+        found["MODEL"] = model_in_context(settings.model)
+    if settings.variant == GPU and settings.gpu_torch != PYPI:
+        found["TORCH_BACKEND"] = settings.gpu_torch
+    if settings.torch_index:
+        found["PIP_EXTRA_INDEX_URL"] = settings.torch_index
+    return found
+
+
+def _target(settings: BuildSettings) -> str:
+    return _SERVING if settings.serving else _WORKER
+
+
 def _by_docker(settings: BuildSettings, image: str) -> list[list[str]]:
     file = ROOT / f"Dockerfile.{settings.variant}"
     # Workers are x86, whatever this machine is.
-    build = ["docker", "build", "--platform=linux/amd64", f"--file={file}", f"--target={_STAGE}"]
+    build = ["docker", "build", "--platform=linux/amd64", f"--file={file}", f"--target={_target(settings)}"]
+    build += [f"--build-arg={name}={value}" for name, value in build_arguments(settings).items()]
     return [[*build, f"--tag={image}", str(ROOT)], ["docker", "push", image]]
 
 
@@ -52,7 +73,8 @@ def _by_cloud_build(settings: BuildSettings, image: str) -> list[list[str]]:
         "_IMAGE": name,
         "_TAG": tag,
         "_DOCKERFILE": f"Dockerfile.{settings.variant}",
-        "_TARGET": _STAGE,
+        "_TARGET": _target(settings),
+        **{f"_{argument}": value for argument, value in build_arguments(settings).items()},
     }
     return [
         [

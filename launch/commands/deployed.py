@@ -12,7 +12,7 @@ from launch.settings.endpoint import EndpointUndeploySettings, EndpointUpdateSet
 from launch.settings.setting import SettingsError
 
 # In a dry run, for an id that would be read from the endpoint.
-_UNKNOWN_DEPLOYED_MODEL = "DEPLOYED_MODEL_ID"
+UNKNOWN_DEPLOYED_MODEL = "DEPLOYED_MODEL_ID"
 
 DeployedModelSettings = EndpointUpdateSettings | EndpointUndeploySettings
 
@@ -45,5 +45,5 @@ def shown_id(settings: DeployedModelSettings, shell: Shell) -> str:
     """Return the deployed model's id for what a dry run prints."""
     if settings.deployed_model:
         return settings.deployed_model
-    shell.note(f"{_UNKNOWN_DEPLOYED_MODEL}: its id, which the command above prints")
-    return _UNKNOWN_DEPLOYED_MODEL
+    shell.note(f"{UNKNOWN_DEPLOYED_MODEL}: its id, which the command above prints")
+    return UNKNOWN_DEPLOYED_MODEL

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from launch.cloud.gcloud import comma_list, where
+from launch.cloud.gcloud import label_list, where
 from launch.cloud.rest import Rest
 from launch.cloud.shell import CommandError, Shell, shell_quote
+from launch.commands import traffic
 from launch.commands.deployed import chosen_models, describe, shown_id
+from launch.commands.upload import hinted, marks, upload
 from launch.rules import endpoint as rules
 from launch.settings.endpoint import (
     DEDICATED,
@@ -20,11 +22,6 @@ from launch.settings.endpoint import (
 )
 from launch.settings.endpoint_parsers import METRICS, REQUEST_COUNT
 from launch.settings.setting import SettingsError
-
-# What serving/ listens on, by its defaults.
-PORT = 8080
-PREDICT_ROUTE = "/predict"
-HEALTH_ROUTE = "/health"
 
 
 def deploy(settings: EndpointDeploySettings, shell: Shell) -> None:
@@ -35,16 +32,16 @@ def deploy(settings: EndpointDeploySettings, shell: Shell) -> None:
         CommandError: Something was refused; it says what was created before.
     """
     rest = Rest(shell, settings.project, settings.region)
-    if settings.endpoint:
-        found = describe(settings, shell, settings.endpoint) or {}
-        if problems := rules.deploy_problems(settings, found) if found else []:
-            raise SettingsError("\n".join(problems))
+    found = describe(settings, shell, settings.endpoint) if settings.endpoint else None
+    if found is not None and (problems := rules.deploy_problems(settings, found)):
+        raise SettingsError("\n".join(problems))
+    split = traffic.beside(settings, found)
     created = []
     try:
         model = settings.model or settings.model_name
         if not settings.model:
             shell.note(f"uploading the model {model}")
-            shell.run(_upload(settings))
+            upload(settings, shell, rest)
             created.append(f"--model={model}")
         endpoint = settings.endpoint or settings.endpoint_name
         if not settings.endpoint:
@@ -52,43 +49,41 @@ def deploy(settings: EndpointDeploySettings, shell: Shell) -> None:
             _create_endpoint(settings, shell, rest)
             created.append(f"--endpoint={endpoint}")
         shell.note(f"deploying {model} to {endpoint}; this takes 5 to 20 minutes")
-        _deploy_model(settings, shell, rest, model, endpoint)
+        _deploy_model(settings, shell, rest, model, endpoint, split)
     except CommandError as error:
         if not created:
             raise
         raise CommandError(f"{error}; what was made before stays: go on with {' '.join(created)}") from None
+    traffic.show_others(settings, shell, found, split)
     _show_job_flags(settings, shell, endpoint)
-
-
-def _upload(settings: EndpointDeploySettings) -> list[str]:
-    argv = [
-        *("gcloud", "ai", "models", "upload"),
-        *where(settings),
-        f"--model-id={settings.model_name}",
-        f"--display-name={settings.model_name}",
-        f"--container-image-uri={settings.serving_image}",
-        f"--artifact-uri={settings.model_uri}",
-        f"--container-predict-route={PREDICT_ROUTE}",
-        f"--container-health-route={HEALTH_ROUTE}",
-        f"--container-ports={PORT}",
-    ]
-    if settings.serving_args:
-        argv.append(f"--container-args={comma_list(settings.serving_args)}")
-    return argv
 
 
 def _create_endpoint(settings: EndpointDeploySettings, shell: Shell, rest: Rest) -> None:
     name = settings.endpoint_name
-    if settings.endpoint_kind == DEDICATED:
-        body = {"displayName": name, "dedicatedEndpointEnabled": True}
-        rest.change("making the endpoint", "v1", f"endpoints?endpointId={name}", body)
-    else:
-        argv = ("gcloud", "ai", "endpoints", "create", *where(settings))
-        shell.run([*argv, f"--endpoint-id={name}", f"--display-name={name}"])
+    try:
+        if settings.endpoint_kind == DEDICATED:
+            body = {"displayName": name, "dedicatedEndpointEnabled": True, **marks(settings)}
+            rest.change("making the endpoint", "v1", f"endpoints?endpointId={name}", body)
+            return
+        argv = ["gcloud", "ai", "endpoints", "create", *where(settings)]
+        argv += [f"--endpoint-id={name}", f"--display-name={name}"]
+        if settings.labels:
+            argv.append(f"--labels={label_list(settings.labels)}")
+        if settings.kms_key:
+            argv.append(f"--encryption-kms-key-name={settings.kms_key}")
+        shell.run(argv)
+    except CommandError as error:
+        fix = f"--endpoint-name=ANOTHER, or deploy to what is there by --endpoint={name}"
+        raise hinted(error, fix) from None
 
 
 def _deploy_model(
-    settings: EndpointDeploySettings, shell: Shell, rest: Rest, model: str, endpoint: str
+    settings: EndpointDeploySettings,
+    shell: Shell,
+    rest: Rest,
+    model: str,
+    endpoint: str,
+    split: Mapping[str, int],
 ) -> None:
     fewest, most = rules.replicas_of(settings)
     metrics = settings.scaling_metric or {}
@@ -98,7 +93,7 @@ def _deploy_model(
             "displayName": endpoint,
             "dedicatedResources": _dedicated_resources(settings, fewest, most),
         }
-        body = {"deployedModel": deployed, "trafficSplit": {"0": 100}}
+        body = {"deployedModel": deployed, "trafficSplit": split}
         # Scale to zero is a Preview, which v1 does not take.
         version = "v1beta1" if settings.scale_to_zero else "v1"
         rest.change("deploying the model", version, f"endpoints/{endpoint}:deployModel", body)
@@ -108,7 +103,7 @@ def _deploy_model(
         *where(settings),
         f"--model={model}",
         f"--display-name={endpoint}",
-        "--traffic-split=0=100",
+        f"--traffic-split={traffic.as_text(split)}",
         f"--machine-type={rules.machine_of(settings)}",
         f"--min-replica-count={fewest}",
         f"--max-replica-count={most}",
@@ -161,21 +156,36 @@ def _show_job_flags(settings: EndpointDeploySettings, shell: Shell, endpoint: st
 
 
 def update(settings: EndpointUpdateSettings, shell: Shell) -> None:
-    """Change the replicas and the scaling metrics of a deployed model.
+    """Change the split of the traffic, then the replicas and the scaling metrics of a deployed model.
 
     Raises:
         SettingsError: The settings do not go with what is deployed.
         CommandError: Something was refused.
     """
     found = describe(settings, shell, settings.endpoint)
-    deployed: str
+    if found is not None and (problems := rules.split_problems(settings, found)):
+        raise SettingsError("\n".join(problems))
+    deployed = _deployed_to_update(settings, shell, found) if rules.changes_replicas(settings) else None
+    if settings.traffic_split is not None:
+        traffic.change(settings, shell, settings.traffic_split)
+    if deployed is not None:
+        _change_replicas(settings, shell, deployed)
+
+
+def _deployed_to_update(
+    settings: EndpointUpdateSettings, shell: Shell, found: Mapping[str, Any] | None
+) -> str:
+    """Return the id of the deployed model to change."""
     if found is None:
-        deployed = shown_id(settings, shell)
-    else:
-        model = _model_to_update(settings, found)
-        if problems := rules.update_problems(settings, model):
-            raise SettingsError("\n".join(problems))
-        deployed = model["id"]
+        return shown_id(settings, shell)
+    model = _model_to_update(settings, found)
+    if problems := rules.update_problems(settings, model):
+        raise SettingsError("\n".join(problems))
+    deployed: str = model["id"]
+    return deployed
+
+
+def _change_replicas(settings: EndpointUpdateSettings, shell: Shell, deployed: str) -> None:
     replicas = {"minReplicaCount": settings.min_replicas, "maxReplicaCount": settings.max_replicas}
     replicas = {name: count for name, count in replicas.items() if count is not None}
     rest = Rest(shell, settings.project, settings.region)

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launch.commands import build, endpoint, job, smoke, status, undeploy
+from launch.commands import build, endpoint, job, setup, smoke, status, undeploy
 from launch.commands.command import Command, S
 from launch.rules import endpoint as endpoint_rules
 from launch.rules import job as job_rules
+from launch.rules.build import BUILD_RULES
+from launch.rules.setup import SETUP_RULES
 from launch.settings.endpoint import (
     EndpointDeploySettings,
     EndpointUndeploySettings,
@@ -25,12 +27,21 @@ from launch.settings.job import (
 )
 from launch.settings.reader import read_settings
 from launch.settings.setting import settings_of
+from launch.settings.setup import SetupSettings
 
+SETUP = Command(
+    "setup",
+    "Make what a project needs before its first build and launch, where it is missing.",
+    SetupSettings,
+    setup.run,
+    SETUP_RULES,
+)
 BUILD = Command(
     "build",
     "Build and push the image, then write the Flex Template's spec.",
     BuildSettings,
     build.run,
+    BUILD_RULES,
 )
 RUN = Command("run", "Launch the job.", RunSettings, job.run, job_rules.LAUNCH_RULES)
 UPDATE = Command(
@@ -64,7 +75,7 @@ ENDPOINT_DEPLOY = Command(
 )
 ENDPOINT_UPDATE = Command(
     "endpoint update",
-    "Change the replicas of what is deployed to an endpoint.",
+    "Change the replicas of what is deployed to an endpoint, or how its models share the requests.",
     EndpointUpdateSettings,
     endpoint.update,
     endpoint_rules.UPDATE_RULES,
@@ -81,6 +92,7 @@ SMOKE = Command(
 )
 
 COMMANDS: tuple[Command[Any], ...] = (
+    SETUP,
     BUILD,
     RUN,
     UPDATE,

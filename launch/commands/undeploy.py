@@ -68,7 +68,7 @@ def _models_to_undeploy(
     if share := _traffic(found, chosen[0]):
         raise SettingsError(
             f"--deployed-model: {chosen[0]['id']} takes {share} percent of the traffic; give that to another "
-            "first, with: gcloud ai endpoints update --traffic-split"
+            f"first: ./launch.sh endpoint update --endpoint={settings.endpoint} --traffic-split=ID=100"
         )
     return chosen
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from launch.rules.encryption import key_elsewhere
 from launch.rules.rule import Rule
 from launch.settings import machines
 from launch.settings.endpoint import SHARED, EndpointDeploySettings, EndpointUpdateSettings
 from launch.settings.endpoint_parsers import CPU, GPU_DUTY_CYCLE, REQUEST_COUNT
+from launch.settings.serving_flags import DEVICE
 
 DEFAULT_MACHINE = "n1-standard-4"
 # DedicatedResources.ScaleToZeroSpec of the API: 5 minutes to 8 hours.
@@ -35,6 +37,22 @@ def replicas_of(settings: EndpointDeploySettings) -> tuple[int, int]:
     return fewest, settings.max_replicas or max(1, fewest)
 
 
+def changes_replicas(settings: EndpointUpdateSettings) -> bool:
+    """Return whether an update changes the replicas of a deployed model, or how they scale."""
+    changes = (settings.min_replicas, settings.max_replicas, settings.scaling_metric)
+    return any(change is not None for change in changes)
+
+
+def split_problems(settings: EndpointUpdateSettings, found: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with a split of the traffic; `found`: what the API says of the endpoint."""
+    deployed = [model["id"] for model in found.get("deployedModels", [])]
+    unknown = [name for name in settings.traffic_split or {} if name not in deployed]
+    if not unknown:
+        return []
+    shown = ", ".join(deployed) or "nothing"
+    return [f"--traffic-split: {', '.join(unknown)} is not on {settings.endpoint}, which has {shown}"]
+
+
 def deploy_problems(settings: EndpointDeploySettings, found: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with deploying to an endpoint that exists; `found`: what the API says of it."""
     deployed = found.get("deployedModels", [])
@@ -47,6 +65,11 @@ def deploy_problems(settings: EndpointDeploySettings, found: Mapping[str, Any]) 
         return [
             f"--scale-to-zero: the endpoint {settings.endpoint} is a shared one, which never goes to zero; "
             "leave --endpoint out to make a dedicated one"
+        ]
+    if settings.traffic < 100 and not deployed:
+        return [
+            f"--traffic: nothing is deployed to {settings.endpoint} yet, so no other model takes the rest of "
+            "the requests; leave it out"
         ]
     if any(_goes_to_zero(model) for model in deployed):
         return [
@@ -159,6 +182,13 @@ def _gpu_misfit(settings: EndpointDeploySettings) -> str | None:
     return f"--endpoint-machine-type: {reason}" if reason else None
 
 
+def _gpu_too_old(settings: EndpointDeploySettings) -> str | None:
+    if not settings.endpoint_gpu:
+        return None
+    reason = machines.torch_misfit(settings.endpoint_gpu, settings.gpu_torch)
+    return f"--endpoint-gpu: {reason}" if reason else None
+
+
 def _gpu_left_out(settings: EndpointDeploySettings) -> str | None:
     inside = machines.built_in_gpu(machine_of(settings))
     if inside is None or settings.endpoint_gpu:
@@ -173,7 +203,32 @@ def _machine_not_offered(settings: EndpointDeploySettings) -> str | None:
     machine = machine_of(settings)
     if machines.has_shared_core(machine) or "custom-" in machine:
         return f"--endpoint-machine-type: endpoints do not run on {machine}: take {DEFAULT_MACHINE} or larger"
+    if machines.is_arm(machine):
+        return f"--endpoint-machine-type: {machine} is Arm, the image for x86: take {DEFAULT_MACHINE}"
+    if not settings.endpoint_gpu and machines.unknown_accelerator(machine):
+        return (
+            f"--endpoint-machine-type: {machine} has GPUs or TPUs that the image does not run on, and you "
+            f"would pay for them: take {DEFAULT_MACHINE}, or name a GPU by --endpoint-gpu"
+        )
     return None
+
+
+def _device_without_gpu(settings: EndpointDeploySettings) -> str | None:
+    device = (settings.serving_args or {}).get(DEVICE)
+    if device == "gpu" and not settings.endpoint_gpu:
+        return "--serving-args: --device=gpu needs --endpoint-gpu: without it the replicas have none"
+    if device == "cpu" and settings.endpoint_gpu:
+        return "--serving-args: --device=cpu: nothing would use the GPU that --endpoint-gpu pays for"
+    return None
+
+
+def _traffic_of_a_new_endpoint(settings: EndpointDeploySettings) -> str | None:
+    if settings.endpoint or settings.traffic == 100:
+        return None
+    return (
+        f"--traffic: a new endpoint has no other model for the other {100 - settings.traffic} percent of the "
+        "requests: leave it out, or name an endpoint that has one by --endpoint"
+    )
 
 
 def _duty_cycle_without_gpu(settings: EndpointDeploySettings) -> str | None:
@@ -190,9 +245,15 @@ def _target_above_100(settings: EndpointDeploySettings | EndpointUpdateSettings)
 
 
 def _nothing_to_change(settings: EndpointUpdateSettings) -> str | None:
-    if settings.min_replicas is None and settings.max_replicas is None and settings.scaling_metric is None:
-        return "nothing to change: give --min-replicas, --max-replicas or --scaling-metric"
-    return None
+    if changes_replicas(settings) or settings.traffic_split is not None:
+        return None
+    return "nothing to change: give --min-replicas, --max-replicas, --scaling-metric or --traffic-split"
+
+
+def _model_of_a_split(settings: EndpointUpdateSettings) -> str | None:
+    if settings.deployed_model is None or changes_replicas(settings) or settings.traffic_split is None:
+        return None
+    return "--deployed-model: --traffic-split names its models itself: leave it out"
 
 
 DEPLOY_RULES: tuple[Rule[EndpointDeploySettings], ...] = (
@@ -206,7 +267,11 @@ DEPLOY_RULES: tuple[Rule[EndpointDeploySettings], ...] = (
     Rule("scale-down period", _scale_down_period),
     Rule("GPU and machine that do not fit", _gpu_misfit),
     Rule("GPU machine without its GPU", _gpu_left_out),
+    Rule("GPU that the image's torch does not run on", _gpu_too_old),
     Rule("machine that endpoints do not run on", _machine_not_offered),
+    Rule("device that is not there, or is not used", _device_without_gpu),
+    Rule("traffic of a new endpoint", _traffic_of_a_new_endpoint),
+    Rule("key outside the region", key_elsewhere),
     Rule("GPU metric without a GPU", _duty_cycle_without_gpu),
     Rule("target above 100 percent", _target_above_100),
 )
@@ -214,4 +279,5 @@ UPDATE_RULES: tuple[Rule[EndpointUpdateSettings], ...] = (
     Rule("min above max", _min_above_max),
     Rule("target above 100 percent", _target_above_100),
     Rule("nothing to change", _nothing_to_change),
+    Rule("one model for a split", _model_of_a_split),
 )

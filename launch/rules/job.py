@@ -9,6 +9,7 @@ https://cloud.google.com/dataflow/docs/guides/right-fitting, https://cloud.googl
 from __future__ import annotations
 
 from launch.cloud import template as job
+from launch.rules.encryption import key_elsewhere
 from launch.rules.job_flags import JOB_FLAG_RULES
 from launch.rules.rule import Rule
 from launch.settings import machines
@@ -38,6 +39,21 @@ def _gpu_misfit(settings: LaunchSettings) -> str | None:
     return f"--machine-type: {reason}" if reason else None
 
 
+def _gpu_too_old(settings: LaunchSettings) -> str | None:
+    if not settings.gpu:
+        return None
+    reason = machines.torch_misfit(settings.gpu, settings.gpu_torch)
+    return f"--gpu: {reason}" if reason else None
+
+
+def _compile_without_triton(settings: LaunchSettings) -> str | None:
+    if settings.mode != LOCAL or not settings.gpu or settings.job_flags.get("compile") != "true":
+        return None
+    if machines.has_triton(settings.gpu):
+        return None
+    return f"after --: --compile=true: there is no compiler for {settings.gpu.type}: leave it out"
+
+
 def _gpu_left_out(settings: LaunchSettings) -> str | None:
     inside = machines.built_in_gpu(settings.machine_type or "")
     if inside is None or settings.gpu:
@@ -51,6 +67,24 @@ def _gpu_left_out(settings: LaunchSettings) -> str | None:
         f"--machine-type: {settings.machine_type} comes with GPUs, which get no driver unless they are asked "
         f"for: add --gpu={inside}, or take a machine without"
     )
+
+
+def _accelerator_not_known(settings: LaunchSettings) -> str | None:
+    machine = settings.machine_type or ""
+    # With --gpu, it is a machine that does not fit that GPU.
+    if settings.gpu or not machines.unknown_accelerator(machine):
+        return None
+    return (
+        f"--machine-type: {machine} has GPUs or TPUs that the image does not run on, and you would pay for "
+        "them: take n1-standard-2, or name a GPU by --gpu"
+    )
+
+
+def _launcher_not_supported(settings: LaunchSettings) -> str | None:
+    machine = settings.launcher_machine_type or ""
+    if not machines.is_arm(machine):
+        return None
+    return f"--launcher-machine-type: {machine} is Arm and the image is built for x86: take n1-standard-1"
 
 
 def _machine_not_supported(settings: LaunchSettings) -> str | None:
@@ -177,7 +211,12 @@ def _nothing_to_change(settings: UpdateSettings) -> str | None:
 LAUNCH_RULES: tuple[Rule[LaunchSettings], ...] = (
     Rule("endpoint mode with a GPU", _endpoint_with_gpu),
     Rule("GPU and machine that do not fit", _gpu_misfit),
+    Rule("GPU that the image's torch does not run on", _gpu_too_old),
+    Rule("compiling for a GPU without a compiler", _compile_without_triton),
     Rule("GPU machine without its GPU", _gpu_left_out),
+    Rule("machine with an accelerator that is not known", _accelerator_not_known),
+    Rule("launcher that the image does not run on", _launcher_not_supported),
+    Rule("key outside the region", key_elsewhere),
     Rule("machine that Dataflow does not support", _machine_not_supported),
     Rule("sharing without a GPU", _sharing_without_gpu),
     Rule("several GPUs a worker", _several_gpus),

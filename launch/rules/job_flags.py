@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from launch.rules.rule import Rule
 from launch.settings.command_line import LIST_OPTIONS
 from launch.settings.job import MPS, SINGLE_PROCESS, LaunchSettings
+from launch.settings.parsers import names_object
 from pipeline.options.job_options import FLAGS, LOCAL, PER_CPU, SINGLE
 from pipeline.options.workers import ONE_PROCESS, PROCESS_PER_CPU
 
@@ -42,10 +43,22 @@ _SETTINGS: Mapping[str, str] = {
     "use_public_ips": "public-ips",
     "no_use_public_ips": "public-ips=false",
     "transform_name_mapping": "transform-name-mappings",
+    "labels": "labels",
+    "dataflow_kms_key": "kms-key",
 }
 _OWN_SERVICE_OPTIONS = ("min_num_workers", "max_num_workers", "worker_utilization_hint", "worker_accelerator")
 # Flags with rules of their own.
 _FLAGS_WITH_RULES = ("enable_streaming_engine", "flexrs_goal", *LIST_OPTIONS)
+# Beam's flags by which a launch would install packages.
+_PACKAGES = (
+    "setup_file",
+    "requirements_file",
+    "extra_package",
+    "extra_packages",
+    "files_to_stage",
+    "sdk_location",
+    "prebuild_sdk_container_engine",
+)
 _WITHOUT_RUNNER_V2 = (
     "disable_portable_runner",
     "enable_streaming_java_runner",
@@ -70,7 +83,7 @@ def _flag_of_a_setting(settings: LaunchSettings) -> str | None:
 
 
 def _unknown_flag(settings: LaunchSettings) -> str | None:
-    known = {flag.name for flag in FLAGS} | set(_SETTINGS) | set(_FLAGS_WITH_RULES)
+    known = {flag.name for flag in FLAGS} | set(_SETTINGS) | set(_FLAGS_WITH_RULES) | set(_PACKAGES)
     found = [f"--{name}" for name in settings.job_flags if name not in known]
     if not found:
         return None
@@ -78,6 +91,23 @@ def _unknown_flag(settings: LaunchSettings) -> str | None:
         f"after --: {', '.join(found)}: no flag of the job (python -m pipeline --help), and the template "
         "declares no other; settings of the launch come before --"
     )
+
+
+def _packages(settings: LaunchSettings) -> str | None:
+    found = [f"--{name}" for name in settings.job_flags if name in _PACKAGES]
+    if not found:
+        return None
+    return (
+        f"after --: {', '.join(found)}: nothing is installed at a launch. Packages and code of yours go into "
+        "the image, which launcher and workers share: docs/your-own-model.md shows the few lines"
+    )
+
+
+def _pointer_without_object(settings: LaunchSettings) -> str | None:
+    pointer = settings.job_flags.get("model_pointer", "")
+    if not pointer.startswith("gs://") or names_object(pointer):
+        return None
+    return f"after --: --model_pointer: {pointer} names no object: gs://BUCKET/OBJECT"
 
 
 def _own_service_option(settings: LaunchSettings) -> str | None:
@@ -200,6 +230,8 @@ def _flexrs(settings: LaunchSettings) -> str | None:
 JOB_FLAG_RULES: tuple[Rule[LaunchSettings], ...] = (
     Rule("flag that a setting sets", _flag_of_a_setting),
     Rule("flag that the template does not declare", _unknown_flag),
+    Rule("packages at a launch", _packages),
+    Rule("pointer that names no object", _pointer_without_object),
     Rule("service option that a setting sets", _own_service_option),
     Rule("range or update without Streaming Engine", _without_streaming_engine),
     Rule("Streaming Engine asked for again", _streaming_engine_again),

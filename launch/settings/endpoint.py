@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from launch.settings import endpoint_parsers, parsers
-from launch.settings.common import Confirmation, Settings
+from launch.settings import endpoint_parsers, parsers, serving_flags
+from launch.settings.common import Confirmation, GpuImageSettings, Marks, ServingImageSettings, Settings
 from launch.settings.endpoint_parsers import CPU, GPU_DUTY_CYCLE, REQUEST_COUNT
 from launch.settings.machines import Gpu, parse_gpu
 from launch.settings.setting import setting, switch
@@ -29,7 +29,7 @@ _max_replicas = integer(1, 1_000_000)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EndpointDeploySettings(Settings):
+class EndpointDeploySettings(Settings, Marks, GpuImageSettings, ServingImageSettings):
     """Of `endpoint deploy`."""
 
     endpoint: str | None = setting(
@@ -53,12 +53,10 @@ class EndpointDeploySettings(Settings):
         endpoint_parsers.resource_id, "Id and name of the model to upload.", default="streaming-inference"
     )
     model_uri: str | None = setting(parsers.gs_path, "gs:// folder that holds the model file.")
-    serving_image: str | None = setting(
-        endpoint_parsers.serving_image,
-        "Image of the container, with its tag: REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME:TAG.",
-    )
-    serving_args: list[str] | None = setting(
-        endpoint_parsers.arguments, "Flags of the container, in quotes: '--input_shape=30 --workers=4'."
+    serving_args: dict[str, str] | None = setting(
+        serving_flags.parse,
+        "Flags of the container, in quotes: '--input_shape=3x224x224 --workers=4'. With --endpoint-gpu, "
+        "--device=gpu is among them.",
     )
     endpoint_machine_type: str | None = setting(
         parsers.machine_type,
@@ -68,6 +66,13 @@ class EndpointDeploySettings(Settings):
     min_replicas: int | None = setting(_replicas, _MIN_REPLICAS)
     max_replicas: int | None = setting(_max_replicas, _MAX_REPLICAS)
     scaling_metric: dict[str, int] | None = setting(endpoint_parsers.metrics, _SCALING_METRIC)
+    traffic: int = setting(
+        integer(0, 100),
+        "Percent of the endpoint's requests for this model; the models that --endpoint has already share the "
+        "rest as they did.",
+        default="100",
+        flag_only=True,
+    )
     scale_to_zero: bool = switch(
         "Let the endpoint go to no replica at all while nobody asks (Preview). The first requests are then "
         "refused until one is up, which the job waits for."
@@ -92,6 +97,12 @@ class EndpointUpdateSettings(Settings):
     max_replicas: int | None = setting(_max_replicas, _MAX_REPLICAS, flag_only=True)
     scaling_metric: dict[str, int] | None = setting(endpoint_parsers.metrics, _SCALING_METRIC, flag_only=True)
     deployed_model: str | None = setting(endpoint_parsers.deployed_model, _DEPLOYED_MODEL, flag_only=True)
+    traffic_split: dict[str, int] | None = setting(
+        endpoint_parsers.traffic_split,
+        "Percent of the requests for each deployed model: ID=PERCENT,ID=PERCENT. One that is not named gets "
+        "none.",
+        flag_only=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

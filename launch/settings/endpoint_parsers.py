@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 
 from launch.settings import parsers
+from pipeline.options.values import integer
 
 CPU = "cpu-usage"
 GPU_DUTY_CYCLE = "gpu-duty-cycle"
@@ -85,13 +85,25 @@ def serving_image(text: str) -> str:
     return text
 
 
-def arguments(text: str) -> list[str]:
-    """Return the words of the text as a shell splits them.
+def traffic_split(text: str) -> dict[str, int]:
+    """Return the percentages by deployed model of ID=PERCENT,ID=PERCENT.
 
     Raises:
-        ValueError: A quote is not closed.
+        ValueError: A part is no such thing, a model is named twice, or the sum is not 100.
     """
-    return shlex.split(text)
+    found: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, percent = part.partition("=")
+        deployed_model(name)
+        if name in found:
+            raise ValueError(f"{name} is given twice")
+        try:
+            found[name] = integer(0, 100)(percent)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    if (total := sum(found.values())) != 100:
+        raise ValueError(f"the percentages add up to {total}, not to 100")
+    return found
 
 
 def metrics(text: str) -> dict[str, int]:

@@ -6,9 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from launch.settings import parsers
-from launch.settings.common import Confirmation, Location, Settings
+from launch.settings.common import (
+    Confirmation,
+    GpuImageSettings,
+    Location,
+    Marks,
+    ServingImageSettings,
+    Settings,
+)
 from launch.settings.machines import Gpu, parse_gpu
-from launch.settings.setting import setting, word
+from launch.settings.setting import setting, switch, word
 from pipeline.options.job_options import ENDPOINT, LOCAL
 from pipeline.options.values import boolean, integer, one_of
 
@@ -26,8 +33,8 @@ _UTILIZATION_HINT = "CPU utilisation that autoscaling aims at, 0.1 to 0.9, or no
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageSettings(Location):
-    """Where the image and the template are, for the commands that write and for those that launch them."""
+class StorageSettings(Location):
+    """Where a project keeps its files and its image."""
 
     bucket: str = setting(
         parsers.gs_path,
@@ -39,6 +46,12 @@ class ImageSettings(Location):
         "Full name of the image, without tag: REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME.",
         required=True,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSettings(StorageSettings):
+    """Where the image and the template are, for the commands that write and for those that launch them."""
+
     tag: str = setting(
         parsers.tag,
         "Version of the image; -cpu or -gpu is appended. Take a new one for each build: a running job "
@@ -46,14 +59,28 @@ class ImageSettings(Location):
         required=True,
     )
     template: str | None = setting(
-        parsers.gs_path,
+        parsers.gs_object,
         "gs:// path of the template's spec. Default: templates/NAME-TAG-cpu.json or -gpu.json in --bucket.",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Build(ImageSettings):
+class _Build(GpuImageSettings, ServingImageSettings, ImageSettings):
     variant: str = word(one_of(CPU, GPU), "cpu or gpu: which image.")
+    model: str | None = setting(
+        parsers.text,
+        "The model file that the image holds, in the folder models/ of the checkout. Default: the example's.",
+        flag_only=True,
+    )
+    serving: bool = switch(
+        "Build the endpoint's container, --serving-image, instead of the job's image; there is no spec then.",
+        flag_only=True,
+    )
+    torch_index: str | None = setting(
+        parsers.index,
+        "URL of a further package index that has torch, such as a mirror of your own; pip then takes torch "
+        "from it, in place of PyTorch's index of CPU builds.",
+    )
     builder: str = setting(
         one_of(DOCKER, CLOUD_BUILD),
         "Who builds the image: docker on this machine, or cloud-build.",
@@ -67,7 +94,7 @@ class BuildSettings(Settings, _Build):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchSettings(ImageSettings):
+class LaunchSettings(Marks, GpuImageSettings, ImageSettings):
     """What `run`, `replace` and `smoke` share.
 
     Attributes:
@@ -80,7 +107,7 @@ class LaunchSettings(ImageSettings):
         default=LOCAL,
     )
     model_path: str | None = setting(
-        parsers.text,
+        parsers.model_path,
         "The model file, as the workers see it: its path inside the image, or gs://BUCKET/OBJECT.",
     )
     gpu: Gpu | None = setting(parse_gpu, "GPUs of each worker, as TYPE:COUNT: nvidia-l4:1.")
@@ -105,6 +132,10 @@ class LaunchSettings(ImageSettings):
     harness_threads: int | None = setting(
         integer(1, 1_000),
         "Threads of each process: bundles it works on at once. Default: the service's own.",
+    )
+    launcher_machine_type: str | None = setting(
+        parsers.machine_type,
+        "Machine type on which the template is launched. Default: the service's own, n1-standard-1.",
     )
     worker_zone: str | None = setting(
         parsers.zone,

@@ -2,7 +2,8 @@
 
 Sources: https://cloud.google.com/compute/docs/gpus (GPU models, counts, most vCPUs of N1),
 https://cloud.google.com/compute/docs/accelerator-optimized-machines (G2, A2, A3) and
-https://cloud.google.com/compute/docs/general-purpose-machines (shared cores, Arm).
+https://cloud.google.com/compute/docs/general-purpose-machines (shared cores, Arm). On which GPUs torch runs:
+https://github.com/pytorch/pytorch/blob/main/RELEASE.md (its table of CUDA versions and architectures).
 """
 
 from __future__ import annotations
@@ -44,6 +45,14 @@ _ON_N1: Mapping[str, Mapping[int, int]] = {
     "nvidia-tesla-v100": {1: 12, 2: 24, 4: 48, 8: 96},
     "nvidia-tesla-p100": {1: 16, 2: 32, 4: 96},
 }
+# GPUs before Turing: the newest CUDA, 126 for 12.6, whose build of torch has kernels for them.
+_OLD_GPUS: Mapping[str, int] = {
+    "nvidia-tesla-p4": 126,
+    "nvidia-tesla-p100": 126,
+    "nvidia-tesla-v100": 126,
+}
+# GPUs of a compute capability below 7.0, which Triton compiles nothing for.
+_WITHOUT_TRITON = ("nvidia-tesla-p4", "nvidia-tesla-p100")
 _DEFAULT_N1 = "n1-standard-4"
 GPU_TYPES = (*dict.fromkeys(gpu for gpu, _ in _BUILT_IN.values()), *_ON_N1)
 
@@ -118,6 +127,34 @@ def built_in_gpu(machine: str) -> Gpu | None:
     """Return the GPUs that a machine type always has, asked for or not; None if it has none."""
     inside = _BUILT_IN.get(machine)
     return None if inside is None else Gpu(*inside)
+
+
+def torch_misfit(gpu: Gpu, build: str) -> str | None:
+    """Return why a build of torch does not run on these GPUs, and which does; None if it does.
+
+    Args:
+        gpu: The GPUs.
+        build: `pypi`, or as cu126 the CUDA it is for.
+    """
+    newest = _OLD_GPUS.get(gpu.type)
+    if newest is None or (build.startswith("cu") and int(build.removeprefix("cu")) <= newest):
+        return None
+    return (
+        f"{gpu.type} needs torch for CUDA {newest // 10}.{newest % 10} or older, --gpu-torch is {build}: "
+        f"take nvidia-tesla-t4; or make the image by ./launch.sh build gpu --gpu-torch=cu{newest}, or one of "
+        f"your own with such a torch, and give --gpu-torch=cu{newest} here, too"
+    )
+
+
+def has_triton(gpu: Gpu) -> bool:
+    """Return whether torch.compile can write kernels for these GPUs."""
+    return gpu.type not in _WITHOUT_TRITON
+
+
+def unknown_accelerator(machine: str) -> bool:
+    """Return whether machines of this type have GPUs or TPUs built in that are not among `GPU_TYPES`."""
+    special = re.match(r"(?:a[2-9]|g[2-9]|ct[0-9]\w*|tpu\w*)-", machine)
+    return bool(special) and machine not in _BUILT_IN
 
 
 def has_shared_core(machine: str) -> bool:

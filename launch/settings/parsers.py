@@ -10,6 +10,7 @@ import re
 from pipeline.options.values import PROJECT_ID, integer
 
 NO_HINT = "none"
+PYPI = "pypi"
 
 # LaunchFlexTemplateParameter.jobName of the Dataflow API
 _JOB_NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,1022}[a-z0-9])?")
@@ -20,6 +21,14 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,122}")
 _IMAGE = re.compile(r"[a-z0-9.\-]+(?::\d+)?(?:/[a-z0-9]+(?:[._\-]+[a-z0-9]+)*){2,}")
 # https://cloud.google.com/storage/docs/buckets#naming
 _GS_PATH = re.compile(r"gs://[a-z0-9][a-z0-9._\-]{1,220}[a-z0-9](?:/[^\s#?*\[\]]+)*/?")
+# https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
+_CHANNEL = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}")
+_KMS_KEY = re.compile(
+    rf"projects/{PROJECT_ID}/locations/[a-z0-9\-]+/keyRings/[A-Za-z0-9_\-]{{1,63}}/cryptoKeys/[A-Za-z0-9_\-]{{1,63}}"
+)
+# https://cloud.google.com/resource-manager/docs/labels-overview
+_LABEL_KEY = re.compile(r"[a-z][a-z0-9_\-]{0,62}")
+_LABEL_VALUE = re.compile(r"[a-z0-9_\-]{0,63}")
 
 
 def text(value: str) -> str:
@@ -46,8 +55,84 @@ def zone(value: str) -> str:
 def gs_path(value: str) -> str:
     """Return a Cloud Storage path, without a slash at its end."""
     if not _GS_PATH.fullmatch(value):
-        raise ValueError(f"{value!r} is not a Cloud Storage path such as gs://my-bucket/folder")
+        raise ValueError(
+            f"{value!r} is not a Cloud Storage path such as gs://my-bucket/folder; a bucket's name has 3 to "
+            "222 small letters, digits, dots, dashes and underscores"
+        )
     return value.rstrip("/")
+
+
+def gs_object(value: str) -> str:
+    """Return the Cloud Storage path of an object."""
+    if not names_object(value):
+        raise ValueError(f"{value!r} names no object: gs://BUCKET/OBJECT")
+    return gs_path(value)
+
+
+def names_object(value: str) -> bool:
+    """Return whether a path that begins with gs:// goes on to an object, not only to a bucket or a folder."""
+    return bool(re.fullmatch(r"gs://[^/]+/.*[^/]", value))
+
+
+def channel(value: str) -> str:
+    """Return the name of a topic and of the subscription to it."""
+    if not _CHANNEL.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not the name of a topic: 3 to 255 letters, digits and -_.~+%, beginning with a "
+            "letter, and not with goog"
+        )
+    return value
+
+
+def kms_key(value: str) -> str:
+    """Return the full name of a key of Cloud KMS."""
+    if not _KMS_KEY.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not the full name of a key: "
+            "projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY"
+        )
+    return value
+
+
+def labels(value: str) -> dict[str, str]:
+    """Return the values by key of key=value,key=value."""
+    found: dict[str, str] = {}
+    for part in value.split(","):
+        label, equals, text = part.partition("=")
+        if not equals or not _LABEL_KEY.fullmatch(label) or not _LABEL_VALUE.fullmatch(text):
+            raise ValueError(
+                f"{part!r} is not key=value of small letters, digits, dashes and underscores, at most 63 "
+                "each, the key beginning with a letter"
+            )
+        if label in found:
+            raise ValueError(f"{label} is given twice")
+        found[label] = text
+    return found
+
+
+def model_path(value: str) -> str:
+    """Return the path of a model file; one in Cloud Storage names its object."""
+    if value.startswith("gs://") and not names_object(value):
+        raise ValueError(f"{value!r} names no object: gs://BUCKET/OBJECT, as in gs://my-bucket/models/m.pt2")
+    return text(value)
+
+
+def torch_build(value: str) -> str:
+    """Return the name of one of PyTorch's builds of torch, or PYPI."""
+    if not re.fullmatch(rf"{PYPI}|cu[0-9]{{3}}", value):
+        raise ValueError(
+            f"{value!r} is neither {PYPI} nor cu and the three digits of a version of CUDA, as in cu126"
+        )
+    return value
+
+
+def index(value: str) -> str:
+    """Return the URL of a package index; one with a password in it is refused."""
+    if not re.fullmatch(r"https?://[^\s/,]+(/[^\s,]*)?", value):
+        raise ValueError(f"{value!r} is not the URL of a package index: https://HOST/PATH")
+    if "@" in value:
+        raise ValueError("a URL with a name or a password stays in the image's history: take one without")
+    return value
 
 
 def image(value: str) -> str:

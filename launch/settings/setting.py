@@ -61,7 +61,7 @@ def setting(parse: Callable[[str], T], help: str, *, required: Literal[True]) ->
 
 
 @overload
-def setting(parse: Callable[[str], T], help: str, *, default: str) -> T: ...
+def setting(parse: Callable[[str], T], help: str, *, default: str, flag_only: bool = False) -> T: ...
 
 
 @overload

@@ -1,4 +1,4 @@
-"""A fresh broker for each test, and the client library's own clients pointed at it."""
+"""A fresh broker for each test, the client library's own clients pointed at it, and Google's emulator."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,6 +9,8 @@ from google.cloud import pubsub_v1
 from google.pubsub_v1 import PublisherClient
 
 from broker import EmbeddedBroker
+from broker.testing import google_emulator, why_no_emulator
+from tests.broker.both import Service
 
 TOPIC = "projects/test-project/topics/requests"
 SUBSCRIPTION = "projects/test-project/subscriptions/requests-sub"
@@ -82,3 +84,28 @@ def publish(publisher: PublisherClient, topic: str) -> Callable[..., list[str]]:
         return list(response.message_ids)
 
     return send
+
+
+@pytest.fixture(scope="session")
+def emulator_address() -> Iterator[str]:
+    if reason := why_no_emulator():
+        pytest.skip(f"Google's emulator cannot run here: {reason}")
+    with google_emulator() as process:
+        yield process.address
+
+
+@pytest.fixture
+def embedded(broker: EmbeddedBroker, channel: grpc.Channel) -> Service:
+    """Make a Service of the embedded broker, on the test's clock."""
+    return Service("embedded", channel, broker.rest_url)
+
+
+@pytest.fixture(params=["embedded", "emulator"])
+def service(request: pytest.FixtureRequest) -> Iterator[Service]:
+    """Return either broker: the embedded one is held to what Google's does."""
+    if request.param == "embedded":
+        yield request.getfixturevalue("embedded")
+        return
+    address = request.getfixturevalue("emulator_address")
+    with grpc.insecure_channel(address) as open_channel:
+        yield Service("emulator", open_channel, f"http://{address}")

@@ -1,7 +1,7 @@
 import pytest
 
 from broker.errors import InvalidArgumentError
-from broker.names import check_project, check_subscription, check_topic
+from broker.names import check_project, check_subscription, check_topic, is_project_id
 
 
 @pytest.mark.parametrize(
@@ -11,6 +11,8 @@ from broker.names import check_project, check_subscription, check_topic
         "projects/my-project-1/topics/A-_.~+%9",
         "projects/example.com:my-project/topics/requests",
         "projects/123456789/topics/requests",
+        "projects/test/topics/requests",
+        "projects/my_project/topics/requests",
         "projects/abcdef/topics/" + "a" * 255,
     ],
 )
@@ -25,11 +27,7 @@ def test_good_topic_names(name: str) -> None:
         ("requests", "write projects/PROJECT/topics/TOPIC"),
         ("projects/abcdef/subscriptions/requests", "write projects/PROJECT/topics/TOPIC"),
         ("projects/abcdef/topics/requests/more", "write projects/PROJECT/topics/TOPIC"),
-        ("projects/abcde/topics/requests", "project id 'abcde'"),
-        ("projects/Abcdef/topics/requests", "project id 'Abcdef'"),
-        ("projects/1abcdef/topics/requests", "project id '1abcdef'"),
-        ("projects/abcdef-/topics/requests", "project id 'abcdef-'"),
-        ("projects/" + "a" * 31 + "/topics/requests", "6 to 30"),
+        ("projects//topics/requests", "write projects/PROJECT/topics/TOPIC"),
         ("projects/abcdef/topics/ab", "topic id 'ab'"),
         ("projects/abcdef/topics/" + "a" * 256, "3 to 255"),
         ("projects/abcdef/topics/1abc", "a letter first"),
@@ -50,5 +48,26 @@ def test_subscription_and_project_names() -> None:
         check_subscription("projects/abcdef/topics/requests")
     with pytest.raises(InvalidArgumentError, match="write projects/PROJECT"):
         check_project("abcdef")
-    with pytest.raises(InvalidArgumentError, match="project id"):
+    with pytest.raises(InvalidArgumentError, match="write projects/PROJECT"):
         check_project("projects/abcdef/topics")
+    with pytest.raises(InvalidArgumentError, match="write projects/PROJECT"):
+        check_project("projects/")
+
+
+@pytest.mark.parametrize(
+    ("project", "right"),
+    [
+        ("abcdef", True),
+        ("my-project-1", True),
+        ("example.com:my-project", True),
+        ("123456789", True),
+        ("abcde", False),
+        ("Abcdef", False),
+        ("1abcdef", False),
+        ("abcdef-", False),
+        ("my_project", False),
+        ("a" * 31, False),
+    ],
+)
+def test_project_ids_of_the_service(project: str, right: bool) -> None:
+    assert is_project_id(project) is right

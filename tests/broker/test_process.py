@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
-from broker import EmbeddedBroker
+from broker import EmbeddedBroker, server
 from broker import __main__ as process_main
 from broker.errors import NotFoundError
 from broker.testing import embedded_broker
@@ -45,7 +45,7 @@ def test_it_says_where_it_listens_and_stops_cleanly(signal_number: signal.Signal
         [*COMMAND, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    lines = [process.stdout.readline().strip() for _ in range(3)]
+    lines = [process.stdout.readline().strip() for _ in range(4)]
     prefix, _, address = lines[0].rpartition(" ")
     assert prefix == "broker listening on"
     create_topic(address)
@@ -54,6 +54,7 @@ def test_it_says_where_it_listens_and_stops_cleanly(signal_number: signal.Signal
     assert process.returncode == 0
     assert "gone at exit" in lines[1]
     assert lines[2].endswith(f"export PUBSUB_EMULATOR_HOST={address}")
+    assert lines[3].startswith("REST on http://127.0.0.1:")
     assert (rest, errors) == ("", "")
 
 
@@ -89,6 +90,8 @@ def test_it_stops_with_a_stream_open() -> None:
         (["--port", "70000"], "'70000' is not a port"),
         (["--port", "http"], "'http' is not a port"),
         (["--host", "192.0.2.1"], "cannot listen on 192.0.2.1"),
+        (["--port", "0", "--rest-port", "PORT"], "cannot listen on 127.0.0.1 port PORT"),
+        (["--port", "8085", "--rest-port", "8085"], "--port and --rest-port are both 8085"),
         (["--prot", "1"], "unrecognized arguments"),
     ],
 )
@@ -104,6 +107,18 @@ def test_a_wrong_flag_is_refused(arguments: list[str], reason: str, taken_port: 
 def test_an_embedded_broker_does_not_start_on_a_taken_port(taken_port: int) -> None:
     with pytest.raises(OSError, match="in use"), EmbeddedBroker(port=taken_port):
         pass
+
+
+def test_a_port_taken_at_the_last_moment_leaves_nothing_behind(
+    taken_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_check_can_bind", lambda *_: None)
+    with EmbeddedBroker() as broker:
+        free = int(broker.address.rpartition(":")[2])
+    with pytest.raises(OSError, match="in use"), EmbeddedBroker(port=free, rest_port=taken_port):
+        pass
+    with EmbeddedBroker(port=free) as broker:
+        create_topic(broker.address)
 
 
 def test_two_embedded_brokers_share_nothing() -> None:
@@ -143,7 +158,7 @@ def test_stats_of_a_missing_subscription() -> None:
 def test_it_warns_where_others_can_reach_it(
     host: str, open_to_others: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def serve(host: str, port: int) -> None:
+    async def serve(host: str, port: int, rest_port: int) -> None:
         """Listen nowhere: the warning is printed before."""
 
     monkeypatch.setattr(process_main, "_serve", serve)

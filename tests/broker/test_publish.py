@@ -115,9 +115,19 @@ def test_a_bad_count_of_messages_is_refused(
         publisher.publish(topic=topic, messages=[{"data": b"x"}] * count)
 
 
-def test_an_ordering_key_is_refused(topic: str, publisher: PublisherClient) -> None:
-    with pytest.raises(exceptions.MethodNotImplemented, match=r"messages\[0\]\.ordering_key"):
-        publisher.publish(topic=topic, messages=[{"data": b"x", "ordering_key": "k"}])
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        (["a", "b"], r"messages\[1\] has the ordering key 'b' and messages\[0\] 'a'"),
+        (["", "b"], r"messages\[1\] has the ordering key 'b'"),
+        (["ä" * 513], "at most 1024 bytes; it has 1026"),
+    ],
+)
+def test_a_bad_ordering_key_is_refused(
+    keys: list[str], reason: str, topic: str, publisher: PublisherClient
+) -> None:
+    with pytest.raises(exceptions.InvalidArgument, match=reason):
+        publisher.publish(topic=topic, messages=[{"data": b"x", "ordering_key": key} for key in keys])
 
 
 def test_the_largest_that_is_allowed_passes(

@@ -12,7 +12,6 @@ import pytest
 from google.cloud.pubsub_v1 import SubscriberClient
 
 from broker import EmbeddedBroker, Faults
-from broker.leases import Message as LeasedMessage
 from broker.state import BrokerState
 from broker.streaming_pull import StreamingPull
 from pipeline.pubsub import protos
@@ -209,9 +208,9 @@ def test_a_dropped_stream_ends_at_once(
 def test_messages_that_could_not_be_written_go_back_at_once(clock: FakeClock) -> None:
     state = BrokerState(clock)
     name = "projects/test-project/subscriptions/requests"
-    topic = state.create_topic("projects/test-project/topics/requests", {})
-    subscription = state.create_subscription(name, topic.name, 10, {})
-    topic.publish([LeasedMessage("1", b""), LeasedMessage("2", b"")])
+    topic = state.create_topic(protos.Topic(name="projects/test-project/topics/requests"))
+    subscription = state.create_subscription(protos.Subscription(name=name, topic=topic.name))
+    state.publish(topic, [protos.PubsubMessage(data=b"1"), protos.PubsubMessage(data=b"2")])
 
     async def requests() -> AsyncIterator[Any]:
         yield protos.StreamingPullRequest(subscription=name, stream_ack_deadline_seconds=10)

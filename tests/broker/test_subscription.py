@@ -1,28 +1,30 @@
 """The state of one subscription, with a clock that the test moves."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from broker.errors import InvalidArgumentError
 from broker.leases import TICK_S, Consumer, Lease, LeaseTable, Message
+from broker.settings import subscription_settings
 from broker.subscription import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, Subscription
+from pipeline.pubsub import protos
 from tests.broker.conftest import FakeClock
 
 
-def make_subscription(clock: FakeClock, duplicates: int = 0) -> Subscription:
+def make_subscription(clock: FakeClock, duplicates: int = 0, **settings: Any) -> Subscription:
     pending = [True] * duplicates
+    request = protos.Subscription(
+        name="projects/abcdef/subscriptions/sub", topic="projects/abcdef/topics/topic", **settings
+    )
     return Subscription(
-        name="projects/abcdef/subscriptions/sub",
-        topic="projects/abcdef/topics/topic",
-        ack_deadline_s=10,
-        clock=clock,
-        duplicate_next=lambda: bool(pending and pending.pop()),
+        subscription_settings(request), clock, duplicate_next=lambda: bool(pending and pending.pop())
     )
 
 
 def messages(count: int, size: int = 10) -> list[Message]:
-    return [Message(str(number), bytes(size)) for number in range(count)]
+    return [Message(str(number), bytes(size), FakeClock().now) for number in range(count)]
 
 
 def consumer(max_messages: int = 0, max_bytes: int = 0) -> Consumer:
@@ -182,11 +184,34 @@ def test_consumers_take_turns_in_waking_first(clock: FakeClock) -> None:
     assert Counter(woken[::2]) == {"a": 2, "b": 2}
 
 
+def test_each_use_puts_its_expiration_off(clock: FakeClock) -> None:
+    day_s = 24 * 60 * 60
+    subscription = make_subscription(clock, expiration_policy={"ttl": {"seconds": day_s}})
+    holder = consumer()
+    for use in (
+        lambda: subscription.take(holder),
+        lambda: subscription.acknowledge(["1:1"]),
+        lambda: subscription.modify_deadline(["1:1"], 10),
+        lambda: subscription.seek(0, []),
+    ):
+        clock.advance(day_s)
+        assert not subscription.has_expired()
+        use()
+    subscription.attach(holder)
+    clock.advance(2 * day_s)
+    assert not subscription.has_expired()
+    subscription.detach(holder)
+    clock.advance(day_s)
+    assert not subscription.has_expired()
+    clock.advance(1)
+    assert subscription.has_expired()
+
+
 def test_the_lease_table_keeps_live_leases_only(clock: FakeClock) -> None:
     table = LeaseTable()
     holder = consumer()
     for number in range(1000):
-        lease = Lease(f"0:{number}", Message(str(number), b"x"), holder)
+        lease = Lease(f"0:{number}", Message(str(number), b"x", clock()), holder)
         table.grant(lease, clock() + 10)
         table.extend(lease.ack_id, clock() + 60)
         table.end(lease.ack_id)

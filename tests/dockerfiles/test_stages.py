@@ -53,7 +53,7 @@ def test_the_worker_has_a_compiler_and_nothing_else_of_debian(device: str) -> No
 @pytest.mark.parametrize("device", DEVICES)
 def test_order_of_the_stages(device: str) -> None:
     # The last is what `docker build` makes without --target.
-    assert list(stages(device)) == [BEFORE_STAGES, "launcher", "base", "serving", "wheel", "worker"]
+    assert list(stages(device)) == [BEFORE_STAGES, "launcher", "base", "torch", "serving", "wheel", "worker"]
     assert [word for word, _ in stages(device)[BEFORE_STAGES].steps] == ["ARG"]
 
 
@@ -113,6 +113,7 @@ def test_both_images_are_built_alike_but_for_the_driver() -> None:
     for name, _, found in gpu:
         if name == "base":
             found.remove(driver)
-    assert json.loads(json.dumps(cpu).replace("requirements-cpu", "requirements-gpu")) == json.loads(
-        json.dumps(gpu)
-    )
+    alike = json.dumps(cpu).replace("requirements-cpu", "requirements-gpu")
+    # And but for the build of torch.
+    alike = alike.replace("{TORCH_BACKEND:-cpu}", "{TORCH_BACKEND:-pypi}")
+    assert json.loads(alike) == json.loads(json.dumps(gpu))

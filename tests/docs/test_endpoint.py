@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from launch.commands.table import command_named, parse
+from launch.rules.rule import problems
 from pipeline.inference.endpoint.body import MAX_ANSWER_BYTES, MAX_ERROR_BYTES
 from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, RetryError
 from pipeline.options.job_options import FLAGS
@@ -59,6 +62,18 @@ def test_limits_of_an_answer() -> None:
     assert f"first {MAX_ERROR_BYTES // 2**10} KiB" in told
     assert f"nested more than {MAX_DEPTH} deep" in told
     assert f"the {MAX_ATTRIBUTE_VALUE_BYTES:,} bytes" in told
+
+
+def test_launch_takes_the_commands_of_a_deployment() -> None:
+    blocks = re.findall(r"^```\n(.*?)^```$", section("Deploy a model"), re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    assert len(lines) == 4
+    for words in map(shlex.split, lines):
+        assert words[:2] == ["./launch.sh", "endpoint"]
+        command = command_named(" ".join(words[1:3]))
+        where = ["--project=my-project", "--region=us-central1"]
+        settings = parse(command, [*where, *words[3:]], {}, ROOT / "no-launch.env")
+        assert problems(command.rules, settings) == []
 
 
 def test_flags_of_the_container() -> None:

@@ -17,7 +17,8 @@ from apache_beam.metrics.metricbase import Metric
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import wheels
 from launch.cloud import template as job
-from launch.commands.table import COMMANDS, RUN, SETTINGS, command_named, parse
+from launch.commands.setup_plan import grants
+from launch.commands.table import COMMANDS, RUN, SETTINGS, SETUP, command_named, parse
 from launch.rules import endpoint as endpoint_rules
 from launch.rules.rule import problems
 from launch.settings import machines
@@ -33,8 +34,8 @@ PAGES = {
 ENV = dict(line.split("=", 1) for line in re.findall(r"^LAUNCH_\w+=\S+$", PAGES["dataflow"], re.MULTILINE))
 # The Google Cloud CLI's own table of its commands and their flags, beside its program.
 GCLOUD = Path(shutil.which("gcloud") or "gcloud").resolve().parents[1] / "data/cli/gcloud_completions.py"
-# Of Beam, of Docker and of the container, where the text speaks of them.
-OTHERS = {"--experiments", "--build-arg", "--workers", "--help"}
+# Of Beam and of the container, where the text speaks of them.
+OTHERS = {"--experiments", "--setup_file", "--requirements_file", "--workers", "--help"}
 
 
 def commands(page: str) -> list[list[str]]:
@@ -128,6 +129,23 @@ def test_roles_are_those_of_google() -> None:
     roles = re.findall(r"`(roles/[\w.]+)`", PAGES["dataflow"])
     assert len(set(roles)) > 10
     assert all(re.fullmatch(r"roles/[a-z]+\.?[a-zA-Z.]+", role) for role in roles)
+
+
+def test_setup_gives_the_roles_of_the_table() -> None:
+    rows = re.findall(
+        r"^\| (?:worker account|the account that Cloud Build|Google's accounts)[^|]*\| ([^|]*) \|",
+        PAGES["dataflow"],
+        re.MULTILINE,
+    )
+    shown = set()
+    for clause in ",".join(rows).split(","):
+        scope = re.search(r"\bon (?:the|both) (\w+?)s?$", clause.strip())
+        for role in re.findall(r"`(roles/[\w.]+)`", clause):
+            shown.add((role, scope[1] if scope else "project"))
+    key = "projects/my-project/locations/us-central1/keyRings/ring/cryptoKeys/key"
+    flags = ("--mode=endpoint", "--output-table=my-project:d.t", f"--kms-key={key}")
+    wanted = grants(parse(SETUP, flags, ENV, ROOT / "no-launch.env"), "build@x", "1")
+    assert {(grant.role, grant.policy.on.partition(" ")[0]) for grant in wanted} == shown
 
 
 def test_gpus_and_their_machines() -> None:

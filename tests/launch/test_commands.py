@@ -62,7 +62,18 @@ def test_an_unknown_command_is_refused(
         command_named(name)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main([*name.split(), "--endpoint=1", "--yes"], ENVIRON, tmp_path / "none") == 2
-    assert "not one of build, run, " in capsys.readouterr().err
+    assert "not one of setup, build, run, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_of_commands_with_a_first_word_in_common(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["endpoint", flag], {}, tmp_path / "none") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: ./launch.sh endpoint deploy|update|undeploy [flags]\n")
+    assert all(command.summary in shown for command in COMMANDS if command.name.startswith("endpoint "))
+    assert main(["status-", flag], {}, tmp_path / "none") == 2
 
 
 def test_it_starts_without_beam_and_torch() -> None:

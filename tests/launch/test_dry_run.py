@@ -18,12 +18,14 @@ ROOT = Path(__file__).parents[2]
 WHERE = "--project=shop-project --region=us-central1"
 JOB_ID = "2026-01-02_03_04_05-678"
 LIST = f"JOB_ID=$(gcloud dataflow jobs list {WHERE} --status=active --filter=name=shop '--format=value(id)')"
+SERVING = "us-docker.pkg.dev/shop-project/inference/serving:7"
 IMAGE = "us-docker.pkg.dev/shop-project/inference/worker"
 JOB_FLAGS = (
     "--input_subscription=projects/shop-project/subscriptions/requests",
     "--output_topic=projects/shop-project/topics/results",
     "--dead_letter_topic=projects/shop-project/topics/dead-letters",
 )
+KEY = "projects/shop-keys/locations/us-central1/keyRings/ring/cryptoKeys/key"
 JOB_PARAMETERS = [flag.removeprefix("--") for flag in JOB_FLAGS]
 
 
@@ -60,12 +62,64 @@ CASES = [
         ],
     ),
     (
+        ["build", "cpu", "--serving", f"--serving-image={SERVING}"],
+        [
+            f"gcloud builds submit {ROOT} --project=shop-project --config={ROOT}/cloudbuild.yaml "
+            "--substitutions=_IMAGE=us-docker.pkg.dev/shop-project/inference/serving,_TAG=7,"
+            "_DOCKERFILE=Dockerfile.cpu,_TARGET=serving "
+            "--ignore-file=.gcloudignore --gcs-source-staging-dir=gs://shop-bucket/source",
+        ],
+    ),
+    (
+        [
+            *("build", "gpu", "--builder=docker", "--serving", "--gpu-torch=cu126"),
+            f"--serving-image={SERVING}",
+        ],
+        [
+            f"docker build --platform=linux/amd64 --file={ROOT}/Dockerfile.gpu --target=serving "
+            f"--build-arg=TORCH_BACKEND=cu126 --tag={SERVING} {ROOT}",
+            f"docker push {SERVING}",
+        ],
+    ),
+    (
+        # What launch.env may hold for the GPU image is nothing to the other.
+        ["build", "cpu", "--gpu-torch=cu126", "--torch-index=https://mirror.example/a-b"],
+        [
+            f"gcloud builds submit {ROOT} --project=shop-project --config={ROOT}/cloudbuild.yaml "
+            f"--substitutions=_IMAGE={IMAGE},_TAG=1-cpu,_DOCKERFILE=Dockerfile.cpu,_TARGET=worker,"
+            "_PIP_EXTRA_INDEX_URL=https://mirror.example/a-b "
+            "--ignore-file=.gcloudignore --gcs-source-staging-dir=gs://shop-bucket/source",
+            SPEC.format("cpu"),
+        ],
+    ),
+    (
         ["run", "--model-path=/m.pt2", "--max-workers=4", "--", *JOB_FLAGS],
         [
             launched(
                 "streaming-inference",
                 "cpu",
                 " --max-workers=4",
+                f"--parameters=inference_mode=local,model_path=/m.pt2,{','.join(JOB_PARAMETERS)},"
+                f"sdk_container_image={IMAGE}:1-cpu",
+            )
+        ],
+    ),
+    (
+        [
+            *(
+                "run",
+                "--model-path=/m.pt2",
+                "--labels=team=fraud,env=",
+                "--launcher-machine-type=n1-standard-2",
+            ),
+            *(f"--kms-key={KEY}", "--", *JOB_FLAGS),
+        ],
+        [
+            launched(
+                "streaming-inference",
+                "cpu",
+                f" --launcher-machine-type=n1-standard-2 --dataflow-kms-key={KEY} "
+                "--additional-user-labels=team=fraud,env=",
                 f"--parameters=inference_mode=local,model_path=/m.pt2,{','.join(JOB_PARAMETERS)},"
                 f"sdk_container_image={IMAGE}:1-cpu",
             )
@@ -212,7 +266,7 @@ def test_the_lines_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        ([], "nothing: not one of build, run, "),
+        ([], "nothing: not one of setup, build, run, "),
         (["launch"], "launch: not one of"),
         (["run", "--min-workers=3", "--max-workers=2"], "--min-workers: 3 is above"),
         (["run", "--model-path=model.pt2", "--", *JOB_FLAGS], "'model.pt2' is not an absolute path"),

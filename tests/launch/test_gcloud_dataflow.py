@@ -13,7 +13,7 @@ import pytest
 
 from launch.__main__ import main
 from tests.launch.cloud import JOB_ID, PROJECT, REGION, Cloud
-from tests.launch.test_dry_run import JOB_FLAGS
+from tests.launch.test_dry_run import JOB_FLAGS, KEY
 from tests.waiting import LIMIT_S
 
 pytestmark = [
@@ -50,7 +50,10 @@ def launch(*argv: str) -> int:
 def test_run(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ("--model-path=/m.pt2", "--gpu=nvidia-l4:1", "--gpu-sharing=mps", "--min-workers=2")
     more = ("--max-workers=9", "--num-workers=3", "--utilization-hint=0.6", "--harness-threads=4")
-    assert launch("run", *flags, *more, "--public-ips=false", "--", *JOB_FLAGS, "--experiments=a") == 0
+    marks = ("--labels=team=fraud,env=prod", f"--kms-key={KEY}", "--launcher-machine-type=n1-standard-2")
+    assert (
+        launch("run", *flags, *more, *marks, "--public-ips=false", "--", *JOB_FLAGS, "--experiments=a") == 0
+    )
     assert capsys.readouterr().out.splitlines()[0] == f"launched streaming-inference: {JOB_ID}"
     (request,) = cloud.sent("POST", LAUNCH)
     sent = request.body["launchParameter"]
@@ -72,6 +75,9 @@ def test_run(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
         "numWorkers": 3,
         "maxWorkers": 9,
         "machineType": "g2-standard-4",
+        "launcherMachineType": "n1-standard-2",
+        "additionalUserLabels": {"team": "fraud", "env": "prod"},
+        "kmsKeyName": KEY,
         "enableStreamingEngine": True,
         "additionalExperiments": ["use_runner_v2", "a"],
         "ipConfiguration": "WORKER_IP_PRIVATE",

@@ -61,7 +61,7 @@ def test_deploy(cloud: Cloud) -> None:
     printed = run(
         "endpoint deploy",
         *UPLOAD,
-        "--serving-args=--input_shape=3,224 --workers=2",
+        "--serving-args=--input_shape=a:float32:3,b:int64:224 --workers=2",
         "--min-replicas=1",
         "--max-replicas=4",
         "--endpoint-gpu=nvidia-l4:1",
@@ -74,7 +74,7 @@ def test_deploy(cloud: Cloud) -> None:
         "artifactUri": "gs://shop-models/m",
         "containerSpec": {
             "imageUri": IMAGE,
-            "args": ["--input_shape=3,224", "--workers=2"],
+            "args": ["--input_shape=a:float32:3,b:int64:224", "--workers=2", "--device=gpu"],
             "predictRoute": "/predict",
             "healthRoute": "/health",
             "ports": [{"containerPort": 8080}],
@@ -159,7 +159,12 @@ def test_update(cloud: Cloud) -> None:
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl, which what gcloud cannot do is printed for")
 def test_a_dry_run_pasted_into_a_shell_makes_the_same_calls(cloud: Cloud) -> None:
-    flags = (*UPLOAD, "--serving-args=--input_shape=3,224 --workers=2", "--scale-to-zero", "--max-replicas=2")
+    flags = (
+        *UPLOAD,
+        "--serving-args=--input_shape=a:float32:3,b:int64:224 --workers=2",
+        "--scale-to-zero",
+        "--max-replicas=2",
+    )
     printed = run("endpoint deploy", *flags, dry_run=True)
     assert cloud.requests == []
     subprocess.run(["bash", "-euc", "\n".join(printed)], check=True, capture_output=True, timeout=LIMIT_S)
@@ -168,6 +173,43 @@ def test_a_dry_run_pasted_into_a_shell_makes_the_same_calls(cloud: Cloud) -> Non
     run("endpoint deploy", *flags)
     assert [request.method for request in by_hand] == ["POST", "POST", "POST", "GET"]
     assert cloud.requests == by_hand
+
+
+def test_the_models_of_an_endpoint_share_its_requests_anew(cloud: Cloud) -> None:
+    models = [{"id": name, "model": f"{LOCATION}/models/7"} for name in ("5", "6")]
+    found = {"name": f"{LOCATION}/endpoints/1", "deployedModels": models, "trafficSplit": {"5": 100}}
+    cloud.answer("GET", f"/v1/{LOCATION}/endpoints/1", found)
+    cloud.answer("PATCH", f"/v1/{LOCATION}/endpoints/1", found)
+    run("endpoint update", "--endpoint=1", "--traffic-split=5=10,6=90")
+    (request,) = cloud.sent("PATCH", f"/v1/{LOCATION}/endpoints/1")
+    assert request.query["updateMask"] == ["traffic_split"]
+    assert request.body["trafficSplit"] == {"5": 10, "6": 90}
+
+
+def test_a_second_model_gets_its_share(cloud: Cloud) -> None:
+    models = [{"id": "5", "model": f"{LOCATION}/models/7"}]
+    found = {"name": f"{LOCATION}/endpoints/1", "deployedModels": models, "trafficSplit": {"5": 100}}
+    cloud.answer("GET", f"/v1/{LOCATION}/endpoints/1", found)
+    printed = run(
+        "endpoint deploy", *UPLOAD, "--endpoint=1", "--traffic=10", "--serving-args=--input_shape=4"
+    )
+    deployed = only(cloud, "POST", f"/v1/{LOCATION}/endpoints/1:deployModel")
+    assert deployed["trafficSplit"] == {"0": 10, "5": 90}
+    assert [
+        line for line in printed if line.startswith("5 stays, with 90 percent of the requests, and is billed")
+    ]
+
+
+def test_an_endpoint_and_its_model_under_a_key(cloud: Cloud) -> None:
+    key = f"projects/{PROJECT}/locations/{REGION}/keyRings/ring/cryptoKeys/key"
+    run("endpoint deploy", *UPLOAD, "--endpoint-kind=shared", f"--kms-key={key}", "--labels=team=fraud")
+    model = only(cloud, "POST", f"/v1/{LOCATION}/models:upload")
+    endpoint = only(cloud, "POST", f"/v1/{LOCATION}/endpoints")
+    for made in (model["model"], endpoint):
+        assert made["encryptionSpec"] == {"kmsKeyName": key}
+        assert made["labels"] == {"team": "fraud"}
+    assert model["modelId"] == "streaming-inference"
+    assert model["model"]["containerSpec"]["imageUri"] == IMAGE
 
 
 def test_undeploy(cloud: Cloud) -> None:

@@ -87,7 +87,19 @@ def test_a_misfit_says_which_machine_fits(machine: str, gpu: str, reason: str) -
     assert reason in (machines.misfit(machine, machines.parse_gpu(gpu)) or "")
 
 
+@pytest.mark.parametrize("gpu", machines.GPU_TYPES)
+def test_which_gpus_the_projects_own_image_runs_on(gpu: str) -> None:
+    """CUDA 13, which its torch is for, has no kernels for GPUs before Turing."""
+    old = gpu in ("nvidia-tesla-p4", "nvidia-tesla-p100", "nvidia-tesla-v100")
+    for build, runs in (("pypi", not old), ("cu130", not old), ("cu128", not old), ("cu126", True)):
+        assert (machines.torch_misfit(Gpu(gpu, 1), build) is None) is runs, build
+
+
 def test_machines_by_kind() -> None:
+    assert machines.unknown_accelerator("a4-highgpu-8g")
+    assert machines.unknown_accelerator("g4-standard-48")
+    assert not machines.unknown_accelerator("a2-highgpu-1g")
+    assert not machines.unknown_accelerator("n2d-standard-8")
     assert machines.built_in_gpu("g2-standard-4") == Gpu("nvidia-l4", 1)
     assert machines.built_in_gpu("n1-standard-4") is None
     assert machines.has_shared_core("e2-medium")

@@ -21,7 +21,7 @@ from launch.cloud import monitoring, rest
 from launch.cloud.shell import Shell, shell_line, shell_quote
 from launch.commands import endpoint, smoke
 from launch.commands.command import Command
-from launch.commands.table import COMMANDS, ENDPOINT_DEPLOY, SMOKE, command_named, parse
+from launch.commands.table import COMMANDS, ENDPOINT_DEPLOY, SETUP, SMOKE, command_named, parse
 from launch.settings.job import LaunchSettings
 from launch.settings.setting import Setting, SettingsError, settings_of
 from tests.launch.conftest import ENVIRON
@@ -62,8 +62,9 @@ FORMS = (
     "{0}@{0}.com",
     "regions/{}",
     "https://x/{}",
-    "--input_shape={}",
+    "--model_file={}",
 )
+ACCOUNT = "--service-account=worker@shop-project.iam.gserviceaccount.com"
 # What commands do not start without, and what chooses another way through them.
 WAYS: dict[str, list[list[str]]] = {
     "build": [["cpu"], ["gpu", "--builder=docker"]],
@@ -80,8 +81,18 @@ WAYS: dict[str, list[list[str]]] = {
         ["--model=7", "--endpoint-kind=shared", "--scale-to-zero", "--max-replicas=2"],
     ],
     "endpoint update": [["--endpoint=1", "--min-replicas=2", "--scaling-metric=cpu-usage=50"]],
+    "setup": [
+        [ACCOUNT],
+        [ACCOUNT, "--output-table=shop-project:shop.predictions"],
+        # An account of another project, which is not made.
+        ["--service-account=a@a.com"],
+    ],
     "endpoint undeploy": [["--endpoint=1", "--delete"]],
 }
+
+
+# Settings by which setup makes more than without them.
+MORE = ("--output-table", "--kms-key", "--mode")
 
 
 def with_stand_in(command: Command[Any]) -> Command[Any]:
@@ -121,7 +132,11 @@ def is_on_a_job(call: list[str]) -> bool:
     return call[:3] == ["gcloud", "dataflow", "jobs"]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name.replace(" ", "-"))
+@pytest.mark.parametrize(
+    "command",
+    [command for command in COMMANDS if command is not SETUP],
+    ids=lambda command: command.name.replace(" ", "-"),
+)
 def test_settings_of_every_command(command: Command[Any], tmp_path: Path) -> None:
     text, meant, taken = "", [], 0
     for argv in command_lines(command):
@@ -144,6 +159,37 @@ def test_settings_of_every_command(command: Command[Any], tmp_path: Path) -> Non
     for call in calls:
         if call[0] == "curl":
             assert_as_meant(call)
+
+
+def test_settings_of_setup(tmp_path: Path) -> None:
+    """Its lines are made where they are printed, so that what they mean is in none of the shell's calls.
+
+    Whatever a setting holds, the programs are called as without it, each with as many words.
+    """
+
+    def shape(argv: list[str], folder: str) -> list[tuple[str, str, int]]:
+        (tmp_path / folder).mkdir()
+        text = dry_run(SETUP, argv, ENVIRON, tmp_path).text
+        assert all(character.isprintable() for character in text.replace("\n", ""))
+        return [(call[0], call[1], len(call)) for call in pasted(text, tmp_path / folder)]
+
+    taken = 0
+    for number, way in enumerate(WAYS["setup"]):
+        plain = shape(way, f"plain-{number}")
+        for place, argv in enumerate(command_lines(SETUP)):
+            # What makes more of them changes their number, rightly.
+            if argv[: len(way)] != way or any(text.startswith(MORE) for text in argv[len(way) :]):
+                continue
+            with suppress(SettingsError):
+                assert shape(argv, f"{number}-{place}") == plain, argv
+                taken += 1
+    other = shape(WAYS["setup"][-1], "other")
+    for number, nasty in enumerate(NASTY):
+        (setting,) = (each for each in settings_of(SETUP.settings) if each.name == "service_account")
+        for text in accepted(setting, nasty):
+            assert shape([f"{setting.label}={text}"], f"account-{number}") == other, text
+            taken += 1
+    assert taken > 30
 
 
 def assert_as_meant(call: list[str]) -> None:

@@ -66,6 +66,69 @@ CASES = [
         "is Arm",
         "run --machine-type=t2d-standard-1",
     ),
+    (
+        "GPU that the image's torch does not run on",
+        "run --gpu=nvidia-tesla-v100",
+        "--gpu: nvidia-tesla-v100 needs torch for CUDA 12.6 or older, --gpu-torch is pypi: take",
+        "run --gpu=nvidia-tesla-v100 --gpu-torch=cu126",
+    ),
+    (
+        "GPU that the image's torch does not run on",
+        "replace job --gpu=nvidia-tesla-p100",
+        "./launch.sh build gpu --gpu-torch=cu126",
+        "replace job --gpu=nvidia-tesla-p100 --gpu-torch=cu118",
+    ),
+    (
+        "GPU that the image's torch does not run on",
+        "smoke --gpu=nvidia-tesla-p4 --gpu-torch=cu128",
+        "--gpu-torch is cu128",
+        "smoke --gpu=nvidia-tesla-t4",
+    ),
+    (
+        "compiling for a GPU without a compiler",
+        "run --gpu=nvidia-tesla-p100 --gpu-torch=cu126 -- --compile=true",
+        "there is no compiler for nvidia-tesla-p100",
+        "run --gpu=nvidia-tesla-v100 --gpu-torch=cu126 -- --compile=true",
+    ),
+    (
+        "machine with an accelerator that is not known",
+        "run --machine-type=a3-ultragpu-8g",
+        "a3-ultragpu-8g has GPUs or TPUs that the image does not run on",
+        "run --machine-type=c3-standard-8",
+    ),
+    (
+        "machine with an accelerator that is not known",
+        "run --machine-type=ct5lp-hightpu-1t",
+        "has GPUs or TPUs",
+        "run --machine-type=g1-standard-1",
+    ),
+    (
+        "launcher that the image does not run on",
+        "run --launcher-machine-type=t2a-standard-1",
+        "t2a-standard-1 is Arm",
+        "run --launcher-machine-type=e2-standard-2",
+    ),
+    (
+        "key outside the region",
+        "run --kms-key=projects/my-keys/locations/global/keyRings/r/cryptoKeys/k",
+        "--kms-key: it is in global, not in --region, us-central1",
+        "run --kms-key=projects/my-keys/locations/us-central1/keyRings/r/cryptoKeys/k",
+    ),
+    *(
+        (
+            "packages at a launch",
+            f"run -- --{flag}=x",
+            f"--{flag}: nothing is installed at a launch",
+            "run -- --input_shape=30",
+        )
+        for flag in ("setup_file", "requirements_file", "extra_package", "sdk_location")
+    ),
+    (
+        "pointer that names no object",
+        "run -- --model_pointer=gs://shop-bucket",
+        "--model_pointer: gs://shop-bucket names no object",
+        "run -- --model_pointer=gs://shop-bucket/current --model_root=gs://shop-bucket",
+    ),
     ("sharing without a GPU", "run --gpu-sharing=mps", "add --gpu", "run --gpu-sharing=mps --gpu=nvidia-l4"),
     (
         "GPU machine without its GPU",
@@ -181,6 +244,12 @@ CASES = [
         "run -- --max_num_workers=3",
         "--max-workers instead of --max_num_workers",
         "run --max-workers=3",
+    ),
+    (
+        "flag that a setting sets",
+        "run -- --labels=team=fraud --dataflow_kms_key=k",
+        "--labels instead of --labels, --kms-key instead of --dataflow_kms_key",
+        "run --labels=team=fraud",
     ),
     (
         "flag that the template does not declare",

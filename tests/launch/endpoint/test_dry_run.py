@@ -21,6 +21,7 @@ API = "https://us-central1-aiplatform.googleapis.com"
 IMAGE = "us-central1-docker.pkg.dev/shop-project/images/serving:1"
 UPLOAD = f"--model-uri=gs://shop-models/m --serving-image={IMAGE}"
 
+SHAPE = "a:float32:3,b:int64:224"
 UPLOADED = (
     f"gcloud ai models upload {WHERE} --model-id=streaming-inference --display-name=streaming-inference "
     f"--container-image-uri={IMAGE} --artifact-uri=gs://shop-models/m --container-predict-route=/predict "
@@ -99,12 +100,12 @@ def call(line: str) -> str | tuple[str, Any]:
         ),
         (
             "endpoint deploy",
-            f"{UPLOAD} --serving-args='--input_shape=3,224 --workers=2' --endpoint-kind=shared "
+            f"{UPLOAD} --serving-args='--input_shape={SHAPE} --workers=2' --endpoint-kind=shared "
             "--min-replicas=2 --max-replicas=8 --endpoint-gpu=nvidia-tesla-t4:2 "
             "--endpoint-machine-type=n1-standard-8 "
             "--scaling-metric=cpu-usage=50,gpu-duty-cycle=70",
             [
-                f"{UPLOADED} '--container-args=^~^--input_shape=3,224~--workers=2'",
+                f"{UPLOADED} '--container-args=^~^--input_shape={SHAPE}~--workers=2~--device=gpu'",
                 f"gcloud ai endpoints create {WHERE} --endpoint-id=streaming-inference "
                 "--display-name=streaming-inference",
                 deployed(
@@ -135,7 +136,7 @@ def call(line: str) -> str | tuple[str, Any]:
             f"{UPLOAD} --scale-to-zero --max-replicas=2 --min-scaleup-s=600 --idle-scaledown-s=900 "
             "--endpoint-gpu=nvidia-l4",
             [
-                UPLOADED,
+                f"{UPLOADED} --container-args=--device=gpu",
                 DEDICATED,
                 by_rest(
                     "v1beta1",
