@@ -194,10 +194,12 @@ def _await_start(over: threading.Event) -> None:
 def _cycle(
     inputs: Mapping[str, _T], send: Callable[[str, _T], None], every_s: float, over: threading.Event
 ) -> None:
-    while not over.is_set():
+    while True:
         for name, one in inputs.items():
             send(name, one)
             over.wait(every_s)
+        if over.is_set():
+            return
 
 
 def _unanswered(outcomes: Outcomes) -> bool:
