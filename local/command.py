@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from google.api_core.exceptions import GoogleAPICallError
-from rich.console import Console
 
-from loadtest.display import print_summary
 from loadtest.interrupt import stop_on_signals
 from loadtest.options import RunOptions, parse
 from loadtest.pubsub import PubsubError
+from loadtest.report import print_report
 from loadtest.run import RunError
 from loadtest.run_folder import FolderError, held, make_fresh
+from loadtest.terminal import make_console
 from local.children import ChildError
 from local.compare import compare
 from local.job_flags import JobFlags
@@ -52,7 +52,7 @@ def local_command(arguments: Sequence[str]) -> int:
     """Run broker, container, job and driver as the flags say, and return the exit code.
 
     Returns:
-        0 if every request was answered; 2 for wrong flags; 1 otherwise.
+        0 if every request was answered, one with a result at least; 2 for wrong flags; 1 otherwise.
     """
     split = list(arguments).index("--") if "--" in arguments else len(arguments)
     flags = JobFlags(arguments[split + 1 :], default_model=str(EXAMPLE / "model.pt2"))
@@ -72,7 +72,7 @@ def local_command(arguments: Sequence[str]) -> int:
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 2
-    console = Console()
+    console = make_console()
     try:
         if given.out is None:
             options = replace(options, out=make_fresh(options.out))
@@ -81,7 +81,7 @@ def local_command(arguments: Sequence[str]) -> int:
                 failures, warnings = compare(options, flags, stop, console)
             else:
                 outcome = run_local(options, topics, flags, stop, console)
-                print_summary(console, outcome.summary)
+                print_report(console, outcome.summary, options.out)
                 failures, warnings = outcome.failures, outcome.warnings
     except ChildError as error:
         print(f"local: {error}", file=sys.stderr)

@@ -6,7 +6,6 @@ The load driver runs in this process; the others are started as processes by the
 from __future__ import annotations
 
 import os
-import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,18 @@ from google.cloud import pubsub_v1
 from rich.console import Console
 
 from loadtest.display import progress_display
+from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
 from loadtest.pubsub import PubsubError
-from loadtest.run import run
+from loadtest.records import Records
+from loadtest.run import RunError, run
 from loadtest.run_folder import make_private, note_of_earlier_results
 from loadtest.summary import Summary
+from loadtest.terminal import say
 from local import children
 from local.container import Container
 from local.job_flags import JobFlags
+from local.job_note import JobNote, NotedDisplay
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "breast_cancer"
 PROJECT = "local-project"
@@ -76,7 +79,7 @@ class Topics:
             f"--dead_letter_topic={self.dead_letter_topic}",
         ]
 
-    def run_options(self, rate: float, duration: float, input: Path, out: Path) -> RunOptions:
+    def run_options(self, rate: float, duration: float, input: Records, out: Path) -> RunOptions:
         """Return the load driver's options on them, the others at their defaults."""
         return RunOptions(
             project=PROJECT,
@@ -105,57 +108,62 @@ class Outcome:
     warnings: list[str]
 
 
-def run_local(
-    options: RunOptions, topics: Topics, flags: JobFlags, stop: threading.Event, console: Console
-) -> Outcome:
+def run_local(options: RunOptions, topics: Topics, flags: JobFlags, stop: Stop, console: Console) -> Outcome:
     """Start everything, drive the job as `options` say, and stop everything.
 
-    `stop` ends the run early; it is also set when the job or the endpoint container ends by itself.
+    `stop` ends the run early; it is also set when a process ends by itself.
 
     Raises:
-        ChildError: A process did not start or ended by itself.
+        ChildError: A process did not start, or ended by itself before the first request was sent.
         RunError: The run could not begin.
         PubsubError, GoogleAPICallError: The broker cannot be used.
         FolderError: `options.out` cannot be made.
     """
     make_private(options.out)
-    if note := note_of_earlier_results(options.out):
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    if warning := note_of_earlier_results(options.out):
+        say(console, warning, whole=True)
     with ExitStack() as started:
+        broker = None
         if not os.environ.get(_EMULATOR):
-            broker, os.environ[_EMULATOR] = children.start_broker(options.out / "broker.log")
+            broker_log = options.out / "broker.log"
+            broker, os.environ[_EMULATOR] = children.start_broker(broker_log, on_failure=stop.end)
             started.callback(os.environ.pop, _EMULATOR)
-            started.callback(children.stop, broker)
+            started.callback(broker.stop)
         _create(topics)
         container = None
         endpoint_url = None
         serving_log = options.out / "serving.log"
         if flags.needs_container:
-            container = Container(*flags.for_container(), serving_log, on_failure=stop.set)
+            container = Container(*flags.for_container(), serving_log, on_failure=stop.end)
             started.callback(container.stop)
-            console.print("waiting for the endpoint container to be healthy", markup=False, highlight=False)
+            say(console, "waiting for the endpoint container to be healthy")
             endpoint_url = container.predict_url(stop)
         log = options.out / "pipeline.log"
-        job = children.Job([*topics.job_arguments(), *flags.for_job(endpoint_url)], log, on_failure=stop.set)
+        job = children.Job([*topics.job_arguments(), *flags.for_job(endpoint_url)], log, on_failure=stop.end)
         started.callback(job.stop)
+        note = JobNote(job, log)
         try:
             with progress_display(console) as display:
-                summary = run(options, display=display, stop=stop)
+                summary = run(options, display=NotedDisplay(display, note), stop=stop)
+        except RunError as error:
+            raise RunError(f"{error}. {note.text() or 'The job has logged no trouble'}; see {log}") from error
         finally:
             job_code = job.stop()
             container_code = container.stop() if container else 0
-        # The container's failure first: without the container the job fails, too.
-        failure = (container and container.failure) or job.failure
-        if failure:
+        # In this order: without the broker or the container the job fails, too.
+        failure = (broker and broker.failure) or (container and container.failure) or job.failure
+        if failure and not summary.sent:
             raise failure
     failures = summary.failures()
-    if job_code:
-        failures.append(f"the job ended with exit code {job_code}; see {log}")
-    if container_code:
-        failures.append(f"the endpoint container ended with exit code {container_code}; see {serving_log}")
+    if failure:
+        failures.append(str(failure))
+    else:
+        for name, code, of in (("job", job_code, log), ("endpoint container", container_code, serving_log)):
+            if code:
+                failures.append(f"the {name} ended with exit code {code}; see {of}")
     warnings = []
     if job.restarts:
-        warnings.append(f"the job was started again {job.restarts} times; see {log}")
+        warnings.append(f"{note.text()}; see {log}")
     missed = summary.schedule_warning()
     if missed:
         warnings.append(missed)

@@ -35,7 +35,9 @@ def take_turn(good: Good, rate: float, seconds: float, every_s: float | None, fo
     """
     ended = threading.Event()
     flags = [f"--model_file={MODEL.name}"]
-    container = Container(str(MODEL.parent), flags, folder / "serving.log", on_failure=ended.set)
+    container = Container(
+        str(MODEL.parent), flags, folder / "serving.log", on_failure=lambda reason: ended.set()
+    )
     try:
         url = container.predict_url(ended)
         workers = children(container.pid)

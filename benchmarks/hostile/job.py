@@ -17,6 +17,7 @@ from benchmarks.hostile.attacker import Attack, attacking
 from benchmarks.hostile.good import RECORDS, Good
 from benchmarks.hostile.measures import Turn
 from benchmarks.hostile.messages import MESSAGES
+from loadtest.records import read_records
 from loadtest.run import run
 from local.run import Topics
 from pipeline.pubsub.channels import publisher_client
@@ -38,7 +39,7 @@ def take_turn(good: Good, rate: float, seconds: float, every_s: float | None, fo
     with pubsub():
         topics = Topics.fresh(secrets.token_hex(4))
         topics.create()
-        options = topics.run_options(rate, seconds, RECORDS, folder / "driver")
+        options = topics.run_options(rate, seconds, read_records(RECORDS), folder / "driver")
         # The process that attacks takes the dead letters. A good request that has one counts as lost.
         options = replace(options, warmup=WARMUP_S, drain_timeout=30.0, dead_letter_subscription="")
         if every_s is not None:

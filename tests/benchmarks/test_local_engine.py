@@ -32,6 +32,7 @@ SUMMARY = Summary(
     unreadable_results=0,
     unacknowledged=0,
     warmup_messages=0,
+    dead_letter_reasons=[],
     censored=0,
     offered_rate=100.0,
     achieved_rate=100.0,

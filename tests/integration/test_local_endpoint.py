@@ -27,7 +27,8 @@ AUC = 0.954941
 def container(tmp_path: Path) -> Iterator[Container]:
     """Start a user's own container: its model has another name, so that results tell who answered."""
     (tmp_path / "mine.pt2").write_bytes(MODEL.read_bytes())
-    own = Container(str(tmp_path), ["--model_file=mine.pt2"], tmp_path / "own.log", on_failure=lambda: None)
+    flags = ["--model_file=mine.pt2"]
+    own = Container(str(tmp_path), flags, tmp_path / "own.log", on_failure=lambda reason: None)
     yield own
     own.stop()
 

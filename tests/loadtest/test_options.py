@@ -32,7 +32,7 @@ def test_good_flags_are_typed_and_named_in_full(flags: dict[str, str], input_fil
         arguments(flags | {"dead_letter_subscription": "projects/other/subscriptions/dead"})
     )
     assert problems == []
-    assert (options.rate, options.seed, options.input) == (100.0, 3, input_file)
+    assert (options.rate, options.seed, options.input.bodies) == (100.0, 3, input_file.read_bytes().split())
     assert options.topic_path == "projects/project/topics/requests"
     assert options.output_path == "projects/project/subscriptions/results"
     assert options.dead_letter_path == "projects/other/subscriptions/dead"
