@@ -13,6 +13,8 @@ from loadtest.report import print_report
 from loadtest.run import RunError, run
 from loadtest.run_folder import FolderError, held, note_of_earlier_results
 from loadtest.terminal import make_console
+from pipeline.process.output import until_output_closes
+from pipeline.pubsub.emulator import emulator_problems
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -22,6 +24,7 @@ def run_command(arguments: Sequence[str]) -> int:
         0 if nothing was lost, there are results and the schedule was kept; 2 for wrong flags; 1 otherwise.
     """
     options, problems = parse(arguments)
+    problems += emulator_problems()
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 2
@@ -62,4 +65,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(until_output_closes(lambda: main(sys.argv[1:])))

@@ -12,6 +12,7 @@ from typing import Any
 
 from loadtest.records import Records, RecordsError, read_records
 from loadtest.schedule import SHAPES
+from pipeline.options.spelling import unknown_flags, with_underscores
 
 MAX_MESSAGES = 50_000_000  # about 4 GB of per-message figures
 
@@ -167,9 +168,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def parse(arguments: Sequence[str]) -> tuple[RunOptions, list[str]]:
     """Return the options and every problem with them; they are usable if there is none."""
-    named, unknown = make_parser().parse_known_args(arguments)
+    names = [option.name for option in fields(RunOptions)]
+    named, unknown = make_parser().parse_known_args(with_underscores(arguments, names))
     texts: dict[str, str | None] = vars(named)
-    found = [f"{flag} is not a flag of this command: see --help" for flag in unknown]
+    found = unknown_flags(unknown, names)
     values: dict[str, object] = {}
     for option in fields(RunOptions):
         kind: Kind = option.metadata["kind"]

@@ -14,6 +14,8 @@ from loadtest.run_folder import DEAD_LETTERS, RESULTS, SUMMARY
 from loadtest.summary import Summary
 from loadtest.terminal import printable, say
 
+MADE_REQUESTS = "made_requests.jsonl"
+
 MAX_REASONS = 3  # shown; summary.json has all
 _MAX_MESSAGE = 300  # characters of a reason
 _BAD = "bold red"
@@ -68,7 +70,7 @@ def print_files(console: Console, out: Path) -> None:
         RESULTS: "each result",
         DEAD_LETTERS: "each dead letter with its reason",
         "compare.json": "the figures of both runs",
-        "requests.jsonl": "the requests that were made",
+        MADE_REQUESTS: "the requests that were made up",
         "pipeline.log": "the job's log",
         "serving.log": "the endpoint container's log",
         "broker.log": "the broker's log",

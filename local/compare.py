@@ -14,8 +14,9 @@ from loadtest.report import print_files, print_findings
 from loadtest.run_folder import replace_file
 from loadtest.terminal import say
 from local.job_flags import JobFlags
-from local.run import Outcome, Topics, run_local
+from local.run import Outcome, run_local
 from local.side_by_side import print_areas, print_side_by_side
+from local.topics import Topics
 from pipeline.options.job_options import ENDPOINT, LOCAL
 
 MODES = (LOCAL, ENDPOINT)

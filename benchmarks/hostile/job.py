@@ -19,7 +19,7 @@ from benchmarks.hostile.measures import Turn
 from benchmarks.hostile.messages import MESSAGES
 from loadtest.records import read_records
 from loadtest.run import run
-from local.run import Topics
+from local.topics import Topics
 from pipeline.pubsub.channels import publisher_client
 
 FIRST = "a field nested 600 deep"

@@ -16,7 +16,8 @@ from benchmarks.local_engine.usage import JobEndedError, UsageMeter
 from loadtest.interrupt import Stop
 from loadtest.records import read_records
 from loadtest.run import RunError, run
-from local.run import EXAMPLE, Topics
+from local.run import EXAMPLE
+from local.topics import Topics
 
 # An overloaded job would need minutes to work off its backlog, and the step has failed by then.
 DRAIN_TIMEOUT_S = 10.0

@@ -23,7 +23,7 @@ from loadtest.interrupt import Stop
 from loadtest.records import read_records
 from loadtest.run import run
 from loadtest.summary import Summary
-from local.run import Topics
+from local.topics import Topics
 from pipeline.pubsub.channels import subscriber_channel
 from tests.waiting import LIMIT_S, WARNINGS_ARE_ERRORS
 

@@ -15,9 +15,10 @@ import pytest
 
 from broker import EmbeddedBroker
 from local.children import Job
-from local.run import Topics
+from local.topics import Topics
 from tests.integration.conftest import MODEL, ROOT, Mailbox
 from tests.integration.test_faults import ids, send
+from tests.pipeline.model.test_input_shape import export_named
 from tests.waiting import LIMIT_S, WARNINGS_ARE_ERRORS, wait_until
 
 WITHOUT_EMULATOR = {k: v for k, v in os.environ.items() if k != "PUBSUB_EMULATOR_HOST"}
@@ -78,6 +79,50 @@ def test_bad_records_are_dead_letters_and_not_lost(tmp_path: Path) -> None:
     }
 
 
+def test_one_request_by_hand(tmp_path: Path) -> None:
+    export_named(tmp_path / "m.pt2")
+    run = subprocess.run(
+        [sys.executable, "-m", "local.send", "--random", "--count=2", "--", f"--model-path={tmp_path}/m.pt2"],
+        cwd=ROOT,
+        env={**WITHOUT_EMULATOR, **WARNINGS_ARE_ERRORS, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=2 * LIMIT_S,
+    )
+    assert run.returncode == 0, run.stderr
+    results = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [result["model_id"].partition("@")[0] for result in results] == ["m.pt2", "m.pt2"]
+
+
+def test_an_endpoint_that_cannot_be_reached_is_told_of_while_waiting(tmp_path: Path) -> None:
+    run = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "local", f"--out={tmp_path / 'out'}", "--rate=20", "--duration=1", "--"),
+            *("--inference_mode=endpoint", "--endpoint_url=http://127.0.0.1:9/predict"),
+            "--endpoint_deadline_s=1",
+        ],
+        cwd=ROOT,
+        env={**WITHOUT_EMULATOR, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout is not None
+    lines: list[str] = []
+    try:
+        for line in run.stdout:
+            lines.append(line)
+            if "started again" in line:
+                break
+    finally:
+        run.terminate()
+        _, errors = run.communicate(timeout=LIMIT_S)
+    assert any("the job's log says: http://127.0.0.1:9/predict: Cannot connect" in line for line in lines)
+    assert "the job was started again once; its log says: http://127.0.0.1:9/predict" in lines[-1]
+    assert run.returncode == 1
+    assert "interrupted (SIGTERM) before the first message was sent" in errors
+
+
 def test_a_run_without_a_result_fails(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"features": [1]}')
     run = local(tmp_path / "out", f"--input={tmp_path / 'bad.jsonl'}", "--rate=20", "--duration=1")
@@ -120,7 +165,10 @@ def command_of(pid: int) -> list[str]:
     ("arguments", "expected"),
     [
         (["--rate=0", "--schedule=square"], ["--rate", "--schedule"]),
-        (["--max_batch_size=5"], ["--max_batch_size=5 is not a flag of this command"]),
+        (
+            ["--max_batch_size=5"],
+            ["--max_batch_size: there is no such flag; see --help; flags of the job come after --"],
+        ),
         (
             ["--", "--max_batch_size=0", "--wrong=1"],
             ["--wrong: there is no such flag", "--max_batch_size: '0'"],

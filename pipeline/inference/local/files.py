@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -36,6 +39,21 @@ def fetch(path: str, folder: Path) -> Path:
     except Exception as error:  # each filesystem raises errors of its own
         raise _unreadable(path, error) from error
     return target
+
+
+@contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
+    """Open a file to read parts of it.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    try:
+        file = _open(path)
+    except Exception as error:  # each filesystem raises errors of its own
+        raise _unreadable(path, error) from error
+    with file:
+        yield file
 
 
 def read_small(path: str, limit: int) -> str:
