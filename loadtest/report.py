@@ -24,7 +24,7 @@ _BAD = "bold red"
 _PARTS = {
     "queue": "in Pub/Sub, until the job reads it",
     "batch_wait": "until the model is free",
-    "inference": "for the model or the endpoint",
+    "inference": "the model or the endpoint",
     "rest": "until its result is published, delivered and collected",
 }
 
@@ -91,7 +91,8 @@ def _print_first_that_fits(console: Console, wide: list[Table], narrow: list[Tab
 def _outcome(summary: Summary) -> str:
     if not summary.sent:
         return f"Nothing was sent: {summary.error}" if summary.error else "Nothing was sent"
-    parts = [f"{summary.received:,} with a result"]
+    all_have = summary.received == summary.sent
+    parts = ["all with a result" if all_have else f"{summary.received:,} with a result"]
     if summary.dead_lettered:
         parts.append(f"{summary.dead_lettered:,} as dead letters")
     if summary.answered_both:
@@ -116,10 +117,10 @@ def _slow_parts(summary: Summary) -> Iterator[str]:
             longest.setdefault(max(known, key=known.__getitem__), []).append(percentile)
     for part, percentiles in longest.items():
         times = " and ".join(
-            f"{milliseconds(summary.stages_ms[part][p])} of {milliseconds(summary.latency_ms[p])} at {p}"
+            f"{figure(summary.stages_ms[part][p])} of {milliseconds(summary.latency_ms[p])} at {p}"
             for p in percentiles
         )
-        yield f"Most time goes to {stage_label(part)}, {_PARTS[part]}: {times}"
+        yield f"Most time: {stage_label(part)} ({_PARTS[part]}), {times}"
 
 
 def _shortened(message: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 
 from rich.console import Console
@@ -13,7 +14,9 @@ def make_console() -> Console:
     """Make the console on standard output. What its encoding lacks is shown by its code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    return Console()
+    console = Console()
+    # rich takes a dumb terminal for one of 80 columns.
+    return Console(width=shutil.get_terminal_size().columns) if console.is_dumb_terminal else console
 
 
 def say(console: Console, text: str, style: str = "", *, whole: bool = False) -> None:

@@ -54,7 +54,7 @@ def test_a_good_run_ends_with_the_table_and_the_files(hub: Hub, flags: list[str]
     assert process.returncode == int(late), errors
     assert ("missed its schedule" in errors) == late
     assert (summary["sent"], summary["received"], summary["lost"]) == (50, 50, 0)
-    assert "50 requests: 50 with a result" in output
+    assert "50 requests: all with a result" in output
     assert f"{tmp_path}/out/results.jsonl  each result" in output
     assert "ROC AUC" not in output  # of the bundled example alone
     for word in ("sent", "received", "duplicates", "dead letters", "lost", "offered rate", "achieved rate",

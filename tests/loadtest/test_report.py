@@ -78,14 +78,14 @@ def test_a_reason_does_nothing_to_the_terminal() -> None:
 def test_where_it_is_slow() -> None:
     lines = shown(summarise(measurement(stages_ms=np.array([[10, np.nan, 70, np.nan]] * 4))))
     assert (
-        "Most time goes to inference, for the model or the endpoint: "
-        "70.00 ms of 100.00 ms at p50 and 70.00 ms of 100.00 ms at p99"
+        "Most time: inference (the model or the endpoint), "
+        "70.00 of 100.00 ms at p50 and 70.00 of 100.00 ms at p99"
     ) in lines
     stages, results = np.array([[1, 1, 90, np.nan]] * 4), DUE + np.array([0.1, 0.1, 0.1, 9])
     tail = shown(summarise(measurement(result_at=results, stages_ms=stages)))
-    assert [line.split(", ")[0] for line in tail if line.startswith("Most")] == [
-        "Most time goes to inference",
-        "Most time goes to rest",
+    assert [line.split(" (")[0] for line in tail if line.startswith("Most")] == [
+        "Most time: inference",
+        "Most time: rest",
     ]
 
 

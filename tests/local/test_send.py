@@ -39,7 +39,7 @@ def answering(message: Any) -> list[Answer]:
 
 @pytest.fixture
 def job(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A job on TOPICS; no process may be started."""
+    """Yield the broker of a job on TOPICS; no process may be started."""
 
     def started(*arguments: object, **options: object) -> None:
         raise AssertionError("a process was started")
