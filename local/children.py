@@ -100,6 +100,8 @@ class Child:
         self._stopping.set()
         code = stop(self._process)
         self._watcher.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         return code
 
     def _watch(self) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from local.children import Child, how_it_ended
+from local.children import Child, how_it_ended, start_broker
 from tests.waiting import wait_until
 
 
@@ -38,6 +39,14 @@ def test_who_waits_is_told_why_a_process_ended(tmp_path: Path) -> None:
     assert child.failure is not None
     assert str(child.failure).endswith("log:\nwhy")
     child.stop()
+
+
+def test_a_broker_leaves_no_pipe_open(tmp_path: Path) -> None:
+    open_before = set(os.listdir("/proc/self/fd"))
+    broker, address = start_broker(tmp_path / "log", on_failure=lambda how: None)
+    assert address.startswith("127.0.0.1:")
+    assert broker.stop() == 0
+    assert set(os.listdir("/proc/self/fd")) == open_before
 
 
 def test_a_process_that_is_stopped_has_not_failed(tmp_path: Path) -> None:
