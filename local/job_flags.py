@@ -136,7 +136,7 @@ class JobFlags:
     def for_job(self, endpoint_url: str | None = None) -> list[str]:
         """Return the job's command line; `endpoint_url` is that of the container started for it."""
         if endpoint_url is not None:
-            return [*self._arguments, f"--endpoint_url={endpoint_url}"]
+            return [*self._arguments, *self._read_shape(), f"--endpoint_url={endpoint_url}"]
         if self.inference_mode == ENDPOINT or self._given.keys() & {"model_path", "model_pointer"}:
             return self._arguments
         return [f"--model_path={self._default_model}", *self._arguments]
@@ -144,8 +144,12 @@ class JobFlags:
     def for_container(self) -> tuple[str, list[str]]:
         """Return the folder of the model file (AIP_STORAGE_URI) and the flags of `python -m serving`."""
         folder, file = os.path.split(self._given.get("model_path", self._default_model))
-        given = dict(self._given)
-        if "input_shape" not in given and "model_path" in given and (shape := self._shape_in_file()):
-            given["input_shape"] = shape
-        shared = [f"--{name}={given[name]}" for name in _SHARED if name in given]
-        return folder or ".", [f"--model_file={file}", *shared]
+        shared = [f"--{name}={self._given[name]}" for name in _SHARED if name in self._given]
+        return folder or ".", [f"--model_file={file}", *shared, *self._read_shape()]
+
+    def _read_shape(self) -> list[str]:
+        """Return the flag that the model's file stands in for; in endpoint mode nobody else reads it."""
+        if "input_shape" in self._given or "model_path" not in self._given:
+            return []
+        shape = self._shape_in_file()
+        return [] if shape is None else [f"--input_shape={shape}"]
