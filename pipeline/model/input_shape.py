@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
@@ -51,6 +52,9 @@ def input_shape(file: str | BinaryIO) -> str | None:
         UnknownShapeError: It is such a file, and its inputs are none that `--input_shape` can name.
         OSError: It cannot be read.
     """
+    # A FIFO would be waited for.
+    if isinstance(file, str) and Path(file).exists() and not Path(file).is_file():
+        raise OSError(f"{file} is no regular file")
     try:
         with zipfile.ZipFile(file) as archive:
             content = _description(archive)

@@ -46,8 +46,10 @@ def opened(path: str) -> Iterator[BinaryIO]:
     """Open a file to read parts of it.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: It cannot be opened, or is no regular file: a FIFO would be waited for.
     """
+    if is_local(path) and Path(path).exists() and not Path(path).is_file():
+        raise OSError(f"{path} is no regular file")
     try:
         file = _open(path)
     except Exception as error:  # each filesystem raises errors of its own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,10 @@ def test_files_that_do_not_say_it_leave_the_default(tmp_path: Path, caplog: pyte
     assert completed(f"--model_path={tmp_path}/gone.pt2") == []
     assert "--input_shape: not given, and not read from the model" in caplog.text
     assert completed(f"--model_pointer={tmp_path}/gone") == []
+    os.mkfifo(tmp_path / "fifo.pt2")  # nobody waits for it
+    (tmp_path / "current").write_text("fifo.pt2")
+    assert completed(f"--model_pointer={tmp_path}/current") == []
+    assert "fifo.pt2 is no regular file" in caplog.text
 
 
 def test_inputs_that_no_flag_can_name(tmp_path: Path) -> None:

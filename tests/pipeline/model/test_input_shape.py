@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,13 @@ def test_other_files_say_nothing(tmp_path: Path) -> None:
     assert input_shape(str(tmp_path / "text")) is None
     with pytest.raises(OSError, match="No such file"):
         input_shape(str(tmp_path / "gone"))
+
+
+@pytest.mark.timeout(60)
+def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.pt2")
+    with pytest.raises(OSError, match="no regular file"):
+        input_shape(str(tmp_path / "m.pt2"))
 
 
 def description(**changes: Any) -> dict[str, Any]:
