@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pipeline.options import values, workers
+from pipeline.options.spelling import unknown_flags, with_underscores
 from pipeline.request.input_spec import InputSpec
 
 _T = TypeVar("_T")
@@ -70,8 +71,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         SystemExit: For --help (0).
     """
     cores = workers.cores()
-    flags, unknown = _parser(cores).parse_known_args(arguments, _Flags())
-    problems = [f"{text.partition('=')[0]}: there is no such flag; see --help" for text in unknown]
+    names = list(_Flags.__annotations__)
+    flags, unknown = _parser(cores).parse_known_args(with_underscores(arguments, names), _Flags())
+    problems = unknown_flags(unknown, names)
     storage_uri = environment.get("AIP_STORAGE_URI", "")
     if not storage_uri:
         problems.append(

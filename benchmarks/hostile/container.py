@@ -33,7 +33,9 @@ def beside_calls(good: Good, load: Load, every_s: float | None, folder: Path) ->
     """
     ended = threading.Event()
     flags = [f"--model_file={MODEL.name}"]
-    container = Container(str(MODEL.parent), flags, folder / "serving.log", on_failure=ended.set)
+    container = Container(
+        str(MODEL.parent), flags, folder / "serving.log", on_failure=lambda reason: ended.set()
+    )
     try:
         url = container.predict_url(ended)
         workers = children(container.pid)

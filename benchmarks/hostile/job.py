@@ -22,9 +22,10 @@ from benchmarks.hostile.good import RECORDS, Good
 from benchmarks.hostile.measures import Load, Turn
 from benchmarks.hostile.messages import MESSAGES
 from loadtest.display import Display, Progress
+from loadtest.records import read_records
 from loadtest.run import run
 from local.container import Container
-from local.run import Topics
+from local.topics import Topics
 from pipeline.pubsub.channels import publisher_client
 
 FIRST = "a field nested 600 deep"
@@ -84,7 +85,9 @@ def beside_answers(good: Good, load: Load, every_s: float | None, folder: Path) 
     """Run a job in endpoint mode, before it a front that spoils a call every `every_s` seconds, if at all."""
     ended = threading.Event()
     flags = [f"--model_file={MODEL.name}", "--workers=1"]
-    container = Container(str(MODEL.parent), flags, folder / "serving.log", on_failure=ended.set)
+    container = Container(
+        str(MODEL.parent), flags, folder / "serving.log", on_failure=lambda reason: ended.set()
+    )
     with ExitStack() as started:
         started.callback(container.stop)
         address = container.predict_url(ended).removeprefix("http://").removesuffix("/predict")
@@ -103,7 +106,7 @@ def _topics() -> Topics:
 
 
 def _turn(good: Good, load: Load, topics: Topics, flags: Sequence[str], folder: Path, attack: Attack) -> Turn:
-    options = topics.run_options(load.rate, load.seconds, RECORDS, folder / "driver")
+    options = topics.run_options(load.rate, load.seconds, read_records(RECORDS), folder / "driver")
     # A process that attacks takes the dead letters. A good request that has one counts as lost.
     options = replace(options, warmup=load.warmup_s, drain_timeout=30.0, dead_letter_subscription="")
     with running_job(our_job(topics, *flags), folder / "job.log") as job:

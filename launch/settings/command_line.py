@@ -89,11 +89,12 @@ def _add(line: CommandLine, flag: str, value: str) -> None:
 def _read_job_flags(words: Iterable[str], problems: list[str]) -> dict[str, str]:
     flags: dict[str, str] = {}
     for text in words:
-        found = re.fullmatch(r"--(\w+)=(.*)", text, re.DOTALL)
+        found = re.fullmatch(r"--([\w\-]+)=(.*)", text, re.DOTALL)
         if not found:
             problems.append(f"{text}: a flag of the job is written --name=value; templates pass nothing else")
             continue
-        name, value = found.groups()
+        # With dashes, as the flags of a launch have them, it means the same.
+        name, value = found[1].replace("-", "_"), found[2]
         if name in flags and name in LIST_OPTIONS:
             flags[name] += f",{value}"
         elif name in flags:

@@ -121,7 +121,7 @@ class JobOptions:
     input_shape: InputSpec = flag(
         InputSpec.parse,
         "Shape of one request's features, without the batch: 30, or 3x224x224; "
-        "named inputs as NAME:DTYPE:SHAPE, separated by commas.",
+        "named inputs as NAME:DTYPE:SHAPE, separated by commas. Where it is not given, a .pt2 file says it.",
         default="30",
     )
     decode_hook: str | None = flag(

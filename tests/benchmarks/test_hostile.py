@@ -7,6 +7,7 @@ import itertools
 import os
 import socket
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -214,7 +215,9 @@ def test_code_of_a_file_that_ran_is_a_goal_of_its_own() -> None:
 
 def test_memory_and_children_of_a_process() -> None:
     assert peak_resident_mib(os.getpid()) >= resident_mib(os.getpid()) > 10
-    assert children(os.getpid()) == frozenset()
+    before = children(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert children(os.getpid()) - before == {child.pid}
 
 
 @pytest.mark.parametrize("flag", ["--rate=0", "--seconds=0", "--every=0", "--every=nan", "--rounds=0"])
