@@ -11,6 +11,8 @@ usage: ./launch.sh COMMAND [flags]
 
   local [flags] [-- flags of the job]   run broker, job and load driver on this machine, in either inference mode
                                         or, with --compare, in both; see local --help
+  send REQUEST [flags] [-- job's flags] send one request by hand and show its result, to a job that is started for
+                                        it or, with topics, to one that runs; --random makes a request
   setup [flags]                         make what a project needs for them: bucket, topics, account, roles …
   build cpu|gpu [flags]                 build and push one image, then write the Flex Template's spec
   run [flags] [-- flags of the job]     launch the job on Dataflow
@@ -118,6 +120,10 @@ case $command in
 local)
   set_up cpu
   exec "$venv/bin/python" -P -m local "$@"
+  ;;
+send)
+  set_up cpu
+  exec "$venv/bin/python" -P -m local.send "$@"
   ;;
 setup | build | run | update | status | drain | cancel | replace | endpoint | smoke)
   set_up cpu

@@ -9,6 +9,7 @@ import signal
 import sys
 
 from broker.server import Server
+from pipeline.process.output import until_output_closes
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,4 +84,4 @@ def _port(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_output_closes(main))

@@ -12,6 +12,7 @@ from launch.cloud.shell import CommandError, Shell
 from launch.commands.command import Command
 from launch.commands.table import COMMANDS, parse
 from launch.settings.setting import SettingsError
+from pipeline.process.output import until_output_closes
 
 ENV_FILE = Path(__file__).parents[1] / "launch.env"
 
@@ -67,6 +68,6 @@ def _split(argv: Sequence[str]) -> tuple[Command[Any] | None, list[str]]:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1:], os.environ))
+        sys.exit(until_output_closes(lambda: main(sys.argv[1:], os.environ)))
     except KeyboardInterrupt:
         sys.exit(130)

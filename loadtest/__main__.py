@@ -5,27 +5,30 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from rich.console import Console
-
-from loadtest.display import print_summary, progress_display
+from loadtest.display import progress_display
 from loadtest.interrupt import stop_on_signals
 from loadtest.options import parse
 from loadtest.pubsub import PubsubError
+from loadtest.report import print_report
 from loadtest.run import RunError, run
 from loadtest.run_folder import FolderError, held, note_of_earlier_results
+from loadtest.terminal import make_console
+from pipeline.process.output import until_output_closes
+from pipeline.pubsub.emulator import emulator_problems
 
 
 def run_command(arguments: Sequence[str]) -> int:
     """Run the driver and return the exit code.
 
     Returns:
-        0 if nothing was lost and the schedule was kept; 2 for wrong flags; 1 otherwise.
+        0 if nothing was lost, there are results and the schedule was kept; 2 for wrong flags; 1 otherwise.
     """
     options, problems = parse(arguments)
+    problems += emulator_problems()
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 2
-    console = Console()
+    console = make_console()
     try:
         with held(options.out), stop_on_signals() as stop:
             if note := note_of_earlier_results(options.out):
@@ -38,7 +41,7 @@ def run_command(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("loadtest: ended at once by a second interrupt; no summary was written", file=sys.stderr)
         return 130
-    print_summary(console, summary)
+    print_report(console, summary, options.out)
     failures = summary.failures()
     warning = summary.schedule_warning()
     if warning:
@@ -62,4 +65,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(until_output_closes(lambda: main(sys.argv[1:])))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from loadtest.auc import Scores
 from loadtest.json_fields import result_fields
+from loadtest.reasons import Reasons
 from loadtest.run_folder import DEAD_LETTERS, RESULTS, new_file
 from pipeline.request.errors import DecodeError
 
@@ -47,6 +48,7 @@ class Answers:
         deliveries: Of this run; the probe's are not counted.
         foreign: Deliveries of other runs, or without a request id that any run could have given.
         unreadable: Results that are not a JSON object, or nested deeper than any that the job writes.
+        reasons: Of the first dead letter of each request.
         probe_answered: Set when the probe has a result or a dead letter.
     """
 
@@ -74,6 +76,7 @@ class Answers:
         self.deliveries = 0
         self.foreign = 0
         self.unreadable = 0
+        self.reasons = Reasons()
         self.probe_answered = threading.Event()
 
     def __enter__(self) -> Answers:
@@ -133,6 +136,7 @@ class Answers:
             if not has_dead_letter:
                 self.dead_letter_at[sequence] = collected
                 self.dead_lettered += 1
+                self.reasons.add(message.attributes)
         self._files[kind].write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
         if not duplicate:
             self.answered += 1

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from loadtest.records import Records
+from loadtest.records import Records, read_records
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "breast_cancer" / "records.jsonl"
 
 TOLERANCE = 1e-6  # how far scores of one record may lie apart
 
@@ -41,6 +44,14 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
     last_rank = np.cumsum(counts)
     ranks = (last_rank - (counts - 1) / 2)[inverse]
     return float((ranks[positive].sum() - p * (p + 1) / 2) / (p * q))
+
+
+def is_example(records: Records) -> bool:
+    """Return whether these are the bundled example's records, whose labels its anomaly scores answer to.
+
+    What another model returns need not be a score, nor its labels 0 and 1.
+    """
+    return records.bodies == read_records(EXAMPLE).bodies
 
 
 class Scores:
@@ -82,8 +93,12 @@ class Scores:
         elif abs(known - score) > TOLERANCE:
             self._mismatch = f"record {record_id} scored {known:.9g} and {score:.9g}"
 
-    def auc(self) -> tuple[float | None, str | None]:
-        """Return the area and None, or None and the reason why there is none."""
+    def auc(self, sent: int) -> tuple[float | None, str | None]:
+        """Return the area and None, or None and the reason why there is none.
+
+        Args:
+            sent: Messages that were sent; those of a run that is too short are not all of the records.
+        """
         labelled = [i for i, label in enumerate(self._records.labels) if label is not None]
         if not labelled:
             return None, "the input has no labels"
@@ -92,6 +107,8 @@ class Scores:
         note = self._mismatch or _input_note(labels, ids)
         if note:
             return None, note
+        if sent < len(self._records):
+            return None, f"{sent:,} of the {len(self._records):,} records were sent, and it takes them all"
         silent = [i for i in labelled if math.isnan(self._scores[i])]
         if silent:
             more = f", nor were {len(silent) - 1:,} others" if len(silent) > 1 else ""

@@ -10,8 +10,9 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from loadtest.records import RecordsError, read_records
+from loadtest.records import Records, RecordsError, read_records
 from loadtest.schedule import SHAPES
+from pipeline.options.spelling import unknown_flags, with_underscores
 
 MAX_MESSAGES = 50_000_000  # about 4 GB of per-message figures
 
@@ -36,6 +37,8 @@ NUMBER = Kind(float, "a number", stand_in=1.0)
 INTEGER = Kind(int, "an integer", stand_in=1)
 TEXT = Kind(str, "text", stand_in="")
 PATH = Kind(Path, "a path", stand_in=Path())
+# Read once, by whoever parses the flag: a pipe can be read no more than that.
+RECORDS = Kind(lambda text: read_records(Path(text)), "a JSON Lines file", stand_in=Records([], [], []))
 
 
 def _flag(kind: Kind, help: str) -> dict[str, Any]:
@@ -54,7 +57,9 @@ class RunOptions:
     )
     rate: float = field(metadata=_flag(NUMBER, "messages a second"))
     duration: float = field(metadata=_flag(NUMBER, "seconds to send for, after the warm-up"))
-    input: Path = field(metadata=_flag(PATH, "JSON Lines file of request bodies, sent in order and cycled"))
+    input: Records = field(
+        metadata=_flag(RECORDS, "JSON Lines file of request bodies, sent in order and cycled")
+    )
     out: Path = field(metadata=_flag(PATH, "folder for summary.json, results.jsonl and dead_letters.jsonl"))
     dead_letter_subscription: str = field(
         default="", metadata=_flag(TEXT, "subscription of the dead letters (default: none is read)")
@@ -120,18 +125,6 @@ class RunOptions:
             found.append(f"--schedule={self.schedule} is unknown: choose {' or '.join(SHAPES)}")
         if self.seed < 0:
             found.append(f"--seed={self.seed} must be an integer of at least 0")
-        found += self._file_problems()
-        return found
-
-    def _file_problems(self) -> list[str]:
-        found = []
-        if not self.input.name:
-            found.append("--input is missing: give a JSON Lines file of requests")
-        else:
-            try:
-                read_records(self.input)
-            except RecordsError as error:
-                found += [f"--input: {problem}" for problem in error.problems]
         if not self.out.name:
             found.append("--out is missing: give a folder for the results")
         elif any(place.exists() and not place.is_dir() for place in (self.out, *self.out.parents)):
@@ -175,9 +168,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def parse(arguments: Sequence[str]) -> tuple[RunOptions, list[str]]:
     """Return the options and every problem with them; they are usable if there is none."""
-    named, unknown = make_parser().parse_known_args(arguments)
+    names = [option.name for option in fields(RunOptions)]
+    named, unknown = make_parser().parse_known_args(with_underscores(arguments, names))
     texts: dict[str, str | None] = vars(named)
-    found = [f"{flag} is not a flag of this command: see --help" for flag in unknown]
+    found = unknown_flags(unknown, names)
     values: dict[str, object] = {}
     for option in fields(RunOptions):
         kind: Kind = option.metadata["kind"]
@@ -190,9 +184,11 @@ def parse(arguments: Sequence[str]) -> tuple[RunOptions, list[str]]:
         if text:
             try:
                 values[option.name] = kind.convert(text)
+            except RecordsError as error:
+                found += [f"--{option.name}: {problem}" for problem in error.problems]
             except ValueError:
                 found.append(f"--{option.name}={text} must be {kind.expected}")
-        elif kind is NUMBER:  # of the others, `problems` tells the stand-in from a value
+        elif kind in (NUMBER, RECORDS):  # of the others, `problems` tells the stand-in from a value
             found.append(f"--{option.name} is missing: give {option.metadata['help']}")
     options = RunOptions(**values)  # type: ignore[arg-type]
     return options, found + options.problems()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import secrets
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.answers import AnswerKind, Answers
-from loadtest.auc import Scores
+from loadtest.auc import Scores, is_example
 from loadtest.clock import Clock, epoch_clock
 from loadtest.collector import Collector
 from loadtest.display import Display, Progress
+from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
 from loadtest.pubsub import Calls, connect, request_message
-from loadtest.records import read_records
+from loadtest.records import Records
 from loadtest.run_folder import SUMMARY, Staging, make_private
 from loadtest.schedule import send_offsets
 from loadtest.sender import Sender
@@ -47,7 +47,7 @@ def run(
     options: RunOptions,
     *,
     display: Display | None = None,
-    stop: threading.Event | None = None,
+    stop: Stop | None = None,
     clock: Clock | None = None,
 ) -> Summary:
     """Drive the job as `options` say, write the three files under `options.out`, and return the summary.
@@ -57,7 +57,8 @@ def run(
     Args:
         options: Without `problems()`.
         display: Shown the progress about four times a second, from this thread.
-        stop: Once set, nothing more is sent, stragglers get 5 s, and the summary covers what was sent.
+        stop: Once set, nothing more is sent, stragglers get 5 s, and the summary covers what was sent and has
+            the reason.
         clock: Epoch seconds; by default one that wall-clock steps do not disturb.
 
     Raises:
@@ -66,7 +67,7 @@ def run(
         FolderError: `options.out` cannot be made.
     """
     clock = clock or epoch_clock()
-    records = read_records(options.input)
+    records = options.input
     make_private(options.out)
     run_id = secrets.token_hex(4)
     offsets = send_offsets(options.schedule, options.rate, options.warmup + options.duration, options.seed)
@@ -81,7 +82,7 @@ def run(
         this = Run(
             run_id=run_id,
             options=options,
-            probe_body=records.bodies[0],
+            records=records,
             offsets=offsets,
             scores=scores,
             calls=calls,
@@ -89,7 +90,7 @@ def run(
             collector=Collector(calls, _subscriptions(options), answers, clock),
             sender=Sender(calls.publish, options.topic_path, run_id, records.bodies, intended, clock),
             display=display or Display(),
-            stop=stop or threading.Event(),
+            stop=stop or Stop(),
             clock=clock,
         )
         try:
@@ -124,7 +125,7 @@ class Run:
     Attributes:
         run_id: Prefix of the request ids.
         options: Of the run.
-        probe_body: Body of the first request, which is in no count.
+        records: What is sent, over and over; the first is the probe, too, which is in no count.
         offsets: [n] when each message is due, in seconds after the start.
         scores: What the answers predict.
         calls: Pub/Sub.
@@ -138,7 +139,7 @@ class Run:
 
     run_id: str
     options: RunOptions
-    probe_body: bytes
+    records: Records
     offsets: NDArray[np.float64]
     scores: Scores
     calls: Calls
@@ -146,7 +147,7 @@ class Run:
     collector: Collector
     sender: Sender
     display: Display
-    stop: threading.Event
+    stop: Stop
     clock: Clock
 
     def probe(self) -> None:
@@ -182,7 +183,7 @@ class Run:
 
     def _publish_probe(self, now: float, deadline: float) -> None:
         topic = self.options.topic_path
-        message = request_message(self.probe_body, f"{self.run_id}-probe", now, now)
+        message = request_message(self.records.bodies[0], f"{self.run_id}-probe", now, now)
         request = PublishRequest(topic=topic, messages=[message])
         while not self.stop.is_set():
             try:
@@ -199,7 +200,7 @@ class Run:
     def drive(self) -> str | None:
         """Send the schedule and wait for the answers; return what ended it early, if anything did."""
         if self.stop.is_set():
-            return "interrupted before the first message was sent"
+            return f"{self.stop.reason} before the first message was sent"
         self.sender.start()
         watch = _Watch(self.sender, self.answers, self.clock)
         error = None
@@ -231,7 +232,7 @@ class Run:
 
     def _why_to_end(self) -> str | None:
         if self.stop.is_set():
-            return "interrupted"
+            return self.stop.reason
         if self.collector.error:
             return f"collecting ended ({self.collector.error})"
         if not self.sender.alive and not self.sender.finished.is_set():
@@ -246,7 +247,7 @@ class Run:
             ended_at: When `drive` returned.
             error: What it returned.
         """
-        auc, auc_note = self.scores.auc()
+        auc, auc_note = self.scores.auc(self.sender.sent) if is_example(self.records) else (None, None)
         window_start = start + self.options.warmup
         return Measurement(
             run=self.run_id,
@@ -264,6 +265,7 @@ class Run:
             foreign=self.answers.foreign,
             unreadable_results=self.answers.unreadable,
             unacknowledged=self.collector.unacknowledged,
+            dead_letter_reasons=self.answers.reasons.commonest(),
             auc=auc,
             auc_note=auc_note,
             error=error,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from loadtest.answers import REPORTED, STAGES
+from loadtest.reasons import Reason
 from loadtest.run_folder import replace_file
 from pipeline.options.workers import cores
 
@@ -21,6 +22,9 @@ Floats = NDArray[np.float64]
 SCHEDULE_LIMIT_MS = 5.0
 
 BACKLOG_STEP_S = 0.25
+
+# Of the offered rate. A backlog that grows less may be the noise of a short run.
+BACKLOG_LIMIT = 0.05
 
 _PACKAGES = ("torch", "apache-beam", "numpy", "google-cloud-pubsub")
 
@@ -58,6 +62,7 @@ class Measurement:
     foreign: int
     unreadable_results: int = 0
     unacknowledged: int = 0
+    dead_letter_reasons: list[Reason] = field(default_factory=list)
     auc: float | None = None
     auc_note: str | None = None
     error: str | None = None
@@ -84,6 +89,7 @@ class Summary:
         unreadable_results: Results that are not a JSON object.
         unacknowledged: Deliveries of this run that could not be acknowledged.
         warmup_messages: Messages sent before the window.
+        dead_letter_reasons: Why requests became dead letters, the commonest first.
         censored: Lost requests in the percentiles of the latency.
         offered_rate: Messages due in the window / length of the window, 1/s.
         achieved_rate: Distinct answered requests of the window / time from its start to its end or the last
@@ -97,9 +103,9 @@ class Summary:
             the percentiles.
         stages_ms: As the results report them. server lies inside inference; rest = end to end - what is known
             of queue, batch_wait and inference, where any is.
-        auc: ROC AUC of the predictions.
-        auc_note: Why there is no auc.
-        error: What ended the run early.
+        auc: ROC AUC of the predictions for the bundled example's records.
+        auc_note: Why there is no auc for them. Of other records there is neither.
+        error: What ended the run early: a signal, or what became of the job, the container or the broker.
         last_publish_error: The status and details of the last failure to publish.
         versions: Of Python and of the packages that matter; None for one that is not installed.
         cpus: Processors that the driver may run on.
@@ -117,6 +123,7 @@ class Summary:
     unreadable_results: int
     unacknowledged: int
     warmup_messages: int
+    dead_letter_reasons: list[Reason]
     censored: int
     offered_rate: float | None
     achieved_rate: float | None
@@ -137,6 +144,13 @@ class Summary:
         p99 = self.schedule_error_ms["p99"]
         return p99 is not None and p99 > SCHEDULE_LIMIT_MS
 
+    @property
+    def backlog_grew(self) -> bool:
+        """Whether more was sent than was answered, all the time."""
+        if self.backlog_slope is None or self.offered_rate is None:
+            return False
+        return self.backlog_slope > BACKLOG_LIMIT * self.offered_rate
+
     def failures(self) -> list[str]:
         """Return why the run counts as failed, one line each; a missed schedule is not among them."""
         found = []
@@ -151,6 +165,8 @@ class Summary:
                 f"lost {self.lost:,} of {self.sent:,} requests: neither a result nor a dead letter in time; "
                 "see that the job runs and keeps up, or raise --drain_timeout"
             )
+        if self.dead_lettered and not self.received:
+            found.append("no request has a result: those that were answered are dead letters")
         if not self.sent and not found:
             found.append("nothing was sent: the schedule holds no message; raise --rate or --duration")
         return found
@@ -202,6 +218,7 @@ def summarise(measured: Measurement) -> Summary:
         unreadable_results=measured.unreadable_results,
         unacknowledged=measured.unacknowledged,
         warmup_messages=int(sent[: measured.warmup_messages].sum()),
+        dead_letter_reasons=measured.dead_letter_reasons,
         censored=censored if len(latency_ms) else 0,
         offered_rate=offered,
         achieved_rate=achieved,

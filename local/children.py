@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -15,6 +16,10 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 STOP_WITHIN_S = 15.0
 _BROKER_SAYS = "broker listening on "
+_WRONG_FLAGS = 2
+
+OnFailure = Callable[[str], object]
+"""Called from another thread once a process has ended by itself, with how, in one line."""
 
 
 class ChildError(Exception):
@@ -29,25 +34,18 @@ class ChildError(Exception):
         self.exit_code = exit_code
 
 
-def start_broker(log: Path) -> tuple[subprocess.Popen[str], str]:
-    """Start `python -m broker` on a free port; return the process and its HOST:PORT.
+def how_it_ended(name: str, code: int) -> str:
+    """Return in one line what became of a process that nobody stopped.
 
-    Raises:
-        ChildError: The broker ended before it listened.
+    Args:
+        name: Such as "the job".
+        code: As `subprocess` has it: negative for a signal.
     """
-    with new_file(log) as errors:
-        process = subprocess.Popen(
-            module_command("broker", "--port=0"),
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            start_new_session=True,
-        )
-    assert process.stdout is not None  # for mypy: it is a pipe
-    line = process.stdout.readline()
-    if not line.startswith(_BROKER_SAYS):
-        raise ChildError(f"the broker did not start\n{tail(log)}", process.wait())
-    return process, line.removeprefix(_BROKER_SAYS).strip()
+    if code < 0:
+        return f"{name} was killed ({signal.Signals(-code).name})"
+    if code == _WRONG_FLAGS:
+        return f"{name} refused its flags, its model or a hook (exit code {code})"
+    return f"{name} ended by itself with exit code {code}"
 
 
 def stop(process: subprocess.Popen[str]) -> int:
@@ -65,6 +63,79 @@ def tail(log: Path, lines: int = 12) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
+class Child:
+    """A process that is watched: it is to run until it is stopped.
+
+    Attributes:
+        failure: How it ended, if it ended by itself.
+    """
+
+    def __init__(
+        self, name: str, process: subprocess.Popen[str], log: Path, *, on_failure: OnFailure
+    ) -> None:
+        """Watch a process.
+
+        Args:
+            name: For messages, such as "the broker".
+            process: In a session of its own.
+            log: What it prints.
+            on_failure: Called once `failure` is set.
+        """
+        self._name = name
+        self._process = process
+        self._log = log
+        self._on_failure = on_failure
+        self._stopping = threading.Event()
+        self.failure: ChildError | None = None
+        self._watcher = threading.Thread(target=self._watch, name=name, daemon=True)
+        self._watcher.start()
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    def stop(self) -> int:
+        """End it and return its exit code: 0 if it ended cleanly."""
+        self._stopping.set()
+        code = stop(self._process)
+        self._watcher.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        return code
+
+    def _watch(self) -> None:
+        code = self._process.wait()
+        if not self._stopping.is_set():
+            self.failure = _failure(self._name, code, self._log)
+            self._on_failure(how_it_ended(self._name, code))
+
+
+def _failure(name: str, code: int, log: Path) -> ChildError:
+    return ChildError(f"{how_it_ended(name, code)}; the end of {log}:\n{tail(log)}", code)
+
+
+def start_broker(log: Path, *, on_failure: OnFailure) -> tuple[Child, str]:
+    """Start `python -m broker` on a free port; return the process and its HOST:PORT.
+
+    Raises:
+        ChildError: The broker ended before it listened.
+    """
+    with new_file(log) as errors:
+        process = subprocess.Popen(
+            module_command("broker", "--port=0"),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+    assert process.stdout is not None  # for mypy: it is a pipe
+    line = process.stdout.readline()
+    if not line.startswith(_BROKER_SAYS):
+        raise ChildError(f"the broker did not start\n{tail(log)}", process.wait())
+    return Child("the broker", process, log, on_failure=on_failure), line.removeprefix(_BROKER_SAYS).strip()
+
+
 class Job:
     """The job as a process in a session of its own, started again whenever it ends with exit code 3.
 
@@ -73,19 +144,13 @@ class Job:
         restarts: How often it was started again.
     """
 
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        log: Path,
-        *,
-        on_failure: Callable[[], None],
-    ) -> None:
+    def __init__(self, arguments: Sequence[str], log: Path, *, on_failure: OnFailure) -> None:
         """Start it.
 
         Args:
             arguments: The job's flags.
             log: Receives what it prints, emptied at the start.
-            on_failure: Called from another thread once `failure` is set.
+            on_failure: Called once `failure` is set.
         """
         self._arguments = module_command("pipeline", *arguments)
         self._log = log
@@ -126,12 +191,8 @@ class Job:
             if self._stopping.is_set():
                 return
             if code != TRY_AGAIN:
-                self.failure = ChildError(
-                    f"the job ended by itself with exit code {code}; the end of {self._log}:\n"
-                    + tail(self._log),
-                    code,
-                )
-                self._on_failure()
+                self.failure = _failure("the job", code, self._log)
+                self._on_failure(how_it_ended("the job", code))
                 return
             self._stopping.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)

@@ -10,18 +10,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from google.api_core.exceptions import GoogleAPICallError
-from rich.console import Console
 
-from loadtest.display import print_summary
 from loadtest.interrupt import stop_on_signals
 from loadtest.options import RunOptions, parse
 from loadtest.pubsub import PubsubError
+from loadtest.report import MADE_REQUESTS, print_report
 from loadtest.run import RunError
-from loadtest.run_folder import FolderError, held, make_fresh
+from loadtest.run_folder import FolderError, held, make_fresh, replace_file
+from loadtest.terminal import make_console
 from local.children import ChildError
-from local.compare import compare
+from local.compare import MODES, compare
 from local.job_flags import JobFlags
-from local.run import EXAMPLE, PROJECT, Topics, run_local
+from local.made_requests import made_requests
+from local.run import EXAMPLE, run_local
+from local.topics import PROJECT, Topics
+from pipeline.options.spelling import unknown_flags
+from pipeline.pubsub.emulator import emulator_problems
 
 _DEFAULTS = {"rate": "200", "duration": "15", "schedule": "constant", "seed": "1"}
 
@@ -30,15 +34,22 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags; all values are text, checked together with those of `loadtest run`."""
     parser = argparse.ArgumentParser(
         prog="./launch.sh local",
-        description="Run broker, job and load driver on this machine. What follows -- goes to the job. With "
-        "--inference_mode=endpoint among it, and no endpoint named, the endpoint container runs here, too.",
+        description="Run broker, job and load driver on this machine. What follows -- goes to the job (-- "
+        "--help lists its flags). With --inference_mode=endpoint among it, and no endpoint named, the "
+        "endpoint container runs here, too. Where PUBSUB_EMULATOR_HOST is set, it names the broker.",
+        epilog="Exit code: 0 every request was answered, one with a result at least; 1 not so, or a process "
+        "failed; 2 a wrong flag.",
         allow_abbrev=False,
     )
     parser.add_argument("--rate", help="messages a second (default: 200)")
     parser.add_argument("--duration", help="seconds to send for (default: 15)")
     parser.add_argument("--schedule", help="constant or poisson (default: constant)")
     parser.add_argument("--seed", help="of the poisson schedule (default: 1)")
-    parser.add_argument("--input", help="JSON Lines file of requests (default: the example's records)")
+    parser.add_argument(
+        "--input",
+        help="JSON Lines file of requests (default: the example's records; for a model of your own, random "
+        "ones of its --input_shape)",
+    )
     parser.add_argument("--out", help="folder for the results (default: runs/ and the time)")
     parser.add_argument(
         "--compare",
@@ -52,12 +63,16 @@ def local_command(arguments: Sequence[str]) -> int:
     """Run broker, container, job and driver as the flags say, and return the exit code.
 
     Returns:
-        0 if every request was answered; 2 for wrong flags; 1 otherwise.
+        0 if every request was answered, one with a result at least; 2 for wrong flags; 1 otherwise.
     """
     split = list(arguments).index("--") if "--" in arguments else len(arguments)
     flags = JobFlags(arguments[split + 1 :], default_model=str(EXAMPLE / "model.pt2"))
     topics = Topics.fresh(secrets.token_hex(4))
     given, options, problems = _options(arguments[:split], topics)
+    if flags.asks_for_help:
+        print(flags.help_text())
+        return 0
+    problems += emulator_problems()
     comparing = given.compare
     if comparing and flags.inference_mode is not None:
         problems.append(
@@ -69,19 +84,27 @@ def local_command(arguments: Sequence[str]) -> int:
             "--model_pointer: the endpoint container does not follow it: give --model_path, or name an "
             "endpoint"
         )
+    # Of both modes only where each is right by itself.
+    modes = MODES if comparing and flags.inference_mode is None else ()
+    problems += flags.problems(topics.job_arguments(), modes)
+    made = given.input is None and flags.own_model
+    if made:
+        options = _with_made_requests(options, flags, problems)
     if problems:
-        print("\n".join(problems), file=sys.stderr)
+        print("\n".join(dict.fromkeys(problems)), file=sys.stderr)
         return 2
-    console = Console()
+    console = make_console()
     try:
         if given.out is None:
             options = replace(options, out=make_fresh(options.out))
         with held(options.out), stop_on_signals() as stop:
+            if made:
+                replace_file(options.out / MADE_REQUESTS, b"\n".join([*options.input.bodies, b""]))
             if comparing:
                 failures, warnings = compare(options, flags, stop, console)
             else:
                 outcome = run_local(options, topics, flags, stop, console)
-                print_summary(console, outcome.summary)
+                print_report(console, outcome.summary, options.out)
                 failures, warnings = outcome.failures, outcome.warnings
     except ChildError as error:
         print(f"local: {error}", file=sys.stderr)
@@ -114,8 +137,17 @@ def _options(arguments: Sequence[str], topics: Topics) -> tuple[argparse.Namespa
         "dead_letter_subscription": topics.dead_letter_subscription,
     }
     options, problems = parse([f"--{name}={value}" for name, value in values.items()])
-    unknown_flags = [
-        f"{flag} is not a flag of this command: see --help; flags of the job come after --"
-        for flag in unknown
-    ]
-    return named, options, unknown_flags + problems
+    otherwise = "see --help; flags of the job come after --"
+    return named, options, unknown_flags(unknown, list(vars(named)), otherwise) + problems
+
+
+def _with_made_requests(options: RunOptions, flags: JobFlags, problems: list[str]) -> RunOptions:
+    """Return the options with requests that fit the model; what prevents that is added to `problems`."""
+    if flags.has_decode_hook:
+        problems.append("--input: missing: with --decode_hook, you alone know what a request looks like")
+        return options
+    try:
+        return replace(options, input=made_requests(flags.input_spec()))
+    except ValueError as error:
+        problems.append(f"--input_shape: {error}")
+        return options

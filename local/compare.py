@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import secrets
-import threading
 from dataclasses import asdict, replace
 
 import orjson
 from rich.console import Console
 
+from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
+from loadtest.report import print_files, print_findings
 from loadtest.run_folder import replace_file
+from loadtest.terminal import say
 from local.job_flags import JobFlags
-from local.run import Outcome, Topics, run_local
-from local.side_by_side import print_side_by_side
+from local.run import Outcome, run_local
+from local.side_by_side import print_areas, print_side_by_side
+from local.topics import Topics
 from pipeline.options.job_options import ENDPOINT, LOCAL
 
 MODES = (LOCAL, ENDPOINT)
 
 
 def compare(
-    options: RunOptions, flags: JobFlags, stop: threading.Event, console: Console
+    options: RunOptions, flags: JobFlags, stop: Stop, console: Console
 ) -> tuple[list[str], list[str]]:
     """Run both modes, each into the folder of its name under `options.out`, with everything started anew.
 
@@ -39,7 +42,7 @@ def compare(
             if stop.is_set():
                 break
             out = options.out / mode
-            console.print(f"{mode} mode, into {out}", markup=False, highlight=False, soft_wrap=True)
+            say(console, f"{mode} mode, into {out}", whole=True)
             topics = Topics.fresh(secrets.token_hex(4))
             of_mode = replace(
                 options,
@@ -56,6 +59,12 @@ def compare(
             content = orjson.dumps(written, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
             replace_file(options.out / "compare.json", content)
             print_side_by_side(console, summaries)
+            for mode, outcome in outcomes.items():
+                say(console, f"{mode} mode:", style="bold")
+                print_findings(console, outcome.summary)
+                print_files(console, options.out / mode)
+            print_files(console, options.out)
+            print_areas(console, summaries)
     failures = [f"{mode} mode: {line}" for mode, outcome in outcomes.items() for line in outcome.failures]
     failures += [f"{mode} mode: interrupted before it began" for mode in MODES if mode not in outcomes]
     warnings = [f"{mode} mode: {line}" for mode, outcome in outcomes.items() for line in outcome.warnings]

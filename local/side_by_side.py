@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.display import figure, rate, stage_label
+from loadtest.figures import figure, rate, stage_label
 from loadtest.summary import Summary
+from loadtest.terminal import say
 
 _LATENCIES = ("p50", "p90", "p95", "p99", "max")
 _STAGE_PERCENTILES = ("p50", "p99")
 
 
 def print_side_by_side(console: Console, summaries: Mapping[str, Summary | None]) -> None:
-    """Print the figures that matter in a comparison; the last line holds the ROC AUC of each.
+    """Print the figures that matter in a comparison.
 
     Args:
         console: Printed to; two columns of figures need 60 characters.
@@ -25,16 +26,22 @@ def print_side_by_side(console: Console, summaries: Mapping[str, Summary | None]
     with_server = any(run.stages_ms["server"]["p50"] is not None for run in runs)
     columns = [summary and _sections(summary, with_server) for summary in summaries.values()]
     table = Table(title="Side by side; times in milliseconds", title_justify="left")
-    table.add_column("", min_width=20)
+    table.add_column("", overflow="fold")
     for name in summaries:
-        table.add_column(name, justify="right", min_width=12)
+        table.add_column(name, justify="right", overflow="fold")
     for number, section in enumerate(_sections(runs[0], with_server)):
         for label in section:
             table.add_row(label, *(column[number][label] if column else "-" for column in columns))
         table.add_section()
     console.print(table)
+
+
+def print_areas(console: Console, summaries: Mapping[str, Summary | None]) -> None:
+    """Print the ROC AUC of each in one line, where it was asked of any."""
+    if all(run is None or (run.auc is None and run.auc_note is None) for run in summaries.values()):
+        return
     aucs = ", ".join(f"{_auc(summary)} {name}" for name, summary in summaries.items())
-    console.print(f"ROC AUC {aucs}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"ROC AUC {aucs}")
 
 
 def _sections(run: Summary, with_server: bool) -> list[dict[str, str]]:
@@ -54,7 +61,6 @@ def _sections(run: Summary, with_server: bool) -> list[dict[str, str]]:
             {f"{stage_label(stage)} {name}": figure(run.stages_ms[stage][name]) for stage in stages}
             for name in _STAGE_PERCENTILES
         ),
-        {"ROC AUC": "-" if run.auc is None else f"{run.auc:.6f}"},
     ]
 
 

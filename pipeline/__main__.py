@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.job.main import main
 from pipeline.process.exit import leave
+from pipeline.process.output import until_output_closes
 
 if __name__ == "__main__":
-    leave(main())
+    leave(until_output_closes(main))

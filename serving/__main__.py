@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.process.output import until_output_closes
 from serving.log import configure_logging
 from serving.options import OptionsError, parse
 from serving.supervisor import Supervisor, listen
@@ -46,4 +47,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(until_output_closes(lambda: main(sys.argv[1:])))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pipeline.options import values, workers
+from pipeline.options.spelling import unknown_flags, with_underscores
 from pipeline.request.input_spec import InputSpec
 
 _T = TypeVar("_T")
@@ -70,12 +71,13 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         SystemExit: For --help (0).
     """
     cores = workers.cores()
+    names = list(_Flags.__annotations__)
     parser = _parser(cores)
-    flags, unknown = parser.parse_known_args(arguments, _Flags())
+    flags, unknown = parser.parse_known_args(with_underscores(arguments, names), _Flags())
     # Empty is how workflow tools write what is not given.
     for name in [name for name, text in vars(flags).items() if text == ""]:
         setattr(flags, name, parser.get_default(name))
-    problems = [f"{text.partition('=')[0]}: there is no such flag; see --help" for text in unknown]
+    problems = unknown_flags(unknown, names)
     storage_uri = environment.get("AIP_STORAGE_URI", "")
     if not storage_uri:
         problems.append(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from broker.testing import BrokerProcess, embedded_broker
 from local import children
-from local.run import Topics
+from local.topics import Topics
 
 ROOT = Path(__file__).parents[2]
 _EMULATOR = "PUBSUB_EMULATOR_HOST"

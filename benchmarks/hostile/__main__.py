@@ -1,7 +1,10 @@
-"""`python -m benchmarks.hostile`: good requests beside hostile ones, at a live job and a live container.
+"""`python -m benchmarks.hostile`: good requests beside hostile inputs, at a live job and a live container.
 
-Each target takes turns without and with hostile inputs, each turn with processes of its own. The good
-requests are the example's records, on a schedule; each answer is held against the model's.
+Four targets: hostile messages at the job, hostile calls at the container, hostile model files where the
+job's pointer leads, and hostile answers of the job's endpoint. Each takes turns without and with hostile
+inputs, each turn with processes of its own. The good requests are the example's records, on a schedule; each
+answer is held against the model's. What an endpoint's hostile answer was the answer to is a good request,
+which is tried again after a pause: so there is no goal for that p99.
 """
 
 from __future__ import annotations
@@ -15,10 +18,15 @@ from pathlib import Path
 from benchmarks.harness import cli, results
 from benchmarks.hostile import container, job, report
 from benchmarks.hostile.good import Good
-from benchmarks.hostile.measures import Measured, Turn
+from benchmarks.hostile.measures import Load, Measured, Turn
 
-TakeTurn = Callable[[Good, float, float, float | None, Path], Turn]
-TARGETS: dict[str, TakeTurn] = {"job": job.take_turn, "container": container.take_turn}
+TakeTurn = Callable[[Good, Load, float | None, Path], Turn]
+TARGETS: dict[str, TakeTurn] = {
+    "job": job.beside_messages,
+    "container": container.beside_calls,
+    "files": job.beside_files,
+    "answers": job.beside_answers,
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(target: str, options: Options, good: Good) -> Measured:
     """Take a target's turns, in pairs."""
+    load = Load(options.rate, options.seconds)
     turns: dict[bool, list[Turn]] = {False: [], True: []}
     for number in range(options.rounds):
         for hostile, taken in turns.items():
@@ -80,8 +89,8 @@ def measure(target: str, options: Options, good: Good) -> Measured:
             cli.progress(f"{target}, {title}, round {number + 1} of {options.rounds}")
             with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
                 every = options.every if hostile else None
-                taken.append(TARGETS[target](good, options.rate, options.seconds, every, Path(folder)))
-    return Measured(target, quiet=turns[False], hostile=turns[True])
+                taken.append(TARGETS[target](good, load, every, Path(folder)))
+    return Measured(target, quiet=turns[False], hostile=turns[True], p99_held=target != "answers")
 
 
 if __name__ == "__main__":

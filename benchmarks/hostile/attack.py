@@ -1,19 +1,23 @@
 """`python -m benchmarks.hostile.attack`: the process that sends what is hostile, apart from the driver.
 
-It begins at once, goes through all inputs again and again, and ends when its stdin is closed, at the end of a
-round. It then prints what became of each input, as JSON: `{NAME: {OUTCOME: COUNT}}`.
+It prints a line (the address of the endpoint, where it is one). From the first byte on stdin on it goes
+through all inputs again and again, and ends when stdin is closed, at the end of a round. It then prints what
+became of each input, as JSON: `{NAME: {OUTCOME: COUNT}}`.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import math
+import os
 import select
 import socket
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import orjson
@@ -22,10 +26,14 @@ from google.cloud import pubsub_v1
 from google.pubsub_v1.services.publisher import PublisherClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
+from benchmarks.hostile import files
 from benchmarks.hostile.calls import CALLS, HostileCall
 from benchmarks.hostile.messages import MESSAGES, HostileMessage
 from pipeline.pubsub.channels import publisher_client, subscriber_channel
+from tests.integration.faulty_endpoint import Answer, FaultyEndpoint
+from tests.pipeline.inference.endpoint.test_hostile_answers import ENDLESS, HOSTILE_JSON
 
+ANSWERS = HOSTILE_JSON | {f"{name} without end": answer for name, answer in ENDLESS.items()}
 PREFIX = "hostile/"  # of the request ids
 ANSWER_WITHIN_S = 30.0
 LETTERS_WITHIN_S = 30.0
@@ -45,14 +53,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     job.add_argument("dead_letter_subscription")
     container = targets.add_parser("container")
     container.add_argument("address")
+    pointed = targets.add_parser("files")
+    pointed.add_argument("folder", type=Path)
+    answers = targets.add_parser("answers")
+    answers.add_argument("address")
     flags = parser.parse_args(arguments)
     over = threading.Event()
-    threading.Thread(target=_wait_for_end_of_stdin, args=(over,), daemon=True).start()
-    if flags.target == "job":
-        outcomes = attack_job(flags.topic, flags.dead_letter_subscription, flags.every, over)
+    if flags.target == "answers":
+        outcomes = answer_the_job(flags.address, flags.every, over)
     else:
-        outcomes = attack_container(flags.address, flags.every, over)
-    sys.stdout.buffer.write(orjson.dumps(outcomes))
+        print(flush=True)
+        _await_start(over)
+        if flags.target == "job":
+            outcomes = attack_job(flags.topic, flags.dead_letter_subscription, flags.every, over)
+        elif flags.target == "files":
+            outcomes = attack_files(flags.folder, flags.every, over)
+        else:
+            outcomes = attack_container(flags.address, flags.every, over)
+    print(orjson.dumps(outcomes).decode())
     return 0
 
 
@@ -110,18 +128,78 @@ def attack_container(address: str, every_s: float, over: threading.Event) -> Out
     return outcomes
 
 
-def _wait_for_end_of_stdin(over: threading.Event) -> None:
-    sys.stdin.buffer.read()
-    over.set()
+def attack_files(folder: Path, every_s: float, over: threading.Event) -> Outcomes:
+    """Point to hostile files, one after the other, and at the end to none; return how often to each."""
+    pointers = files.write(folder)
+    outcomes: Outcomes = {name: Counter() for name in pointers}
+    pointer = folder / files.POINTER
+    before = pointer.read_bytes()
+
+    def point(content: bytes) -> None:
+        beside = folder / "current.new"
+        beside.write_bytes(content)
+        beside.replace(pointer)
+
+    def point_to(name: str, content: bytes) -> None:
+        point(content)
+        outcomes[name]["pointed to"] += 1
+
+    _cycle(pointers, point_to, every_s, over)
+    point(before)
+    return outcomes
+
+
+def answer_the_job(address: str, every_s: float, over: threading.Event) -> Outcomes:
+    """Stand before a container, print the address, and answer some calls; return how many.
+
+    Args:
+        address: The container's.
+        every_s: Infinite: every call is passed on.
+        over: Set to end it.
+    """
+    outcomes: Outcomes = {name: Counter() for name in ANSWERS}
+    host, _, port = address.rpartition(":")
+    with FaultyEndpoint(host, int(port), features=30) as front:
+
+        def spoil(name: str, answer: Answer) -> None:
+            before = len(front.faulted)
+            front.misbehave(answer, times=1)
+            over.wait(every_s)
+            outcomes[name]["answered with"] += len(front.faulted) - before
+
+        print(front.url, flush=True)
+        _await_start(over)
+        if every_s < math.inf:
+            _cycle(ANSWERS, spoil, 0, over)
+            front.behave()
+        over.wait()
+    return outcomes
+
+
+def _await_start(over: threading.Event) -> None:
+    """Return at the first byte on stdin, or at its end. From then on, its end sets `over`."""
+    # Not sys.stdin, whose lock a daemon thread must not hold at the end.
+    stdin = sys.stdin.fileno()
+    if not os.read(stdin, 1):
+        over.set()
+
+    def watch() -> None:
+        while os.read(stdin, 1):
+            pass
+        over.set()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _cycle(
     inputs: Mapping[str, _T], send: Callable[[str, _T], None], every_s: float, over: threading.Event
 ) -> None:
-    while not over.is_set():
+    while True:
         for name, one in inputs.items():
             send(name, one)
             over.wait(every_s)
+        if over.is_set():
+            return
 
 
 def _unanswered(outcomes: Outcomes) -> bool:

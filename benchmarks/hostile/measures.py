@@ -14,6 +14,20 @@ MEMORY_GOAL_MIB = 200.0  # above that without hostile inputs, at most
 
 
 @dataclass(frozen=True)
+class Load:
+    """The good requests of a turn.
+
+    Attributes:
+        rate: A second.
+        seconds: After the warm-up.
+    """
+
+    rate: float
+    seconds: float
+    warmup_s: float = 3.0
+
+
+@dataclass(frozen=True)
 class Turn:
     """What one turn has shown of the good requests and of the process that serves them.
 
@@ -24,6 +38,7 @@ class Turn:
         peak_mib: The highest resident memory of the process and of its children together.
         restarts: Processes that ended or were replaced.
         outcomes: What became of each hostile input; empty in a turn without.
+        ran: Whether code of a hostile file ran.
     """
 
     sent: int
@@ -32,6 +47,7 @@ class Turn:
     peak_mib: float
     restarts: int
     outcomes: dict[str, dict[str, int]] = field(default_factory=dict)
+    ran: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +98,9 @@ class Measured:
                 unit=" MiB",
             ),
         ]  # fmt: skip
+        if self.target == "files":
+            ran = sum(turn.ran for turn in self.hostile)
+            found.append(Verdict(f"{self.target}: turns in which a file ran code", ran, 0, above=False))
         if self.p99_held:
             name = f"{self.target}: p99 of good requests, with / without"
             found.append(Verdict(name, self.p99_ratio, P99_GOAL, above=False))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +13,11 @@ from benchmarks.local_engine.ladder import Row, Step, is_sustained
 from benchmarks.local_engine.report import one_line
 from benchmarks.local_engine.sides import SIDES
 from benchmarks.local_engine.usage import JobEndedError, UsageMeter
+from loadtest.interrupt import Stop
+from loadtest.records import read_records
 from loadtest.run import RunError, run
-from local.run import EXAMPLE, Topics
+from local.run import EXAMPLE
+from local.topics import Topics
 
 # An overloaded job would need minutes to work off its backlog, and the step has failed by then.
 DRAIN_TIMEOUT_S = 10.0
@@ -35,7 +37,7 @@ class Climber:
     warmup: float
     seconds: float
     others: Mapping[str, int]
-    stop: threading.Event
+    stop: Stop
 
     def climb(self, row: Row, folder: Path) -> None:
         """Record a row's steps, until `stop` is set or a step has failed twice.
@@ -82,7 +84,7 @@ class Climber:
             RunError: The job does not answer.
         """
         cli.progress(f"({row.key}) {row.title}: {rate:g} msg/s for {self.warmup:g} + {self.seconds:g} s")
-        options = topics.run_options(rate, self.seconds, EXAMPLE / "records.jsonl", out)
+        options = topics.run_options(rate, self.seconds, read_records(EXAMPLE / "records.jsonl"), out)
         options = replace(options, warmup=self.warmup, drain_timeout=DRAIN_TIMEOUT_S)
         summary = run(options, display=meter, stop=self.stop)
         return Step(rate, summary, meter.usage(), is_sustained(rate, summary), summary.schedule_missed)

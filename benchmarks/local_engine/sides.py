@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness.jobs import our_job
-from local.run import EXAMPLE, Topics
+from local.run import EXAMPLE
+from local.topics import Topics
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from benchmarks.harness.jobs import our_job, pubsub, running_job
 from benchmarks.swap.measures import WARMUP_S, Counts, Delivery, read
 from benchmarks.swap.models import RECORDS, Version, make_versions, point
 from loadtest.display import Display, Progress
+from loadtest.records import read_records
 from loadtest.run import run
-from local.run import Topics
+from local.topics import Topics
 
 REFRESH_S = 0.2  # between two looks of the job at its pointer
 
@@ -73,7 +74,7 @@ def drive(rate: float, swaps: int, every_s: float, folder: Path) -> Drive:
     with pubsub():
         topics = Topics.fresh(secrets.token_hex(4))
         topics.create()
-        options = topics.run_options(rate, every_s * (swaps + 1), RECORDS, folder / "driver")
+        options = topics.run_options(rate, every_s * (swaps + 1), read_records(RECORDS), folder / "driver")
         options = replace(options, warmup=WARMUP_S)
         cli.progress(f"{rate:g} msg/s, {swaps} swaps, {every_s:g} s apart")
         command = our_job(topics, f"--model_pointer={pointer}", f"--model_refresh_s={REFRESH_S}")

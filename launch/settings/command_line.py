@@ -89,11 +89,12 @@ def _add(line: CommandLine, flag: str, value: str) -> None:
 def _read_job_flags(words: Iterable[str], problems: list[str]) -> dict[str, str]:
     flags: dict[str, str] = {}
     for text in words:
-        found = re.fullmatch(r"--(\w+)=(.*)", text, re.DOTALL)
+        found = re.fullmatch(r"--([\w\-]+)=(.*)", text, re.DOTALL)
         if not found:
             problems.append(f"{text}: a flag of the job is written --name=value; templates pass nothing else")
             continue
-        name, value = found.groups()
+        # With dashes, as the flags of a launch have them, it means the same.
+        name, value = found[1].replace("-", "_"), found[2]
         if not value and (f"--{name}" in _FLAGS_OF_THE_JOB or name in LIST_OPTIONS):
             continue  # empty, it is not given
         if name in flags and name in LIST_OPTIONS:

@@ -7,6 +7,7 @@ it reads the next, which capped this job at about 600 messages a second when the
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
@@ -21,8 +22,9 @@ from pipeline.io.ack_manager import ACK_DEADLINE_S, AckManager
 from pipeline.pubsub import calls
 from pipeline.pubsub.channels import subscriber_channel
 from pipeline.pubsub.codes import TRANSIENT, explain
+from pipeline.pubsub.emulator import VARIABLE
 from pipeline.pubsub.protos import StreamingPullRequest
-from pipeline.request.errors import SubscriptionError
+from pipeline.request.errors import SubscriptionError, TransientError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ _HEARTBEAT_S = 30.0
 # How long the server may take to end a stream whose request side was closed.
 _HALF_CLOSE_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
+# How long Pub/Sub may be away, so that no stream brings anything or lasts, before the job is to start again.
+AWAY_S = 60.0
 
 # By the status code that ended the stream for good; with any other, the flag may still be wrong.
 _FIXES = {
@@ -84,6 +88,7 @@ class Subscriber:
 
         Raises:
             SubscriptionError: The subscription does not exist or may not be read.
+            TransientError: Pub/Sub has been away for `AWAY_S` seconds.
         """
         deadline = time.monotonic() + wait_s
         with self._condition:
@@ -144,6 +149,7 @@ class Subscriber:
         call = calls.streaming_pull(self._channel)
         metadata = calls.routing("subscription", self._subscription)
         pause = _FIRST_PAUSE_S
+        last_good = time.monotonic()
         while not self._closed.is_set():
             ended = threading.Event()
             opened = time.monotonic()
@@ -156,6 +162,7 @@ class Subscriber:
                     self._last_event = opened
                 for response in self._stream:
                     pause = _FIRST_PAUSE_S
+                    last_good = time.monotonic()
                     self._receive(response.received_messages)
                     self._await_room()
             except grpc.RpcError as error:
@@ -164,10 +171,20 @@ class Subscriber:
                 if error.code() not in TRANSIENT:
                     self._fail(error)
                     return
-                if time.monotonic() - opened > _HEARTBEAT_S:
+                now = time.monotonic()
+                if now - opened > _HEARTBEAT_S:
                     pause = _FIRST_PAUSE_S
-                code = error.code().name
-                _LOGGER.info("the stream of %s ended (%s): opening it again", self._subscription, code)
+                    last_good = now
+                reason = f"{explain(error)}{_where()}"
+                if now - last_good >= AWAY_S:
+                    away = f"cannot read {self._subscription} for {AWAY_S:g} s: {reason}"
+                    self._end(TransientError(away))
+                    return
+                # The service ends streams now and then; the first end of one is no trouble yet.
+                level = logging.INFO if pause == _FIRST_PAUSE_S else logging.WARNING
+                _LOGGER.log(
+                    level, "the stream of %s ended (%s): opening it again", self._subscription, reason
+                )
             except Exception as error:
                 # Else the job would go on for ever without reading.
                 self._end(error)
@@ -230,3 +247,9 @@ class Subscriber:
         with self._condition:
             self._error = error
             self._condition.notify_all()
+
+
+def _where() -> str:
+    """Return what names the address, where it is not the service's own."""
+    host = os.environ.get(VARIABLE)
+    return f"; {VARIABLE}={host}: does a broker listen there?" if host else ""

@@ -10,6 +10,7 @@ from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, 
 
 from pipeline.job.conflicts import conflicts
 from pipeline.options.job_options import FLAGS, SINGLE, JobOptions
+from pipeline.options.spelling import unknown_flags, with_underscores
 from pipeline.options.workers import ONE_PROCESS
 
 _LOGGER = logging.getLogger(__name__)
@@ -21,19 +22,69 @@ class BeamFlags(PipelineOptions):
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         for flag in FLAGS:
-            parser.add_argument(f"--{flag.name}", default=flag.default, help=flag.help)
+            # argparse takes % for the start of a field.
+            told = flag.help.replace("%", "%%")
+            if flag.default is not None:
+                told += f" Default: {flag.default}."
+            parser.add_argument(
+                f"--{flag.name}",
+                default=flag.default,
+                metavar="VALUE",
+                help=told + " Required." * flag.required,
+            )
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make a parser of all flags: the job's and Beam's."""
-    result = _Parser("python -m pipeline", allow_abbrev=False, conflict_handler="resolve", add_help=False)
+def parser(*, with_beam: bool = True) -> argparse.ArgumentParser:
+    """Make a parser of the job's flags and, unless it is for their help alone, of Beam's."""
+    result = _Parser(
+        "python -m pipeline",
+        usage="python -m pipeline --NAME=VALUE ...",
+        epilog=None if with_beam else "Apache Beam's flags, such as --runner and --project: --help_beam",
+        allow_abbrev=False,
+        conflict_handler="resolve",
+        add_help=False,
+    )
     group = result.add_argument_group("the job")
     BeamFlags._add_argparse_args(group)  # type: ignore[arg-type]
-    beam = result.add_argument_group("Apache Beam")
-    for cls in PipelineOptions.__subclasses__():
-        if cls is not BeamFlags:
-            cls._add_argparse_args(beam)
+    if with_beam:
+        beam = result.add_argument_group("Apache Beam")
+        for cls in PipelineOptions.__subclasses__():
+            if cls is not BeamFlags:
+                cls._add_argparse_args(beam)
     return result
+
+
+def help_text(argv: Sequence[str]) -> str | None:
+    """Return what `--help` asks for, the job's flags, or `--help_beam`, Beam's, too; None without either."""
+    if {"--help_beam", "--help-beam"} & set(argv):
+        return parser().format_help()
+    return parser(with_beam=False).format_help() if {"--help", "-h"} & set(argv) else None
+
+
+def spelt(argv: Sequence[str]) -> list[str]:
+    """Return a command line with its flags as declared, --model-path as --model_path, without empty ones.
+
+    `--name=` and `--name ""` are how workflow tools and templates write what is not given. Names that are no
+    flag stay, to be refused.
+    """
+    words = with_underscores(argv, vars(parser().parse_known_args([])[0]))
+    flags = parser()._option_string_actions
+    left: list[str] = []
+    for text in words:
+        name, equals, value = text.partition("=")
+        if equals and not value and name in flags:
+            continue
+        if not text and left and left[-1] in flags:
+            left.pop()
+            continue
+        left.append(text)
+    return left
+
+
+def texts(argv: Sequence[str]) -> dict[str, str | None]:
+    """Return the texts of the job's flags by name, for a command line without `problems()`."""
+    known, _ = parser().parse_known_args(spelt(argv))
+    return {flag.name: getattr(known, flag.name) for flag in FLAGS}
 
 
 def problems(argv: Sequence[str]) -> list[str]:
@@ -42,7 +93,7 @@ def problems(argv: Sequence[str]) -> list[str]:
     Under a template launch, unknown flags are logged instead: the service adds its own.
     """
     found: list[str] = []
-    left = _given(argv)
+    left = spelt(argv)
     while True:
         try:
             known, unknown = parser().parse_known_args(left)
@@ -55,14 +106,17 @@ def problems(argv: Sequence[str]) -> list[str]:
                 return found
             left = others
     # The template's launcher reads the job where this flag has Beam write it, so it always sets it.
-    found += _unknown(unknown, launched_by_template=known.template_location is not None)
+    if known.template_location is None:
+        found += unknown_flags(unknown, vars(known))
+    else:
+        found += _unknown_to_a_template(unknown)
     # A rule between flags may meet the same wrong value, and says the same of it.
     return list(dict.fromkeys(found + _wrong_values(vars(known)) + conflicts(known)))
 
 
 def pipeline_options(argv: Sequence[str]) -> PipelineOptions:
     """Return Beam's options for a command line without `problems()`, and what the job's flags add to them."""
-    options = PipelineOptions(_given(argv))
+    options = PipelineOptions(spelt(argv))
     options.view_as(StandardOptions).streaming = True
     if options.view_as(BeamFlags).worker_processes == SINGLE:
         options.view_as(DebugOptions).add_experiment(ONE_PROCESS)
@@ -74,25 +128,6 @@ def job_options(options: PipelineOptions) -> JobOptions:
     job = options.view_as(BeamFlags)
     # Beam's options are attributes that only argparse knows.
     return JobOptions.from_texts({flag.name: getattr(job, flag.name) for flag in FLAGS})
-
-
-def _given(argv: Sequence[str]) -> list[str]:
-    """Return a command line without the flags that are empty, `--name=` or `--name ""`.
-
-    Workflow tools and templates write them so where they are not given. Names that are no flag stay, to be
-    refused.
-    """
-    flags = parser()._option_string_actions
-    left: list[str] = []
-    for text in argv:
-        name, equals, value = text.partition("=")
-        if equals and not value and name in flags:
-            continue
-        if not text and left and left[-1] in flags:
-            left.pop()
-            continue
-        left.append(text)
-    return left
 
 
 class _RefusedFlagError(Exception):
@@ -113,17 +148,13 @@ class _Parser(argparse.ArgumentParser):
         raise _RefusedFlagError(name.split("/")[0], reason)
 
 
-def _unknown(texts: Sequence[str], *, launched_by_template: bool) -> list[str]:
-    found = []
-    for text, before in zip(texts, ["", *texts], strict=False):
-        name = text.partition("=")[0]
-        if text.startswith("-") and launched_by_template:
-            _LOGGER.warning("%s: there is no such flag; ignored", name)
-        elif text.startswith("-"):
-            found.append(f"{name}: there is no such flag; see --help")
-        elif not before.startswith("-") or "=" in before:
-            found.append(f"{text}: not a flag; write --name=value")
-    return found
+def _unknown_to_a_template(left: Sequence[str]) -> list[str]:
+    """Log the flags among what a parser has left over, and return what is wrong with the rest."""
+    found = unknown_flags(left, ())
+    flags = {text.partition("=")[0] for text in left if text.startswith("-")}
+    for name in flags:
+        _LOGGER.warning("%s: there is no such flag; ignored", name)
+    return [problem for problem in found if problem.partition(": ")[0] not in flags]
 
 
 def _wrong_values(texts: dict[str, str | None]) -> list[str]:

@@ -122,7 +122,7 @@ class JobOptions:
         InputSpec.parse,
         "Shape of one request's features, without the batch: 30, or 3x224x224; "
         "named inputs as NAME:DTYPE:SHAPE, separated by commas, with float16, float32, float64, uint8, int8, "
-        "int16, int32, int64 or bool.",
+        "int16, int32, int64 or bool. Where it is not given, a .pt2 file says it.",
         default="30",
     )
     decode_hook: str | None = flag(

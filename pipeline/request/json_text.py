@@ -27,8 +27,10 @@ MAX_FIELDS = 10_000
 """Fields of an object of which the values are left as text. Each takes about 200 bytes."""
 
 _CHUNK_BYTES = 1 << 18
-# What a number that a float cannot hold has. Texts may have it, too.
-_HUGE = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
+# What a number that a float cannot hold has, each digit taken for a 0. Texts may have it, too. To look for it
+# so takes 12 ms for 9 MB; a regular expression for the same took 75 to 115.
+_DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
+_HUGE = (b"0e000", b"0e+000", b"0" * 309)
 _TEXT_OR_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+"|(-?[0-9][-+.0-9eE]*+)', re.DOTALL)
 _BYTE = re.compile(r"\(byte ([0-9]+)\)")
 
@@ -130,7 +132,8 @@ def check_numbers(data: bytes) -> None:
     Raises:
         DecodeError: One is not.
     """
-    if not _HUGE.search(data):
+    digits = data.translate(_DIGITS)
+    if not any(part in digits for part in _HUGE):
         return
     for match in _TEXT_OR_NUMBER.finditer(data):
         number = match[1]

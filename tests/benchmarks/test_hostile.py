@@ -6,7 +6,10 @@ import io
 import itertools
 import os
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +18,17 @@ import pytest
 from rich.console import Console
 
 from benchmarks.harness.processes import children, peak_resident_mib, resident_mib
+from benchmarks.hostile import files
 from benchmarks.hostile.__main__ import TARGETS, parse
 from benchmarks.hostile.attack import attack_container
+from benchmarks.hostile.attacker import Attack, attacking
 from benchmarks.hostile.calls import CALLS, GOOD, HostileCall
 from benchmarks.hostile.good import Good
+from benchmarks.hostile.job import Begin
 from benchmarks.hostile.measures import Measured, Turn, percentiles
 from benchmarks.hostile.messages import MESSAGES
 from benchmarks.hostile.report import figures, show
+from loadtest.display import Progress
 from pipeline.pubsub.limits import MAX_MESSAGE_BYTES
 from tests.benchmarks.conftest import UsageError
 
@@ -150,9 +157,67 @@ def test_calls_are_what_they_say() -> None:
     assert GOOD.startswith(body)
 
 
+def test_hostile_files_lie_beside_a_good_one(tmp_path: Path) -> None:
+    good = Good.read()
+    files.write_good(tmp_path, good)
+    assert (tmp_path / files.POINTER).read_text() == files.GOOD
+    golden = (tmp_path / f"{files.GOOD}{files.GOLDEN}").read_bytes().splitlines()
+    assert orjson.loads(golden[3])["prediction"] == pytest.approx(float(good.predictions[3]))
+    pointers = files.write(tmp_path)
+    assert len(pointers) > 40
+    names = {path.name for path in tmp_path.iterdir()}
+    there = {content.decode() for content in pointers.values() if content.isascii()} & names
+    assert len(there) > 30
+    assert all(f"{name}{files.GOLDEN}" in names for name in there)
+    assert not (tmp_path / "marker").exists()
+    assert (tmp_path / files.POINTER).read_text() == files.GOOD
+
+
+def test_the_attack_on_files_begins_when_it_is_told_to_and_leaves_the_pointer(tmp_path: Path) -> None:
+    files.write_good(tmp_path, Good.read())
+    with attacking(0.001, "files", str(tmp_path)) as attack:
+        assert (tmp_path / files.POINTER).read_text() == files.GOOD
+        begin = Begin(attack)
+        begin.update(Progress("waiting for the job", 0, total=9))
+        assert not attack.begun
+        begin.update(Progress("sending", 1, total=9, sent=1))
+        begin.update(Progress("sending", 2, total=9, sent=2))
+        assert attack.begun
+        attack.end()
+    assert attack.outcomes
+    assert all(counts["pointed to"] >= 1 for counts in attack.outcomes.values())
+    assert (tmp_path / files.POINTER).read_text() == files.GOOD
+
+
+def test_no_attack_has_no_outcome() -> None:
+    attack = Attack()
+    attack.begin()
+    attack.end()
+    assert attack.outcomes == {}
+
+
+def test_an_attack_that_fails_is_told(tmp_path: Path) -> None:
+    with attacking(1, "files", str(tmp_path)) as attack:
+        attack.begin()
+        with pytest.raises(subprocess.CalledProcessError):
+            attack.end()
+
+
+def test_code_of_a_file_that_ran_is_a_goal_of_its_own() -> None:
+    ran = Turn(100, 100, [10.0] * 100, 300, 0, ran=True)
+    assert [verdict.met for verdict in Measured("files", [QUIET], [ran]).verdicts] == [True] * 3 + [
+        False,
+        True,
+    ]
+    one = Measured("answers", [QUIET], [turn(1000)], p99_held=False)
+    assert [verdict.met for verdict in one.verdicts] == [True] * 3
+
+
 def test_memory_and_children_of_a_process() -> None:
     assert peak_resident_mib(os.getpid()) >= resident_mib(os.getpid()) > 10
-    assert children(os.getpid()) == frozenset()
+    before = children(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert children(os.getpid()) - before == {child.pid}
 
 
 @pytest.mark.parametrize("flag", ["--rate=0", "--seconds=0", "--every=0", "--every=nan", "--rounds=0"])

@@ -16,7 +16,7 @@ from benchmarks.local_engine.ladder import Row, Step, is_sustained, ratios
 from benchmarks.local_engine.sides import SIDES
 from benchmarks.local_engine.usage import Usage
 from loadtest.summary import Summary
-from local.run import Topics
+from local.topics import Topics
 from tests.benchmarks.conftest import UsageError
 
 SUMMARY = Summary(
@@ -32,6 +32,7 @@ SUMMARY = Summary(
     unreadable_results=0,
     unacknowledged=0,
     warmup_messages=0,
+    dead_letter_reasons=[],
     censored=0,
     offered_rate=100.0,
     achieved_rate=100.0,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -56,16 +58,14 @@ class Job:
 
     def start(self) -> ProcessModel:
         """Return what each process of the job begins with."""
-        flags = {**JOB, "model_pointer": self.local(JOB["model_pointer"]), "model_refresh_s": "0.001"}
+        pointer = str(self.folder.parent / JOB["model_pointer"])
+        flags = {**JOB, "model_pointer": pointer, "model_refresh_s": "0.001"}
         return ProcessModel(local_job_options(*(f"--{name}={text}" for name, text in flags.items())), False)
-
-    def local(self, text: str) -> str:
-        return text.replace("/models", str(self.folder))
 
     def run(self, block: str) -> None:
         home = self.folder.parent
         (home / "make_models.py").write_text(BLOCKS["make_models.py"])
-        script = self.local(BLOCKS[block]).replace("python ", f"{shlex.quote(sys.executable)} ")
+        script = BLOCKS[block].replace("python ", f"{shlex.quote(sys.executable)} ")
         subprocess.run(["bash", "-euc", script], cwd=home, check=True, timeout=LIMIT_S)
 
     def point(self, content: str) -> None:
@@ -101,6 +101,42 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
     job = Job(tmp_path_factory.mktemp("home") / "models")
     yield job
     job.model.close()
+
+
+@pytest.mark.slow
+def test_the_example_as_it_is_pasted(tmp_path: Path) -> None:
+    (tmp_path / "make_models.py").write_text(BLOCKS["make_models.py"])
+    environment = {name: value for name, value in os.environ.items() if name != "PUBSUB_EMULATOR_HOST"}
+    environment["PYTHONPATH"] = str(ROOT)
+
+    def command(block: str) -> list[str]:
+        python = shlex.quote(sys.executable)
+        script = BLOCKS[block].replace("./launch.sh local", f"exec {python} -P -m local")
+        return ["bash", "-euc", script.replace("python make", f"{python} make")]
+
+    def paste(block: str) -> str:
+        done = subprocess.run(
+            command(block), cwd=tmp_path, check=True, timeout=LIMIT_S, stdout=subprocess.PIPE, text=True
+        )
+        return done.stdout
+
+    paste("make")
+    paste("v1")
+    job = subprocess.Popen(command("job"), cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+    log, results = tmp_path / "runs/swap/pipeline.log", tmp_path / "runs/swap/results.jsonl"
+    try:
+        wait_until(lambda: results.is_file() and results.stat().st_size > 0)
+        paste("v2")
+        wait_until(lambda: log.read_text().count("swapped the model") == 1)
+        wait_until(lambda: "v2.pt2@" in results.read_text())
+        paste("v1-again")
+        wait_until(lambda: log.read_text().count("swapped the model") == 2)
+    finally:
+        job.send_signal(signal.SIGINT)
+        output, _ = job.communicate(timeout=LIMIT_S)
+    assert b"all with a result" in output
+    counted = [line.split('"')[-1].partition("@")[0] for line in paste("count").splitlines()]
+    assert counted == ["v1.pt2", "v2.pt2"]
 
 
 @pytest.mark.slow

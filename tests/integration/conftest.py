@@ -6,7 +6,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,9 +19,11 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from broker import EmbeddedBroker
 from broker.testing import google_emulator, why_no_emulator
 from loadtest.display import Display, Progress
+from loadtest.interrupt import Stop
+from loadtest.records import read_records
 from loadtest.run import run
 from loadtest.summary import Summary
-from local.run import Topics
+from local.topics import Topics
 from pipeline.pubsub.channels import subscriber_channel
 from tests.waiting import LIMIT_S, WARNINGS_ARE_ERRORS
 
@@ -158,10 +159,10 @@ def drive(topics: Topics, tmp_path: Path) -> Callable[..., Summary]:
         duration: float,
         display: Display | None = None,
         drain_timeout: float = LIMIT_S,
-        stop: threading.Event | None = None,
+        stop: Stop | None = None,
     ) -> Summary:
         options = replace(
-            topics.run_options(rate, duration, RECORDS, tmp_path / "out"),
+            topics.run_options(rate, duration, read_records(RECORDS), tmp_path / "out"),
             drain_timeout=drain_timeout,
             ready_timeout=LIMIT_S,
         )

@@ -12,7 +12,7 @@ import torch
 from google.cloud import pubsub_v1
 from google.pubsub_v1.services.publisher import PublisherClient
 
-from local.run import Topics
+from local.topics import Topics
 from pipeline.pubsub.channels import publisher_client
 from tests.integration.conftest import Mailbox, Pipeline
 from tests.integration.models import Picky

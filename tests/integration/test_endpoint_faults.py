@@ -21,7 +21,7 @@ from google.pubsub_v1.types import PubsubMessage
 
 from broker import EmbeddedBroker
 from loadtest.summary import Summary
-from local.run import Topics
+from local.topics import Topics
 from pipeline.model.load import load
 from pipeline.pubsub.channels import publisher_client
 from pipeline.request.input_spec import InputSpec

@@ -13,7 +13,7 @@ from google.pubsub_v1.types import PubsubMessage
 
 from broker import EmbeddedBroker
 from loadtest.summary import Summary
-from local.run import Topics
+from local.topics import Topics
 from pipeline.pubsub.channels import publisher_client
 from tests.integration.conftest import MODEL, RECORDS, At, Mailbox, Pipeline
 from tests.waiting import LIMIT_S, wait_until

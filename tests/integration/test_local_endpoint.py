@@ -27,7 +27,8 @@ AUC = 0.954941
 def container(tmp_path: Path) -> Iterator[Container]:
     """Start a user's own container: its model has another name, so that results tell who answered."""
     (tmp_path / "mine.pt2").write_bytes(MODEL.read_bytes())
-    own = Container(str(tmp_path), ["--model_file=mine.pt2"], tmp_path / "own.log", on_failure=lambda: None)
+    flags = ["--model_file=mine.pt2"]
+    own = Container(str(tmp_path), flags, tmp_path / "own.log", on_failure=lambda reason: None)
     yield own
     own.stop()
 
@@ -130,7 +131,7 @@ def test_an_interrupted_comparison_shows_what_there_is(
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 1
-    assert "local: local mode: interrupted after" in errors
+    assert "local: local mode: interrupted (SIGINT) after" in errors
     assert "local: endpoint mode: interrupted before it began" in errors
     assert output.splitlines()[-1].endswith(" local, none (not run) endpoint")
     both = read(tmp_path / "out/compare.json")
@@ -148,9 +149,10 @@ def test_a_container_that_dies_ends_the_run_and_is_named(
     os.kill(child_of(process.pid, "-m serving"), signal.SIGKILL)
     output, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 1
-    assert "local: the endpoint container ended by itself with exit code -9" in errors
+    assert "local: the endpoint container was killed (SIGKILL); the end of" in errors
     assert "serving.log" in errors
-    assert "ROC AUC" not in output
+    assert "the endpoint container was killed (SIGKILL) after" in output
+    assert read(tmp_path / "out/summary.json")["error"].startswith("the endpoint container was killed")
 
 
 def child_of(parent: int, command: str) -> int:
@@ -169,7 +171,7 @@ def test_a_container_that_cannot_load_its_model_says_why(tmp_path: Path) -> None
         tmp_path / "out", "--", "--inference_mode=endpoint", f"--model_path={RECORDS}"
     )  # fmt: skip
     assert run.returncode == 2
-    assert "local: the endpoint container ended by itself with exit code 2" in run.stderr
+    assert "local: the endpoint container refused its flags, its model or a hook (exit code 2)" in run.stderr
     assert "records.jsonl" in run.stderr
     assert "ROC AUC" not in run.stdout
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from benchmarks.swap.measures import read
 from benchmarks.swap.models import Version, make_versions, point
 from loadtest.display import Display, Progress
+from loadtest.interrupt import Stop
 from loadtest.summary import Summary
 from tests.integration.conftest import Pipeline
 from tests.waiting import LIMIT_S
@@ -35,7 +35,7 @@ class Steps(Display):
         self._left = list(steps)
         self._taken: Step | None = None
         self._sent_before = 0
-        self.over = threading.Event()
+        self.over = Stop()
 
     def update(self, progress: Progress) -> None:
         if self._taken is not None and self._log().count(self._taken.line) >= self._taken.count:

@@ -127,7 +127,8 @@ def test_a_parameter_says_what_its_flag_says(flag: Flag) -> None:
     row = PARAMETERS[flag.name]
     assert row["helpText"] == flag.help
     assert row["isOptional"] is not flag.required
-    assert row.get("defaultValue") == flag.default
+    # A default fills the console's form, and would count as given: the model's own file would not be asked.
+    assert row.get("defaultValue") == (None if flag.name == "input_shape" else flag.default)
     assert row["label"]
     if row["paramType"] == "ENUM":
         for option in row["enumOptions"]:

@@ -234,7 +234,7 @@ def test_what_changes_a_job_comes_from_flags_only(tmp_path: Path) -> None:
 
 
 def test_job_flags_and_switches(settings: Make) -> None:
-    given = settings(RUN, "--dry-run", "--", "--experiments=a", "--input_shape=3x4", "--experiments=b,c")
+    given = settings(RUN, "--dry-run", "--", "--experiments=a", "--input-shape=3x4", "--experiments=b,c")
     assert given.dry_run is True
     assert given.job_flags == {"experiments": "a,b,c", "input_shape": "3x4"}
     assert settings(RUN, "--dry-run=false").dry_run is False

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from loadtest.auc import Scores, roc_auc
-from loadtest.records import Records
+from loadtest.auc import EXAMPLE, Scores, is_example, roc_auc
+from loadtest.records import Records, read_records
 
 # Few distinct values, so that ties are the rule.
 pairs = st.lists(st.tuples(st.booleans(), st.integers(-3, 3).map(float) | st.floats(-1e9, 1e9)), min_size=2)
@@ -50,7 +52,7 @@ def test_one_score_for_each_record_however_often_it_was_streamed() -> None:
         for i, (label, score) in enumerate([(0, 0.1), (1, [0.9]), (0, 0.5), (1, 0.3)]):
             scores.add(cycle * 4 + i, answer(i, label, score))
     scores.add(12, answer(0, 0, 0.1 + 9e-7))
-    assert scores.auc() == (roc_auc_score([0, 1, 0, 1], [0.1, 0.9, 0.5, 0.3]), None)
+    assert scores.auc(4) == (roc_auc_score([0, 1, 0, 1], [0.1, 0.9, 0.5, 0.3]), None)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_a_missing_area_says_why(answers: list[tuple[int, dict[str, object]]], n
     scores = Scores(records([0, 1]))
     for sequence, result in answers:
         scores.add(sequence, result)
-    assert scores.auc() == (None, note)
+    assert scores.auc(4) == (None, note)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,20 @@ def test_a_missing_area_says_why(answers: list[tuple[int, dict[str, object]]], n
     ],
 )
 def test_an_unfit_input_says_why(given_records: Records, note: str) -> None:
-    assert Scores(given_records).auc() == (None, note)
+    assert Scores(given_records).auc(len(given_records)) == (None, note)
+
+
+def test_records_that_were_not_sent_are_not_called_unanswered() -> None:
+    scores = Scores(records([0, 1, 0, 1]))
+    scores.add(0, answer(0, 0, 0.1))
+    assert scores.auc(3) == (None, "3 of the 4 records were sent, and it takes them all")
+
+
+def test_the_example_is_known_by_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "copy.jsonl").write_bytes(EXAMPLE.read_bytes())
+    assert is_example(read_records(tmp_path / "copy.jsonl"))
+    (tmp_path / "mine.jsonl").write_bytes(b'{"record_id": 0, "features": [1], "label": 1}')
+    assert not is_example(read_records(tmp_path / "mine.jsonl"))
 
 
 def test_records_without_a_label_are_left_out() -> None:
@@ -93,4 +108,4 @@ def test_records_without_a_label_are_left_out() -> None:
     scores.add(0, answer(0, 0, 0.1))
     scores.add(1, {"prediction": "anything"})
     scores.add(2, answer(2, 1, np.pi))
-    assert scores.auc() == (1.0, None)
+    assert scores.auc(4) == (1.0, None)

@@ -32,7 +32,7 @@ def test_good_flags_are_typed_and_named_in_full(flags: dict[str, str], input_fil
         arguments(flags | {"dead_letter_subscription": "projects/other/subscriptions/dead"})
     )
     assert problems == []
-    assert (options.rate, options.seed, options.input) == (100.0, 3, input_file)
+    assert (options.rate, options.seed, options.input.bodies) == (100.0, 3, input_file.read_bytes().split())
     assert options.topic_path == "projects/project/topics/requests"
     assert options.output_path == "projects/project/subscriptions/results"
     assert options.dead_letter_path == "projects/other/subscriptions/dead"
@@ -81,8 +81,8 @@ def test_no_flags_at_all_names_each_missing_one() -> None:
         ({"output_subscription": "goog-results"}, "--output_subscription=goog-results: an id has"),
         ({"dead_letter_subscription": "results"}, "--dead_letter_subscription equals --output_subscription"),
         ({"input": "/no/such/file"}, "--input: cannot read /no/such/file (No such file or directory)"),
-        ({"colour": "red"}, "--colour=red is not a flag of this command"),
-        ({"rat": "5"}, "--rat=5 is not a flag of this command"),
+        ({"colour": "red"}, "--colour: there is no such flag; see --help"),
+        ({"rat": "5"}, "--rat: there is no such flag; did you mean --rate?"),
     ],
 )
 def test_one_mistake_gives_one_line(flags: dict[str, str], change: dict[str, str], line: str) -> None:

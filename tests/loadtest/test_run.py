@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from loadtest import auc
 from loadtest.display import Display, Progress
+from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
 from loadtest.pubsub import request_message
+from loadtest.records import read_records
 from loadtest.run import RunError, run
 from loadtest.schedule import send_offsets
 from pipeline.pubsub.protos import PublishRequest
@@ -51,7 +54,7 @@ def options(input_file: Path, tmp_path: Path) -> RunOptions:
         dead_letter_subscription="dead-letters",
         rate=400,
         duration=0.5,
-        input=input_file,
+        input=read_records(input_file),
         out=tmp_path / "out",
         drain_timeout=LIMIT_S,
         ready_timeout=LIMIT_S,
@@ -71,7 +74,10 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_every_request_is_accounted_for(hub: Hub, options: RunOptions) -> None:
+def test_every_request_is_accounted_for(
+    hub: Hub, options: RunOptions, input_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auc, "EXAMPLE", input_file)
     recorder = Recorder()
     with echo(hub.calls, INPUT, to_results):
         summary = run(options, display=recorder)
@@ -138,6 +144,7 @@ def test_dead_letters_losses_and_double_answers(hub: Hub, options: RunOptions) -
     assert set(dead) == {5, 7}
     assert json.loads(dead[5]["data"])["record_id"] == 5
     assert dead[5]["attributes"]["error_stage"] == "decode"
+    assert sum(reason.count for reason in summary.dead_letter_reasons) == 2
     assert len(lines(options.out / "results.jsonl")) == 200
 
 
@@ -186,31 +193,32 @@ def _request(request_id: str) -> Any:
 
 
 def test_stopping_early_still_gives_the_figures(hub: Hub, options: RunOptions) -> None:
-    stop = threading.Event()
+    stop = Stop()
 
     def stop_soon(progress: Progress) -> None:
         if progress.received > 20:
-            stop.set()
+            stop.end("interrupted (SIGINT)")
+            stop.end("later")
 
     with echo(hub.calls, INPUT, to_results):
         summary = run(dataclasses.replace(options, duration=3600), display=Recorder(stop_soon), stop=stop)
     assert 20 < summary.sent < 3600 * 400
     assert summary.received == summary.sent
     assert summary.lost == 0
-    assert summary.failures() == [f"interrupted after {summary.sent:,} of 1,440,000 messages"]
+    assert summary.failures() == [f"interrupted (SIGINT) after {summary.sent:,} of 1,440,000 messages"]
     assert summary.offered_rate == pytest.approx(400, rel=0.2)
-    assert json.loads((options.out / "summary.json").read_text())["sent"] == summary.sent
+    assert json.loads((options.out / "summary.json").read_text())["error"] == summary.error
 
 
 def test_stopped_while_waiting_for_the_job(hub: Hub, options: RunOptions) -> None:
-    stop = threading.Event()
+    stop = Stop()
 
     def stop_now(progress: Progress) -> None:
-        stop.set()
+        stop.end("the job was killed (SIGKILL)")
 
     summary = run(options, display=Recorder(stop_now), stop=stop)
     assert (summary.sent, summary.offered_rate) == (0, None)
-    assert summary.failures() == ["interrupted before the first message was sent"]
+    assert summary.failures() == ["the job was killed (SIGKILL) before the first message was sent"]
     assert list(options.out.iterdir()) == []
 
 
@@ -240,7 +248,10 @@ def test_the_probe_may_end_as_a_dead_letter(hub: Hub, options: RunOptions) -> No
     with echo(hub.calls, INPUT, lambda message: [(DEAD_LETTER_TOPIC, dead_letter_message(message))]):
         summary = run(options)
     assert (summary.received, summary.dead_lettered, summary.lost) == (0, 200, 0)
-    assert summary.auc_note == "record 0 was never answered, nor were 7 others"
+    (reason,) = summary.dead_letter_reasons
+    assert (reason.stage, reason.count) == ("decode", 200)
+    assert summary.failures() == ["no request has a result: those that were answered are dead letters"]
+    assert (summary.auc, summary.auc_note) == (None, None)  # the labels are not the example's
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from local.job_flags import JobFlags
 from pipeline.options.job_options import FLAGS
 from serving.options import parse
+from tests.pipeline.model.test_input_shape import export_named
 
 DEFAULT = "examples/model.pt2"
 
@@ -63,6 +65,18 @@ def test_the_job_is_told_where_its_container_listens() -> None:
 )
 def test_the_container_gets_folder_and_file_of_the_model(path: str, folder: str, file: str) -> None:
     assert flags(f"--model_path={path}").for_container() == (folder, [f"--model_file={file}"])
+
+
+def test_container_and_job_get_the_shape_that_the_model_says(tmp_path: Path) -> None:
+    export_named(tmp_path / "m.pt2")
+    model = f"--model-path={tmp_path}/m.pt2"
+    shape = "--input_shape=ids:int64:4,scale:float32:3"
+    in_endpoint_mode = flags("--inference_mode=endpoint", model)
+    assert in_endpoint_mode.for_container() == (str(tmp_path), ["--model_file=m.pt2", shape])
+    assert shape in in_endpoint_mode.for_job("http://127.0.0.1:1/predict")
+    given = flags("--inference_mode=endpoint", model, "--input_shape=3")
+    assert given.for_container()[1] == ["--model_file=m.pt2", "--input_shape=3"]
+    assert shape not in given.for_job("http://127.0.0.1:1/predict")
 
 
 def test_the_container_gets_the_default_model() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from broker import EmbeddedBroker
-from local.run import Topics
+from local.topics import Topics
 from pipeline.process import registry, stop
 from pipeline.process.stop import StopSignal
 

@@ -81,6 +81,13 @@ def test_flags_and_variables() -> None:
     assert options.spec.named
 
 
+def test_flags_are_taken_with_dashes_and_mistyped_ones_are_told_what_they_meant() -> None:
+    assert parse(["--model-file=a.pt", "--max-batch-size", "7"], STORAGE).max_batch_size == 7
+    with pytest.raises(OptionsError) as caught:
+        parse(["--modle_file", "a.pt"], STORAGE)
+    assert str(caught.value) == "--modle_file: there is no such flag; did you mean --model_file?"
+
+
 def test_all_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(OptionsError) as caught:
         parse(
@@ -120,7 +127,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         (["--device=cuda"], {}, "--device: 'cuda' is not one of: cpu, gpu, auto"),
         (["--precision=int8"], {}, "--precision: 'int8' is not one of: fp32, fp16, bf16"),
         (["--workers"], {}, "--workers: expected one argument"),
-        (["stray"], {}, "stray: there is no such flag"),
+        (["stray"], {}, "stray: not a flag"),
         ([], {"AIP_HEALTH_ROUTE": "/predict"}, "both are /predict"),
     ],
 )

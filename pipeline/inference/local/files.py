@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -56,6 +58,23 @@ def fetch(path: str, folder: Path, limit: int | None = None) -> Path:
             while chunk := _read_chunk(source, path):
                 _write_chunk(copy.fileno(), chunk, path, folder)
     return target
+
+
+@contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
+    """Open a file to read parts of it.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file: a FIFO would be waited for.
+    """
+    if is_local(path) and Path(path).exists() and not Path(path).is_file():
+        raise OSError(f"{path} is no regular file")
+    try:
+        file = _open(path)
+    except Exception as error:  # each filesystem raises errors of its own
+        raise _unreadable(path, error) from error
+    with file:
+        yield file
 
 
 def read_small(path: str, limit: int) -> str:

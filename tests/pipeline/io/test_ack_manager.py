@@ -6,7 +6,7 @@ from google.cloud import pubsub_v1
 from google.pubsub_v1.services.publisher import PublisherClient
 
 from broker import EmbeddedBroker
-from local.run import Topics
+from local.topics import Topics
 from pipeline.io import ack_manager as module
 from pipeline.io.ack_manager import AckManager
 from pipeline.pubsub.channels import publisher_client, subscriber_channel

@@ -1,3 +1,4 @@
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ from google.pubsub_v1.services.publisher import PublisherClient
 from pipeline.io import subscriber as module
 from pipeline.io.subscriber import Subscriber
 from pipeline.pubsub.channels import publisher_client
-from pipeline.request.errors import SubscriptionError
+from pipeline.request.errors import SubscriptionError, TransientError
 from tests.pipeline.conftest import Pubsub
 from tests.waiting import wait_until
 
@@ -148,6 +149,26 @@ def test_a_broken_stream_is_opened_again(pubsub: Pubsub, make: Make) -> None:
     (received,) = take(subscriber, 1)
     assert received.message.data == b"b"
     assert pubsub.broker.faults.pending("StreamingPull") == 0
+
+
+def test_a_broker_that_stays_away_ends_the_job_for_another_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "AWAY_S", 0.3)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and nobody listens there
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", address)
+        subscriber = Subscriber("projects/p/subscriptions/s", stopping=lambda: False)
+        try:
+            with pytest.raises(TransientError) as caught:
+                wait_until(lambda: subscriber.take(1, 0.1))
+        finally:
+            subscriber.close()
+    assert str(caught.value).startswith("cannot read projects/p/subscriptions/s for 0.3 s: UNAVAILABLE: ")
+    assert f"PUBSUB_EMULATOR_HOST={address}: does a broker listen there?" in str(caught.value)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any("UNAVAILABLE" in text and address in text for text in warnings)
 
 
 def test_a_missing_subscription_is_named(make: Make) -> None:

@@ -1,3 +1,4 @@
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -229,7 +230,7 @@ def test_a_wrong_flag_of_beams_hides_no_other() -> None:
 
 def test_abbreviations_and_words_are_refused() -> None:
     assert problems([*line(), "--max_batch=3", "stray"]) == [
-        "--max_batch: there is no such flag; see --help",
+        "--max_batch: there is no such flag; did you mean --max_batch_size?",
         "stray: not a flag; write --name=value",
     ]
 
@@ -253,8 +254,43 @@ def test_main_exits_2_with_one_line_each(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for flag in FLAGS:
+        assert f"--{flag.name} VALUE {flag.help}" in text
+        if flag.default is not None:
+            assert f"{flag.help} Default: {flag.default}." in text
+    assert "--temp_location" not in text
+    assert "--help_beam" in text
+
+
+def test_beams_flags_are_shown_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help_beam"]) == 0
     text = capsys.readouterr().out
-    assert all(f"--{flag.name}" in text for flag in FLAGS)
+    assert text.index("--input_subscription") < text.index("--temp_location")
+
+
+def test_both_spellings_are_taken() -> None:
+    spelt = [text.replace("_", "-", 1) for text in line(max_batch_size="7", direct_num_workers="1")]
+    spelt += ["--output-topic", "projects/my-project/topics/later"]
+    assert problems(spelt) == []
+    options = pipeline_options(spelt)
+    assert job_options(options).max_batch_size == 7
+    assert job_options(options).output_topic == "projects/my-project/topics/later"
+    assert problems([*line(), "--model-paht=x"]) == [
+        "--model-paht: there is no such flag; did you mean --model_path?"
+    ]
+
+
+def test_surroundings_are_checked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", "https://127.0.0.1:8085")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc"])
+    assert main(line()) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("PUBSUB_EMULATOR_HOST=https://127.0.0.1:8085: an emulator speaks without TLS")
+    assert second.startswith("no folder for temporary files can be written to")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""The topics and subscriptions of a local run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.cloud import pubsub_v1
+
+from loadtest.options import RunOptions
+from loadtest.records import Records
+
+PROJECT = "local-project"
+CREATE_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topics and subscriptions of one local run, by full name."""
+
+    input_topic: str
+    input_subscription: str
+    output_topic: str
+    output_subscription: str
+    dead_letter_topic: str
+    dead_letter_subscription: str
+
+    @classmethod
+    def fresh(cls, run: str) -> Topics:
+        """Return names never used before: Google's emulator does not forget a subscription's old readers."""
+        names = []
+        for purpose in ("requests", "results", "dead-letters"):
+            names += [
+                f"projects/{PROJECT}/topics/{purpose}-{run}",
+                f"projects/{PROJECT}/subscriptions/{purpose}-{run}",
+            ]
+        return cls(*names)
+
+    def create(self) -> None:
+        """Create them all on the broker at PUBSUBVARIABLE_HOST."""
+        publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
+        for topic, subscription in (
+            (self.input_topic, self.input_subscription),
+            (self.output_topic, self.output_subscription),
+            (self.dead_letter_topic, self.dead_letter_subscription),
+        ):
+            publisher.create_topic(request={"name": topic}, retry=None, timeout=CREATE_WITHIN_S)
+            request = {"name": subscription, "topic": topic}
+            subscriber.create_subscription(request=request, retry=None, timeout=CREATE_WITHIN_S)
+        publisher.stop()
+        subscriber.close()
+
+    def job_arguments(self) -> list[str]:
+        """Return the job's flags that name them."""
+        return [
+            "--runner=DirectRunner",
+            f"--input_subscription={self.input_subscription}",
+            f"--output_topic={self.output_topic}",
+            f"--dead_letter_topic={self.dead_letter_topic}",
+        ]
+
+    def run_options(self, rate: float, duration: float, input: Records, out: Path) -> RunOptions:
+        """Return the load driver's options on them, the others at their defaults."""
+        return RunOptions(
+            project=PROJECT,
+            input_topic=self.input_topic,
+            output_subscription=self.output_subscription,
+            dead_letter_subscription=self.dead_letter_subscription,
+            rate=rate,
+            duration=duration,
+            input=input,
+            out=out,
+        )
