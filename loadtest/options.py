@@ -176,11 +176,12 @@ def parse(arguments: Sequence[str]) -> tuple[RunOptions, list[str]]:
     for option in fields(RunOptions):
         kind: Kind = option.metadata["kind"]
         text = texts[option.name]
-        if text is None and option.default is not MISSING:
+        # Empty is how workflow tools write what is not given.
+        if not text and option.default is not MISSING:
             values[option.name] = option.default
             continue
         values[option.name] = kind.stand_in
-        if text is not None:
+        if text:
             try:
                 values[option.name] = kind.convert(text)
             except RecordsError as error:

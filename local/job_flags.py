@@ -46,7 +46,9 @@ class JobFlags:
             # A flag without a value is left for the job to refuse.
             parser.add_argument(f"--{name}", nargs="?", const="")
         spelt = with_underscores(arguments, [*(flag.name for flag in FLAGS), *_SET_HERE])
-        named, _ = parser.parse_known_args(spelt)
+        # One that is empty, --name=, is not given.
+        given = [text for text in spelt if text.partition("=")[1:] != ("=", "")]
+        named, _ = parser.parse_known_args(given)
         self._arguments = spelt
         self._default_model = default_model
         self._given: dict[str, str] = {name: text for name, text in vars(named).items() if text is not None}

@@ -72,8 +72,9 @@ class Service:
                 body = await self._read(request, buffered)
                 begun = time.perf_counter()
                 content_type = request.headers.get("content-type", "")
+                encoding = ", ".join(request.headers.getlist("content-encoding"))
                 content, answered_type = await self._calls.run(
-                    partial(predictor.answer, content_type, body), request.is_disconnected
+                    partial(predictor.answer, content_type, body, encoding), request.is_disconnected
                 )
             except asyncio.CancelledError:
                 # The server's time to finish is over; what it would answer by itself is a 500.

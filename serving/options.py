@@ -24,7 +24,7 @@ class Options:
         health_route: Path of the health checks.
         predict_route: Path of the predictions.
         storage_uri: Where the model file is; see `serving.storage.fetch`.
-        model_file: Its name there; None: the only one.
+        model_file: Its path there; None: the only one.
         model_class: `module:Class`, for a state_dict.
         model_params: Keyword arguments of that class.
         spec: The inputs of one instance.
@@ -72,7 +72,11 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     """
     cores = workers.cores()
     names = list(_Flags.__annotations__)
-    flags, unknown = _parser(cores).parse_known_args(with_underscores(arguments, names), _Flags())
+    parser = _parser(cores)
+    flags, unknown = parser.parse_known_args(with_underscores(arguments, names), _Flags())
+    # Empty is how workflow tools write what is not given.
+    for name in [name for name, text in vars(flags).items() if text == ""]:
+        setattr(flags, name, parser.get_default(name))
     problems = unknown_flags(unknown, names)
     storage_uri = environment.get("AIP_STORAGE_URI", "")
     if not storage_uri:
@@ -152,7 +156,7 @@ class _Reader:
         return None if text is None else self.text(name, text, parse_text, stand_in=None)
 
     def variable(self, name: str, default: str, parse_text: Callable[[str], _T]) -> _T:
-        text = self._environment.get(name, default)
+        text = self._environment.get(name) or default
         return self.text(name, text, parse_text, stand_in=parse_text(default))
 
 
@@ -180,7 +184,7 @@ def _parser(cores: int) -> argparse.ArgumentParser:
         "AI's default target of 60 %% never adds a replica",
     )
     parser.add_argument(
-        "--model_file", help="the file's name in AIP_STORAGE_URI (default: the only model there)"
+        "--model_file", help="the file's path below AIP_STORAGE_URI (default: the only model there)"
     )
     parser.add_argument("--model_class", help="module:Class of the torch.nn.Module, for a state_dict")
     parser.add_argument("--model_params", help="keyword arguments of --model_class, as a JSON object")

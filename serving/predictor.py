@@ -7,10 +7,11 @@ from typing import Any
 
 from pipeline.model.compute import is_device_gone, is_device_lost, is_out_of_memory
 from pipeline.model.model import Model
-from pipeline.request.input_spec import Inputs, InputSpec
-from pipeline.request.wire_format import FLOAT32_TYPE, JSON_TYPE
+from pipeline.request.input_spec import RAW_TYPES, Inputs, InputSpec
+from pipeline.request.wire_format import JSON_TYPE, media_types
 from serving.errors import DeviceLost, Refusal
-from serving.protocol import check_finite, read_float32, read_json, write_float32, write_json
+from serving.limits import body_limit
+from serving.protocol import check_finite, read_json, read_raw, unpacked, write_float32, write_json
 
 # The CUDA errors of a device that fails whatever it computes: uncorrectable ECC and NVLink errors, MPS server
 # gone (https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html).
@@ -26,29 +27,33 @@ class Predictor:
     spec: InputSpec
     max_batch_size: int
 
-    def answer(self, content_type: str, body: bytes) -> tuple[bytes, str]:
+    def answer(self, content_type: str, body: bytes, encoding: str = "") -> tuple[bytes, str]:
         """Return the body and the Content-Type of the answer to one call.
 
         Args:
             content_type: Of the call; parameters after a semicolon are ignored.
             body: Of the call.
+            encoding: Its Content-Encoding.
 
         Raises:
-            Refusal: With status 400, 406 or 413 as the functions of `serving.protocol` raise it; 415, another
-                Content-Type; 422, the model failed; 503, there was not enough memory for a single instance.
+            Refusal: With status 400, 406, 413 or 415 as the functions of `serving.protocol` raise it; 415,
+                another Content-Type; 422, the model failed; 503, there was not enough memory for a single
+                instance.
             DeviceLost: With 422 where these inputs may be to blame, 503 where the hardware is.
         """
         media_type = content_type.partition(";")[0].strip().lower()
         try:
+            # Here and not as it is read, so that no more than one body is unpacked at a time.
+            body = unpacked(body, encoding, body_limit(self.spec, self.max_batch_size))
             if media_type == JSON_TYPE:
                 rows = read_json(body, self.spec, self.max_batch_size)
                 return write_json(self._predict(rows)), JSON_TYPE
-            if media_type == FLOAT32_TYPE:
-                rows = read_float32(body, self.spec, self.max_batch_size)
+            if media_type in RAW_TYPES:
+                rows = read_raw(body, media_type, self.spec, self.max_batch_size)
                 return write_float32(self._predict(rows))
         except MemoryError as error:
             raise _out_of_memory(error, 1) from error
-        raise Refusal(415, f"Content-Type {content_type[:100]!r}: expected {JSON_TYPE} or {FLOAT32_TYPE}")
+        raise Refusal(415, f"Content-Type {content_type[:100]!r}: expected {media_types(self.spec)}")
 
     def _predict(self, rows: list[Inputs]) -> list[Any]:
         try:

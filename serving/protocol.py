@@ -1,4 +1,4 @@
-"""From bodies to rows and from predictions to bodies: JSON as in Vertex AI's predict, and raw float32."""
+"""From bodies to rows and from predictions to bodies: JSON as in Vertex AI's predict, and raw bytes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import orjson
 
+from pipeline.request.compression import GzipError, UnpackedTooLargeError, unpack
 from pipeline.request.errors import DecodeError
-from pipeline.request.input_spec import Inputs, InputSpec
-from pipeline.request.wire_format import FLOAT32_TYPE
+from pipeline.request.input_spec import RAW_TYPES, Inputs, InputSpec
+from pipeline.request.wire_format import FLOAT32_TYPE, GZIP, UNENCODED
 from serving.errors import Refusal
 
 # Smaller bodies are parsed as they are: what they hold takes a few megabytes at most.
@@ -49,35 +50,56 @@ def read_json(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
     return rows
 
 
-def read_float32(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
+def read_raw(body: bytes, media_type: str, spec: InputSpec, most: int) -> list[Inputs]:
     """Return the rows of a raw body, which they share the memory of.
 
-    The body is n × input shape, little-endian float32, C order.
+    The body is n × input shape, little-endian, C order, in the dtype of the media type, one of `RAW_TYPES`.
 
     Raises:
-        Refusal: 400, the bytes are not whole rows, or hold NaN or infinity; 406, the model takes named
-            inputs; 413, there are more than `most` rows.
+        Refusal: 400, the bytes are not whole rows, or hold NaN, infinity or a bool beyond 0 and 1; 406, the
+            model takes several inputs; 413, there are more than `most` rows; 415, it takes another dtype.
     """
-    if spec.named:
-        raise Refusal(406, f"{FLOAT32_TYPE}: this model takes named inputs; send JSON")
-    shape = spec.tensors[0].shape
-    row_bytes = 4 * prod(shape)
+    if spec.raw_type != media_type:
+        raise Refusal(406 if spec.raw_type is None else 415, f"{media_type}: {spec.raw_misfit()}")
+    (tensor,) = spec.tensors
+    row_bytes = tensor.dtype.itemsize * prod(tensor.shape)
     if not body or len(body) % row_bytes:
         raise Refusal(
             400,
             f"a body of {len(body)} bytes is not a number of rows: "
-            f"float32 of shape {'x'.join(map(str, shape))} takes {row_bytes} each",
+            f"{tensor.dtype} of shape {'x'.join(map(str, tensor.shape))} takes {row_bytes} each",
         )
     _check_number(len(body) // row_bytes, most)
-    batch = np.frombuffer(body, "<f4").reshape(-1, *shape)
-    finite = np.isfinite(batch).reshape(len(batch), -1).all(axis=1)
-    if not finite.all():
-        index = int(np.argmin(finite))
-        try:
-            spec.from_bytes(batch[index].tobytes())
-        except DecodeError as error:
-            raise Refusal(400, f"instance {index}: {error}") from None
-    return list(batch)
+    batch = np.frombuffer(body, RAW_TYPES[media_type].newbyteorder("<")).reshape(-1, *tensor.shape)
+    if tensor.dtype.kind in "fb":
+        flat = batch.reshape(len(batch), -1)
+        good = (np.isfinite(flat) if tensor.dtype.kind == "f" else flat.view(np.uint8) <= 1).all(axis=1)
+        if not good.all():
+            index = int(np.argmin(good))
+            try:
+                tensor.from_bytes(batch[index].tobytes())
+            except DecodeError as error:
+                raise Refusal(400, f"instance {index}: {error}") from None
+    return [{tensor.name: row} for row in batch] if spec.named else list(batch)
+
+
+def unpacked(body: bytes, encoding: str, most: int) -> bytes:
+    """Return a body without its Content-Encoding, of `most` bytes at most.
+
+    Raises:
+        Refusal: 400, it is not what that says; 413, it has more bytes; 415, it is not gzip.
+    """
+    encoding = encoding.strip().lower()
+    if encoding in UNENCODED:
+        return body
+    if encoding not in GZIP:
+        raise Refusal(415, f"Content-Encoding {encoding[:100]!r}: expected gzip, or none")
+    try:
+        return unpack(body, most)
+    except UnpackedTooLargeError as error:
+        raise Refusal(413, f"the body is too large: {error} bytes") from None
+    except GzipError as error:
+        raise Refusal(400, f"the body cannot be unpacked: {error}") from None
 
 
 def write_json(predictions: list[Any]) -> bytes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # The suffixes that PyTorch's own examples give torch.export files, TorchScript files and state_dicts.
 _MODEL_SUFFIXES = (".pt2", ".pt", ".pth")
 _CLOUD = "gs://"
+# Of a local folder: one such as / must not be walked for minutes.
+_MOST_FILES = 10_000
 
 
 class StorageError(Exception):
@@ -21,8 +24,8 @@ def fetch(uri: str, model_file: str | None, folder: Path) -> Path:
         uri: `gs://BUCKET/PREFIX` or a local folder; or a single file of either kind. Cloud Storage is read
             with the default credentials of this machine, or, at the address in STORAGE_EMULATOR_HOST,
             without any.
-        model_file: The file's name below `uri`; None: the only file there, or the only one whose name ends
-            in .pt2, .pt or .pth.
+        model_file: The file's path below `uri`; None: the only one directly there whose name ends in .pt2,
+            .pt or .pth, else the only one in its sub-folders, else the only file of any name.
         folder: An existing folder.
 
     Raises:
@@ -35,7 +38,7 @@ def fetch(uri: str, model_file: str | None, folder: Path) -> Path:
         return place
     if not place.is_dir():
         raise StorageError(f"AIP_STORAGE_URI: there is neither a folder nor a file {uri}")
-    return place / _choose((path.name for path in place.iterdir() if path.is_file()), model_file, uri)
+    return place / _choose(_files_in(place), model_file, uri)
 
 
 def is_downloaded(uri: str) -> bool:
@@ -57,7 +60,7 @@ def _download(uri: str, model_file: str | None, folder: Path) -> Path:
         blobs = {
             blob.name: blob
             for blob in client.list_blobs(bucket, prefix=prefix)
-            if _is_directly_in(prefix, blob.name)
+            if _is_below(prefix, blob.name)
         }
         if prefix in blobs:
             chosen = prefix
@@ -74,29 +77,45 @@ def _download(uri: str, model_file: str | None, folder: Path) -> Path:
     return target
 
 
-def _is_directly_in(prefix: str, name: str) -> bool:
+def _files_in(place: Path) -> Iterator[str]:
+    """Yield the paths of the files below a folder; beyond a number that no model needs, none."""
+    found = 0
+    for folder, _, names in os.walk(place):
+        for name in names:
+            path = Path(folder, name)
+            if path.is_file():
+                yield path.relative_to(place).as_posix()
+                found += 1
+                if found == _MOST_FILES:
+                    return
+
+
+def _is_below(prefix: str, name: str) -> bool:
     if name == prefix:
         return True
     start = f"{prefix}/" if prefix else ""
-    rest = name.removeprefix(start)
-    return name.startswith(start) and bool(rest) and "/" not in rest
+    # What ends in a slash stands for a folder.
+    return name.startswith(start) and not name.endswith("/")
 
 
 def _choose(names: Iterable[str], model_file: str | None, uri: str) -> str:
-    there = sorted(names)
+    there = sorted(names, key=lambda name: (name.count("/"), name))
     if model_file is not None:
         if model_file not in there:
             raise StorageError(f"--model_file: there is no {model_file} in {uri}, {_listed(there)}")
         return model_file
-    if len(there) == 1:
-        return there[0]
     models = [name for name in there if name.endswith(_MODEL_SUFFIXES)]
-    if len(models) != 1:
-        raise StorageError(
-            f"AIP_STORAGE_URI: {uri} must hold one model file ({', '.join(_MODEL_SUFFIXES)}), "
-            f"{_listed(there)}: name the file by --model_file"
-        )
-    return models[0]
+    # A model in a sub-folder is often an older one of that which stands directly here.
+    direct = [name for name in models if "/" not in name]
+    for candidates in (direct, models, there):
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
+            break
+    raise StorageError(
+        f"AIP_STORAGE_URI: {uri} must hold one model file ({', '.join(_MODEL_SUFFIXES)}), "
+        f"{_listed(there)}: name the file by --model_file"
+    )
 
 
 def _listed(names: list[str]) -> str:

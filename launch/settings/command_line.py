@@ -95,6 +95,8 @@ def _read_job_flags(words: Iterable[str], problems: list[str]) -> dict[str, str]
             continue
         # With dashes, as the flags of a launch have them, it means the same.
         name, value = found[1].replace("-", "_"), found[2]
+        if not value and (f"--{name}" in _FLAGS_OF_THE_JOB or name in LIST_OPTIONS):
+            continue  # empty, it is not given
         if name in flags and name in LIST_OPTIONS:
             flags[name] += f",{value}"
         elif name in flags:

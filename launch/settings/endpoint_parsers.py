@@ -30,7 +30,8 @@ def resource_id(text: str) -> str:
     """
     if not re.fullmatch(r"[a-z](?:[a-z0-9\-]{0,61}[a-z0-9])?", text):
         raise ValueError(
-            f"{text!r} is not an id: at most 63 small letters, digits and dashes, beginning with a letter"
+            f"{text!r} is not an id: 1 to 63 small letters, digits and dashes, beginning with a letter and "
+            "not ending with a dash"
         )
     return text
 

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import re
 
-from pipeline.options.values import PROJECT_ID, integer
+from pipeline.options.values import (
+    PROJECT_ID,
+    PROJECT_RULE,
+    RESOURCE_ID,
+    RESOURCE_RULE,
+    check_part,
+    integer,
+)
 
 NO_HINT = "none"
 PYPI = "pypi"
@@ -20,9 +27,10 @@ _JOB_ID = re.compile(r"\d{4}-\d\d-\d\d_\d\d_\d\d_\d\d-\d+")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,122}")
 _IMAGE = re.compile(r"[a-z0-9.\-]+(?::\d+)?(?:/[a-z0-9]+(?:[._\-]+[a-z0-9]+)*){2,}")
 # https://cloud.google.com/storage/docs/buckets#naming
-_GS_PATH = re.compile(r"gs://[a-z0-9][a-z0-9._\-]{1,220}[a-z0-9](?:/[^\s#?*\[\]]+)*/?")
-# https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
-_CHANNEL = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}")
+_BUCKET = r"[a-z0-9][a-z0-9._\-]{1,220}[a-z0-9]"
+_BUCKET_RULE = "3 to 222 small letters, digits and -_., beginning and ending with a letter or digit"
+_OBJECT = r"[^\s#?*\[\]]*"
+_OBJECT_RULE = "no blanks, and none of # ? * [ ]"
 _KMS_KEY = re.compile(
     rf"projects/{PROJECT_ID}/locations/[a-z0-9\-]+/keyRings/[A-Za-z0-9_\-]{{1,63}}/cryptoKeys/[A-Za-z0-9_\-]{{1,63}}"
 )
@@ -40,8 +48,7 @@ def text(value: str) -> str:
 
 def project(value: str) -> str:
     """Return the id of a project."""
-    if not re.fullmatch(PROJECT_ID, value):
-        raise ValueError(f"{value!r} is not a project id: 6 to 30 small letters, digits and dashes")
+    check_part(value, value, PROJECT_ID, "a project id", PROJECT_RULE)
     return value
 
 
@@ -54,11 +61,11 @@ def zone(value: str) -> str:
 
 def gs_path(value: str) -> str:
     """Return a Cloud Storage path, without a slash at its end."""
-    if not _GS_PATH.fullmatch(value):
-        raise ValueError(
-            f"{value!r} is not a Cloud Storage path such as gs://my-bucket/folder; a bucket's name has 3 to "
-            "222 small letters, digits, dots, dashes and underscores"
-        )
+    if not value.startswith("gs://"):
+        raise ValueError(f"{value!r} is not a Cloud Storage path such as gs://my-bucket/folder")
+    bucket, _, name = value.removeprefix("gs://").partition("/")
+    check_part(value, bucket, _BUCKET, "the name of a bucket", _BUCKET_RULE)
+    check_part(value, name, _OBJECT, "a path in a bucket", _OBJECT_RULE)
     return value.rstrip("/")
 
 
@@ -76,11 +83,7 @@ def names_object(value: str) -> bool:
 
 def channel(value: str) -> str:
     """Return the name of a topic and of the subscription to it."""
-    if not _CHANNEL.fullmatch(value):
-        raise ValueError(
-            f"{value!r} is not the name of a topic: 3 to 255 letters, digits and -_.~+%, beginning with a "
-            "letter, and not with goog"
-        )
+    check_part(value, value, RESOURCE_ID, "the name of a topic", RESOURCE_RULE)
     return value
 
 
@@ -148,7 +151,10 @@ def image(value: str) -> str:
 def tag(value: str) -> str:
     """Return the tag of an image; latest is refused."""
     if not _TAG.fullmatch(value):
-        raise ValueError(f"{value!r} is not a tag: letters, digits, dots, dashes, at most 123")
+        raise ValueError(
+            f"{value!r} is not a tag: 1 to 123 letters, digits, underscores, dots and dashes, beginning with "
+            "none of the last two"
+        )
     if value == "latest":
         raise ValueError(
             "latest is refused: workers that start later would run another image than the others; "
@@ -161,7 +167,8 @@ def job_name(value: str) -> str:
     """Return the name of a job."""
     if not _JOB_NAME.fullmatch(value):
         raise ValueError(
-            f"{value!r} is not the name of a job: small letters, digits and dashes, beginning with a letter"
+            f"{value!r} is not the name of a job: 1 to 1,024 small letters, digits and dashes, beginning "
+            "with a letter and not ending with a dash"
         )
     return value
 

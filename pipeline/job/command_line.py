@@ -62,8 +62,23 @@ def help_text(argv: Sequence[str]) -> str | None:
 
 
 def spelt(argv: Sequence[str]) -> list[str]:
-    """Return a command line with its flags as they are declared: --model-path is --model_path."""
-    return with_underscores(argv, vars(parser().parse_known_args([])[0]))
+    """Return a command line with its flags as declared, --model-path as --model_path, without empty ones.
+
+    `--name=` and `--name ""` are how workflow tools and templates write what is not given. Names that are no
+    flag stay, to be refused.
+    """
+    words = with_underscores(argv, vars(parser().parse_known_args([])[0]))
+    flags = parser()._option_string_actions
+    left: list[str] = []
+    for text in words:
+        name, equals, value = text.partition("=")
+        if equals and not value and name in flags:
+            continue
+        if not text and left and left[-1] in flags:
+            left.pop()
+            continue
+        left.append(text)
+    return left
 
 
 def texts(argv: Sequence[str]) -> dict[str, str | None]:

@@ -130,8 +130,8 @@ def _endpoint(known: Namespace) -> list[str]:
         )
     except ValueError as error:
         found.append(str(error))
-    if known.endpoint_protocol == RAW and ":" in known.input_shape:
-        found.append("--endpoint_protocol: raw carries one float32 tensor; named inputs need predict")
+    if known.endpoint_protocol == RAW and "," in known.input_shape:
+        found.append("--endpoint_protocol: raw carries one tensor; several inputs need predict")
     return found
 
 

@@ -11,7 +11,7 @@ from google.auth.exceptions import DefaultCredentialsError
 
 from pipeline.engine.choice import runs_in_process
 from pipeline.job import graph, in_process, topics
-from pipeline.job.command_line import help_text, job_options, pipeline_options, problems, texts
+from pipeline.job.command_line import help_text, job_options, pipeline_options, problems, spelt, texts
 from pipeline.job.model_inputs import with_input_shape
 from pipeline.options.job_options import JobOptions
 from pipeline.process.temporary import temporary_folder_problems
@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if wrong := problems(argv) + emulator_problems() + temporary_folder_problems():
         print("\n".join(wrong), file=sys.stderr)
         return 2
+    argv = spelt(argv)
     try:
         options = pipeline_options(with_input_shape(argv, texts(argv)))
     except ModelError as error:

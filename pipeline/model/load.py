@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from pipeline.model.calling import keywords
 from pipeline.model.compiling import Compiled, padded_sizes
 from pipeline.model.compute import Compute, name_of, release_cached_memory
 from pipeline.model.graphs import Graphed
@@ -77,6 +78,7 @@ def load(
         max_batch_size=max_batch_size,
         compute=compute,
         label=label,
+        keywords=keywords(module, spec),
     )
     try:
         return builder.build(module)
@@ -104,6 +106,7 @@ class _ModelBuilder:
     max_batch_size: int
     compute: Compute
     label: str
+    keywords: tuple[str, ...]
 
     def build(self, module: torch.nn.Module) -> Model:
         """Return the model as `compute` says, verified.
@@ -188,6 +191,7 @@ class _ModelBuilder:
             staging=make_staging(self.spec, dtype, self.device, self.max_batch_size),
             sizes=sizes,
             on_gpu=self.device.type == "cuda",
+            keywords=self.keywords,
         )
 
     def _computes_in_fp32(self, module: torch.nn.Module, sizes: list[int]) -> bool:

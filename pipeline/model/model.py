@@ -35,11 +35,12 @@ class Model:
         staging: Staging | None = None,
         sizes: Callable[[], Sequence[int] | None] | None = None,
         on_gpu: bool = False,
+        keywords: Sequence[str] | None = None,
     ) -> None:
         """Wrap a function that computes a batch.
 
         Args:
-            forward: Takes tensors, the batch first (named inputs by name), and returns tensors.
+            forward: Takes tensors, the batch first, and returns tensors.
             spec: The model's inputs.
             model_id: The attribute of that name.
             device: The attribute of that name.
@@ -47,6 +48,8 @@ class Model:
             sizes: Returns the rows of the batches that `forward` takes, ascending; other batches are padded
                 with zeros. None, or where it returns None: `forward` takes any.
             on_gpu: The attribute of that name.
+            keywords: The names that `forward` takes its tensors by, in the order of `spec`; none: by
+                position; default: those of named inputs.
         """
         self.model_id = model_id
         self.device = device
@@ -55,6 +58,9 @@ class Model:
         self._staging = staging or HostStaging(spec, None)
         self._sizes = sizes
         self.on_gpu = on_gpu
+        if keywords is None:
+            keywords = [tensor.name for tensor in spec.tensors] if spec.named else []
+        self._keywords = keywords
 
     def __str__(self) -> str:
         return f"model {self.model_id} on {self.device}"
@@ -94,7 +100,10 @@ class Model:
         names: list[str | None] = []
 
         def forward(batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-            output = self._forward(**batch) if self._spec.named else self._forward(*batch.values())
+            if self._keywords:
+                output = self._forward(**dict(zip(self._keywords, batch.values(), strict=True)))
+            else:
+                output = self._forward(*batch.values())
             tensors = columns(output, size)
             names.extend(tensors)
             if size == rows:

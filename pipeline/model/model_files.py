@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pipeline.model import export_check, tensors_check, torchscript_check
+from pipeline.model import export_check, state_dict, tensors_check, torchscript_check
 from pipeline.model.archive import RefusedPartError
 from pipeline.model.moving import move_program
 from pipeline.process.user_modules import explain_hidden_module, import_user_module
@@ -188,10 +188,20 @@ def _from_state_dict(path: str, model_class: str, params: Mapping[str, Any], lab
         raise _damaged(label) from error
     except Exception as error:
         raise ModelError(f"{label} cannot be loaded by torch.load: {error}") from error
+    weights: Mapping[str, Any] | None = None
     try:
-        module.load_state_dict(state)
+        weights, unwrapped = state_dict.find(state, module)
+        if unwrapped:
+            _LOGGER.info("%s: its state_dict is %s", label, unwrapped)
+        module.load_state_dict(weights)
     except Exception as error:
-        raise ModelError(f"{label} is not a state_dict of {model_class}: {error}") from error
+        # torch's own text lists every name: 14 KB for an encoder.
+        reason = state_dict.describe(weights, module) if weights is not None else ""
+        raise ModelError(
+            f"{label} is not a state_dict of {model_class}: {reason or state_dict.shortened(error)}\n"
+            "Save it by torch.save(model.state_dict(), …), where model is that class, made with the same "
+            "--model_params"
+        ) from error
     return module.eval()
 
 

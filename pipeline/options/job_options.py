@@ -121,7 +121,8 @@ class JobOptions:
     input_shape: InputSpec = flag(
         InputSpec.parse,
         "Shape of one request's features, without the batch: 30, or 3x224x224; "
-        "named inputs as NAME:DTYPE:SHAPE, separated by commas. Where it is not given, a .pt2 file says it.",
+        "named inputs as NAME:DTYPE:SHAPE, separated by commas, with float16, float32, float64, uint8, int8, "
+        "int16, int32, int64 or bool. Where it is not given, a .pt2 file says it.",
         default="30",
     )
     decode_hook: str | None = flag(
@@ -206,7 +207,8 @@ class JobOptions:
     )
     endpoint_protocol: str = flag(
         values.one_of(PREDICT, RAW),
-        "predict: JSON instances; raw: float32 bytes, for a container that takes them (serving/ does).",
+        "predict: JSON instances; raw: the one input as bytes in its dtype, and float32 bytes back, for a "
+        "container that does so (serving/ does).",
         default=PREDICT,
     )
     endpoint_batch_size: int = flag(values.integer(1, 100_000), "Most instances in one call.", default="32")
@@ -238,7 +240,7 @@ class JobOptions:
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str | None]) -> JobOptions:
-        """Return the options that the texts of flags stand for; a flag without a text has its default.
+        """Return the options that the texts of flags stand for; one without a text, or an empty, its default.
 
         A required flag without a text is None: a job's command line has been checked for them before, and who
         makes a handler without a job needs none of them.
@@ -253,9 +255,8 @@ class JobOptions:
             raise ValueError(f"there is no flag --{min(unknown)}")
         options: dict[str, Any] = {}
         for flag in FLAGS:
-            text = texts.get(flag.name)
-            if text is None:
-                text = flag.default
+            # Empty is how workflow tools and templates write a flag that is not given.
+            text = texts.get(flag.name) or flag.default
             options[flag.name] = None if text is None else flag.parse(text)
         return cls(**options)
 

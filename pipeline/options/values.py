@@ -7,20 +7,48 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-# https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
-_RESOURCE_ID = r"(?!goog)[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}"
+# https://cloud.google.com/resource-manager/docs/creating-managing-projects, and of domain-scoped projects.
 PROJECT_ID = r"(?:[a-z0-9.\-]+:)?[a-z][a-z0-9\-]{4,28}[a-z0-9]"
+PROJECT_RULE = (
+    "6 to 30 small letters, digits and dashes, beginning with a letter and ending with a letter or digit"
+)
+# https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
+RESOURCE_ID = r"(?!goog)[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}"
+RESOURCE_RULE = "3 to 255 letters, digits and -_.~+%, beginning with a letter, and not with goog"
 # https://cloud.google.com/bigquery/docs/datasets#dataset-naming, and of tables#table_naming the ASCII ones.
-_TABLE = re.compile(rf"{PROJECT_ID}:[A-Za-z0-9_]{{1,1024}}\.[A-Za-z0-9_\-]{{1,1024}}")
+_DATASET_ID = r"[A-Za-z0-9_]{1,1024}"
+_DATASET_RULE = "1 to 1,024 letters, digits and underscores"
+_TABLE_ID = r"[A-Za-z0-9_\-]{1,1024}"
+_TABLE_RULE = "1 to 1,024 letters, digits, underscores and dashes"
+
+
+def check_part(text: str, part: str, pattern: str, what: str, rule: str) -> None:
+    """Check a part of a longer text.
+
+    Args:
+        text: The text, for the message.
+        part: The part.
+        pattern: What it must match, as a whole.
+        what: What it should be, such as `a project id`.
+        rule: The pattern in words.
+
+    Raises:
+        ValueError: It does not match; the message says which part of the text, and the rule.
+    """
+    if not re.fullmatch(pattern, part):
+        where = "" if part == text else f" in {text!r}"
+        raise ValueError(f"{part!r}{where} is not {what}: {rule}")
 
 
 def resource(kind: str) -> Callable[[str], str]:
     """Return a parser of the full name of a Pub/Sub `topic` or `subscription`."""
-    pattern = re.compile(rf"projects/{PROJECT_ID}/{kind}s/{_RESOURCE_ID}")
 
     def parse(text: str) -> str:
-        if not pattern.fullmatch(text):
+        parts = text.split("/")
+        if len(parts) != 4 or (parts[0], parts[2]) != ("projects", f"{kind}s"):
             raise ValueError(f"{text!r} is not the full name of a {kind}: projects/PROJECT/{kind}s/NAME")
+        check_part(text, parts[1], PROJECT_ID, "a project id", PROJECT_RULE)
+        check_part(text, parts[3], RESOURCE_ID, f"the name of a {kind}", RESOURCE_RULE)
         return text
 
     return parse
@@ -78,8 +106,14 @@ def region(text: str) -> str:
 
 def table(text: str) -> str:
     """Return the full name of a BigQuery table, as Beam writes it."""
-    if not _TABLE.fullmatch(text):
+    # The project may have a colon of its own: example.com:project.
+    project, colon, name = text.rpartition(":")
+    parts = name.split(".")
+    if not colon or len(parts) != 2:
         raise ValueError(f"{text!r} is not the full name of a table: PROJECT:DATASET.TABLE")
+    check_part(text, project, PROJECT_ID, "a project id", PROJECT_RULE)
+    check_part(text, parts[0], _DATASET_ID, "the name of a dataset", _DATASET_RULE)
+    check_part(text, parts[1], _TABLE_ID, "the name of a table", _TABLE_RULE)
     return text
 
 

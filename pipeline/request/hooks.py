@@ -59,8 +59,17 @@ def load_hook(flag: str, name: str) -> Hook:
     return Hook(flag, name, function)
 
 
-def make_inputs(hook: Hook, body: Any, attributes: Mapping[str, str], spec: InputSpec) -> Inputs:
+def make_inputs(
+    hook: Hook, body: Any, attributes: Mapping[str, str], spec: InputSpec, note: str = ""
+) -> Inputs:
     """Return what a decode hook makes of a request's body: the JSON object, or bytes.
+
+    Args:
+        hook: The hook.
+        body: What it gets.
+        attributes: The message's.
+        spec: What its inputs must fit.
+        note: What the reason ends with where it raises.
 
     Raises:
         DecodeError: The hook raised, which is then the cause, or what it returned does not fit `spec`.
@@ -68,7 +77,7 @@ def make_inputs(hook: Hook, body: Any, attributes: Mapping[str, str], spec: Inpu
     try:
         returned = hook(body, attributes)
     except Exception as error:
-        raise DecodeError(_problem(hook, error)) from error
+        raise DecodeError(_problem(hook, error) + note) from error
     try:
         return spec.from_arrays(returned)
     except DecodeError as error:

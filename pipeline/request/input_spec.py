@@ -17,9 +17,31 @@ from pipeline.request.errors import DecodeError, InferenceError
 Inputs = np.ndarray | dict[str, np.ndarray]
 
 # The dtypes that inputs may have, and their letters in the formats of `struct`.
-_DTYPES = {"float32": "f", "float64": "d", "int32": "i", "int64": "q"}
+_DTYPES = {
+    "float16": "e",
+    "float32": "f",
+    "float64": "d",
+    "uint8": "B",
+    "int8": "b",
+    "int16": "h",
+    "int32": "i",
+    "int64": "q",
+    "bool": "?",
+}
 # Types by identity: bool is an int to isinstance.
 _NUMBERS = frozenset({int, float})
+_TRUTHS = frozenset({int, bool})
+_BITS = frozenset({0, 1})
+# Letters of numpy's kinds: by that of an input, those of arrays that become one without losing their meaning.
+_CASTS = {"f": "fiub", "i": "iub", "u": "iub", "b": "iub"}
+
+RAW_TYPES = {f"application/x-{name}": np.dtype(name) for name in _DTYPES}
+"""The dtypes of raw bodies by media type (`raw_type`): little-endian, C order; a bool is a byte, 0 or 1."""
+
+
+def raw_type(dtype: np.dtype) -> str:
+    """Return the media type of raw bodies of a dtype."""
+    return f"application/x-{dtype.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +51,7 @@ class TensorSpec:
     Attributes:
         name: `features` where it has no other.
         shape: Without the batch dimension.
-        dtype: One of float32, float64, int32, int64.
+        dtype: One of float16, float32, float64, uint8, int8, int16, int32, int64, bool.
     """
 
     name: str
@@ -41,7 +63,7 @@ class TensorSpec:
 
         Raises:
             DecodeError: The nesting or a length is another, or an element is not a number, or not one that
-                the dtype can hold.
+                the dtype can hold. bool holds true and false, 1 and 0.
         """
         flat = self._flat(value, self.shape, self.name)
         try:
@@ -54,7 +76,8 @@ class TensorSpec:
         """Make a read-only array of `shape` and `dtype` over `data` (little-endian, no copy).
 
         Raises:
-            DecodeError: The number of bytes is not what the shape takes, or there is a NaN or infinity.
+            DecodeError: The number of bytes is not what the shape takes, or there is a NaN or infinity, or a
+                bool that is neither 0 nor 1.
         """
         wanted = prod(self.shape) * self.dtype.itemsize
         if len(data) != wanted:
@@ -62,16 +85,23 @@ class TensorSpec:
                 f"body of {len(data)} bytes: {self.dtype} of shape {_shape_text(self.shape)} takes {wanted}"
             )
         array = np.frombuffer(data, self.dtype.newbyteorder("<"))
-        bad = _not_finite(array)
-        if bad is not None:
-            raise DecodeError(f"{self._place(bad)}: {array[bad]} is not a finite number")
+        if self.dtype.kind == "f":
+            bad = _not_finite(array)
+            if bad is not None:
+                raise DecodeError(f"{self._place(bad)}: {array[bad]} is not a finite number")
+        elif self.dtype.kind == "b":
+            # torch and numpy take each byte of a bool for 0 or 1, and compute nonsense with others.
+            numbers = array.view(np.uint8)
+            bad = int(numbers.argmax())
+            if numbers[bad] > 1:
+                raise DecodeError(f"{self._place(bad)}: {numbers[bad]} does not fit bool")
         return array.reshape(self.shape)
 
     def from_array(self, value: Any) -> np.ndarray:
         """Make a contiguous array of `shape` and `dtype` from an array, or what numpy makes one of.
 
-        Casts within a kind (float64 to float32) and from integers to floats, as JSON numbers are; never from
-        floats to integers.
+        Casts within a kind (float64 to float32), among integers and from integers to floats, as JSON numbers
+        are, and 0 and 1 to bool; never from floats to integers.
 
         Raises:
             DecodeError: The shape or kind is another, or there is a NaN or infinity, or a number that the
@@ -83,7 +113,7 @@ class TensorSpec:
             raise DecodeError(f"{self.name}: not an array: {error}") from None
         if given.shape != self.shape:
             raise DecodeError(f"{self.name}: expected shape {list(self.shape)}, got {list(given.shape)}")
-        if not np.can_cast(given.dtype, self.dtype, "same_kind"):
+        if given.dtype.kind not in _CASTS[self.dtype.kind]:
             raise DecodeError(f"{self.name}: expected {self.dtype}, got {given.dtype}")
         with np.errstate(over="ignore"):
             array = np.ascontiguousarray(given, self.dtype)
@@ -119,10 +149,19 @@ class TensorSpec:
         if len(shape) > 1:
             rows = (self._flat(item, shape[1:], f"{place}[{index}]") for index, item in enumerate(value))
             return list(chain.from_iterable(rows))
-        if not _NUMBERS.issuperset(map(type, value)):
+        if self.dtype.kind == "b":
+            self._check_truths(value, place)
+        elif not _NUMBERS.issuperset(map(type, value)):
             index, item = next((i, v) for i, v in enumerate(value) if type(v) not in _NUMBERS)
             raise DecodeError(f"{place}[{index}]: expected a number, got {_kind(item)}")
         return value
+
+    def _check_truths(self, value: list[Any], place: str) -> None:
+        # Beforehand, as `struct` packs anything, by whether it is true.
+        if _TRUTHS.issuperset(map(type, value)) and _BITS.issuperset(value):
+            return
+        index, item = next((i, v) for i, v in enumerate(value) if type(v) not in _TRUTHS or v not in _BITS)
+        raise DecodeError(f"{place}[{index}]: expected true or false, got {_kind(item)}")
 
     def _misfit(self, flat: list[float]) -> DecodeError:
         """Return an error that says which of the numbers the dtype cannot hold."""
@@ -130,7 +169,13 @@ class TensorSpec:
         if self.dtype.kind == "f":
             return DecodeError(f"{self._place(index)}: {number:.6g} is too large for {self.dtype}")
         if type(number) is not int:
-            return DecodeError(f"{self._place(index)}: expected a whole number, got {number!r}")
+            # A whole number beyond 64 bits is a float by now.
+            problem = (
+                f"{number:.6g} does not fit {self.dtype}"
+                if abs(number) >= 2**63
+                else f"expected a whole number, got {number!r}"
+            )
+            return DecodeError(f"{self._place(index)}: {problem}")
         return DecodeError(f"{self._place(index)}: {number} does not fit {self.dtype}")
 
     def _fits(self, number: float) -> bool:
@@ -159,7 +204,7 @@ class InputSpec:
 
     @classmethod
     def parse(cls, text: str) -> InputSpec:
-        """Parse `30` or `3x224x224`, one float32 tensor, or `ids:int64:128,mask:int64:128`, named ones.
+        """Parse `30` or `3x224x224`, one float32 tensor, or `ids:int64:128,mask:bool:128`, named ones.
 
         Raises:
             ValueError: The text is neither; the message says what is wrong.
@@ -198,15 +243,28 @@ class InputSpec:
                 raise DecodeError(f"inputs: {tensor.name!r} is missing: expected {self.example()}")
         return {tensor.name: tensor.from_json(inputs[tensor.name]) for tensor in self.tensors}
 
-    def from_bytes(self, data: bytes) -> np.ndarray:
-        """Take the one float32 input out of a binary body.
+    def from_bytes(self, data: bytes, media_type: str) -> Inputs:
+        """Take the one input out of a raw body; `media_type` is one of `RAW_TYPES`.
 
         Raises:
-            DecodeError: The model takes something else, or the bytes do not fit.
+            DecodeError: The model takes several inputs, or another dtype, or the bytes do not fit.
         """
-        if self.named:
-            raise DecodeError("application/x-float32: this model takes named inputs; send JSON")
-        return self.tensors[0].from_bytes(data)
+        tensor = self.tensors[0]
+        if RAW_TYPES[media_type] != tensor.dtype or len(self.tensors) > 1:
+            raise DecodeError(f"{media_type}: {self.raw_misfit()}")
+        array = tensor.from_bytes(data)
+        return {tensor.name: array} if self.named else array
+
+    @property
+    def raw_type(self) -> str | None:
+        """The media type of raw bodies; None where there are several inputs, which come as JSON only."""
+        return raw_type(self.tensors[0].dtype) if len(self.tensors) == 1 else None
+
+    def raw_misfit(self) -> str:
+        """Say which body to send in the place of a raw one of another media type."""
+        if self.raw_type is None:
+            return "this model takes several inputs; send JSON"
+        return f"this model takes {self.tensors[0].dtype}; send {self.raw_type} or JSON"
 
     def from_arrays(self, value: Any) -> Inputs:
         """Take the inputs out of what a decode hook returned: an array, or a dict of them by name.

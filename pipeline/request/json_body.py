@@ -20,9 +20,11 @@ import orjson
 from pipeline.request.errors import DecodeError
 from pipeline.request.input_spec import InputSpec, TensorSpec
 from pipeline.request.json_text import (
+    MAX_DEPTH,
     NotAnObjectError,
     check_depth,
     check_numbers,
+    check_utf8,
     containers,
     not_json,
     raw_fields,
@@ -35,6 +37,9 @@ EAGER_BYTES = 64 * 1024
 NOTHING = b"{}"
 """The text of what passes through where nothing does."""
 
+# White space, as JSON has it, and the first bracket of an object.
+_OBJECT = re.compile(rb"[ \t\r\n]*\{")
+
 # Fields that are ours; all others pass through.
 _OURS = frozenset({"features", "inputs", "request_id", "message_id"})
 
@@ -45,10 +50,22 @@ _SPARE = 1_000
 # For a hook all is parsed, which takes up to 250 bytes for an object.
 _BYTES_A_CONTAINER = 16
 
-# What orjson gives back as it was. It makes a float of a number beyond 64 bits.
+# What orjson gives back as it was, but for -0. Of floats, and of whole numbers beyond 64 bits, it makes the
+# nearest float: it writes 1.2345678901234569e+23 for 123456789012345678901234.
 _EXACT = frozenset({str, int, bool, type(None)})
-# So it writes that float. Texts may look so, too.
-_ROUNDED = re.compile(rb"[0-9]e\+?[0-9]")
+_SCALARS = _EXACT | {float}
+_MINUS = ord("-")
+_MINUS_ZERO_FIELD = re.compile(rb":\s*-0[\s,}]")
+# What a float looks like where orjson wrote it, and a 0. Texts may look so, too.
+_FLOAT_OR_ZERO = re.compile(rb"[0-9](?:\.|e[-+0-9])|[\[,:]0[\],}]")
+# Numbers of which the nearest float may be another: with more than 15 digits, or hardly above zero, or -0.
+_INEXACT = re.compile(rb"[0-9][0-9.]{15}|[0-9.][eE][-+]?[0-9]{3}|-0[\s,}\]]")
+# What may follow a number that is a field's value.
+_ENDS = b",} \t\r\n"
+# Bytes in which a field is looked for from the front, as most inputs of that size stand at one end.
+_START = 512
+_SHORT = 1024
+_WHOLE = re.compile(rb"-?[0-9]+")
 
 
 def parse(data: bytes, spec: InputSpec) -> dict[str, Any]:
@@ -71,9 +88,16 @@ def parse_for_hook(data: bytes) -> dict[str, Any]:
     """Return the fields of a body, all parsed.
 
     Raises:
-        DecodeError: It is no JSON object, or nested too deep, or would take too much memory.
+        NotJsonError: It is no JSON object.
+        DecodeError: It is nested too deep, or would take too much memory.
     """
+    if not _OBJECT.match(data):
+        # Unparsed: it may be anything, and of any size.
+        raise NotAnObjectError("the JSON is not an object" if data else "the message is empty")
     count = containers(data)
+    if count > MAX_DEPTH:
+        # Bytes of another format may look as if they had as many.
+        check_utf8(data)
     if len(data) > EAGER_BYTES and count > max(_SPARE, len(data) // _BYTES_A_CONTAINER):
         raise DecodeError(
             f"{count:,} lists and objects in {len(data):,} bytes of JSON: for a hook, one for "
@@ -117,9 +141,10 @@ def take_passthrough(body: dict[str, Any], data: bytes, spec: InputSpec) -> byte
                 check_depth(data)
     if not body:
         return NOTHING
-    if _EXACT.issuperset(map(type, body.values())):
+    values = body.values()
+    if _EXACT.issuperset(map(type, values)) and (0 not in values or _has_no_minus_zero(data)):
         return orjson.dumps(body)
-    if msgspec.Raw in map(type, body.values()):
+    if msgspec.Raw in map(type, values):
         text = msgspec.json.encode(body)
         check_numbers(text)
         return text
@@ -127,15 +152,49 @@ def take_passthrough(body: dict[str, Any], data: bytes, spec: InputSpec) -> byte
         text = orjson.dumps(body)
     except orjson.JSONEncodeError:
         raise too_deep() from None
-    check_depth(text)
-    if _ROUNDED.search(text):
-        raw = raw_fields(data)
-        text = msgspec.json.encode({name: raw[name] for name in body})
-    return text
+    if _SCALARS.issuperset(map(type, values)):
+        if _stand_as_written(body, data):
+            return text
+    else:
+        check_depth(text)
+        if not _FLOAT_OR_ZERO.search(text):
+            return text
+    raw = raw_fields(data, max_fields=len(data))
+    return msgspec.json.encode({name: raw[name] for name in body})
 
 
-def passthrough_of_hook(body: Mapping[str, Any]) -> bytes:
+def _has_no_minus_zero(data: bytes) -> bool:
+    """Return whether no field of `data` is -0, of which orjson makes 0; False may be wrong."""
+    # 0.04 µs in 400 bytes, then 0.25; beside 1,024 features 5, 4 more than looking for the field.
+    return _MINUS not in data or (len(data) <= _SHORT and not _MINUS_ZERO_FIELD.search(data))
+
+
+def _stand_as_written(body: Mapping[str, Any], data: bytes) -> bool:
+    """Return whether the floats and zeros among scalar fields stand in `data` as orjson writes them.
+
+    False may be wrong. For one float, 1 µs less than text from `raw_fields`; 9 µs beside 1,024 features.
+    """
+    for name, value in body.items():
+        if type(value) is float or (type(value) is int and value == 0):
+            label, number = orjson.dumps(name) + b":", orjson.dumps(value)
+            found = data.find(label, 0, _START)
+            if found < 0:
+                found = data.rfind(label)
+            start = found + len(label)
+            start += data.startswith(b" ", start)
+            end = start + len(number)
+            if found < 0 or not data.startswith(number, start) or data[end] not in _ENDS:
+                return False
+    return True
+
+
+def passthrough_of_hook(body: Mapping[str, Any], data: bytes) -> bytes:
     """Return what a decode hook left of the fields that are not ours as the text of a JSON object.
+
+    Args:
+        body: What `parse_for_hook` returned, after the hook. Fields that it did not change come back as they
+            were, numbers of any size too.
+        data: The body's text.
 
     Raises:
         DecodeError: JSON cannot hold what the hook put there, or it is nested too deep.
@@ -147,7 +206,25 @@ def passthrough_of_hook(body: Mapping[str, Any]) -> bytes:
         problem = f"what the hook left in the body cannot be written as JSON: {error}"
         raise DecodeError(problem) from error
     check_depth(text)
+    is_exact = _EXACT.issuperset(map(type, left.values())) and 0 not in left.values()
+    if not is_exact and _INEXACT.search(data):
+        raw = raw_fields(data, max_fields=len(data))
+        return msgspec.json.encode({name: _unchanged(raw.get(name), value) for name, value in left.items()})
     return text
+
+
+def _unchanged(raw: msgspec.Raw | None, value: Any) -> msgspec.Raw:
+    """Return the text of a field as it came where it has still that value, else the text of the value."""
+    text = orjson.dumps(value, plain, orjson.OPT_SERIALIZE_NUMPY)
+    if raw is not None and orjson.dumps(orjson.loads(bytes(raw))) == text:
+        return raw
+    return msgspec.Raw(text)
+
+
+def whole_number(data: bytes, name: str) -> str | None:
+    """Return the text of a field that is a whole number of any size; None if it is something else."""
+    text = bytes(raw_fields(data, max_fields=len(data))[name])
+    return text.decode() if _WHOLE.fullmatch(text) else None
 
 
 def _parse_whole(data: bytes) -> dict[str, Any]:

@@ -41,7 +41,11 @@ _STEPS[[ord("["), ord("{")]] = 1
 _STEPS[[ord("]"), ord("}")]] = -1
 
 
-class NotAnObjectError(DecodeError):
+class NotJsonError(DecodeError):
+    """Bytes that are not JSON."""
+
+
+class NotAnObjectError(NotJsonError):
     """There is no JSON, or it is a list, a text, a number, true, false or null."""
 
 
@@ -95,22 +99,25 @@ def check_depth(data: bytes) -> None:
         raise too_deep()
 
 
-def raw_fields(data: bytes, max_depth: int = MAX_DEPTH) -> dict[str, msgspec.Raw]:
+def raw_fields(
+    data: bytes, max_depth: int = MAX_DEPTH, max_fields: int = MAX_FIELDS
+) -> dict[str, msgspec.Raw]:
     """Return the fields of a JSON object with their values as text, which are views of `data`.
 
     All of `data` is checked to be JSON, but for numbers that no float can hold (`check_numbers`).
 
     Raises:
-        DecodeError: It is not JSON, or nested deeper than `max_depth`, or has more than MAX_FIELDS fields.
+        DecodeError: It is nested deeper than `max_depth`, or has more than `max_fields` fields.
+        NotJsonError: It is not JSON.
         NotAnObjectError: It is another kind of JSON.
     """
-    _check_utf8(data)
-    if containers(data) > max_depth or data.count(b":") > MAX_FIELDS:
+    check_utf8(data)
+    if containers(data) > max_depth or data.count(b":") > max_fields:
         found = nesting(data)
         if found.depth > max_depth:
             raise too_deep(max_depth)
-        if found.fields > MAX_FIELDS:
-            raise DecodeError(f"the JSON object has {found.fields:,} fields: at most {MAX_FIELDS:,} are read")
+        if found.fields > max_fields:
+            raise DecodeError(f"the JSON object has {found.fields:,} fields: at most {max_fields:,} are read")
     try:
         return _fields.decode(data)
     except msgspec.ValidationError:
@@ -139,11 +146,11 @@ def too_deep(most: int = MAX_DEPTH) -> DecodeError:
     return DecodeError(f"the JSON is nested more than {most} deep, counted from its outermost object")
 
 
-def not_json(data: bytes, error: json.JSONDecodeError | msgspec.DecodeError) -> DecodeError:
+def not_json(data: bytes, error: json.JSONDecodeError | msgspec.DecodeError) -> NotJsonError:
     """Return an error that says in words why orjson or msgspec refuses `data`."""
     try:
-        _check_utf8(data)
-    except DecodeError as utf8:
+        check_utf8(data)
+    except NotJsonError as utf8:
         return utf8
     if isinstance(error, json.JSONDecodeError):
         problem, position, doc = str(error), error.pos, error.doc
@@ -155,10 +162,15 @@ def not_json(data: bytes, error: json.JSONDecodeError | msgspec.DecodeError) -> 
         near = data[max(0, position - 1) : position + 9].decode(errors="replace")
     if "NaN" in near or "Infinity" in near:
         problem = f"it has no NaN and no Infinity (position {position})"
-    return DecodeError(f"not valid JSON: {problem}")
+    return NotJsonError(f"not valid JSON: {problem}")
 
 
-def _check_utf8(data: bytes) -> None:
+def check_utf8(data: bytes) -> None:
+    """Check that bytes are UTF-8, as JSON is.
+
+    Raises:
+        NotJsonError: They are not.
+    """
     if data.isascii():
         return
     # In parts, as a text takes up to four times its bytes.
@@ -170,4 +182,4 @@ def _check_utf8(data: bytes) -> None:
             decoder.decode(data[start:end], final=end >= len(data))
         except UnicodeDecodeError as error:
             position = start - held + error.start
-            raise DecodeError(f"not UTF-8: byte 0x{data[position]:02x} at position {position}") from None
+            raise NotJsonError(f"not UTF-8: byte 0x{data[position]:02x} at position {position}") from None

@@ -18,16 +18,23 @@ from pipeline.pubsub.limits import (
     MAX_ATTRIBUTES,
     MAX_MESSAGE_BYTES,
 )
-from pipeline.request import json_body
+from pipeline.request import compression, json_body
 from pipeline.request.errors import DecodeError, EncodeError, InferenceError, WriteError
 from pipeline.request.hooks import Hook, make_inputs, make_prediction
-from pipeline.request.input_spec import InputSpec
+from pipeline.request.input_spec import RAW_TYPES, InputSpec
 from pipeline.request.json_body import NOTHING, plain
-from pipeline.request.json_text import NotAnObjectError
+from pipeline.request.json_text import NotAnObjectError, NotJsonError
 from pipeline.request.messages import DeadLetter, Request, Result, Timeline
 
 JSON_TYPE = "application/json"
 FLOAT32_TYPE = "application/x-float32"
+GZIP = frozenset({"gzip", "x-gzip"})
+"""The names of gzip as a content-encoding (RFC 9110, 8.4.1.3)."""
+UNENCODED = frozenset({"", "identity"})
+"""Content-encodings that are none."""
+
+# Pub/Sub sets it where the topic has a schema: JSON, or BINARY for Avro and Protocol Buffers.
+_SCHEMA_ENCODING = "googclient_schemaencoding"
 
 # A Publish call of one message carries the topic's name (about 300 bytes at most), tags and lengths besides.
 CALL_OVERHEAD_BYTES = 400
@@ -71,7 +78,7 @@ def decode(
         published: Epoch seconds, where they are known.
         message_id: The message's, where it is known.
         hook: Makes the inputs, as `hook(body, attributes)`. The body is the JSON object, whose fields pass
-            through unless the hook takes them out, or the bytes of any other content-type.
+            through unless the hook takes them out; or the bytes as they came, of any other body.
 
     Raises:
         DecodeError: The message is not a request; says why, and carries the id as far as it is known.
@@ -81,30 +88,51 @@ def decode(
         content_type = attributes.get("content-type", JSON_TYPE)
         if content_type != JSON_TYPE:
             content_type = content_type.partition(";")[0].strip().lower()
-        if content_type == JSON_TYPE:
-            body = json_body.parse(data, spec) if hook is None else json_body.parse_for_hook(data)
-            request_id = attributes.get("request_id") or _body_id(body) or message_id
+        encoding = attributes.get("content-encoding")
+        if encoding is not None:
+            encoding = encoding.strip().lower()
+            if encoding in UNENCODED:
+                encoding = None
+        body: dict[str, Any] | None = None
+        text, note = data, ""
+        if hook is not None:
+            body, note = _body_for_hook(data, attributes, content_type, encoding)
+        else:
+            if encoding is not None:
+                text = _unpacked(data, encoding)
+            if content_type == JSON_TYPE:
+                try:
+                    body = json_body.parse(text, spec)
+                except NotJsonError:
+                    if encoding is not None or not compression.is_gzip(data):
+                        raise
+                    text = _unpacked(data, "gzip")
+                    body = json_body.parse(text, spec)
+        if body is not None:
+            request_id = attributes.get("request_id") or _body_id(body, text) or message_id
             if "prediction" in body:
                 raise DecodeError(
                     "the body has a field called prediction, as results do: "
                     "was a result published to the input topic? Else rename the field"
                 )
             if hook is None:
-                inputs = json_body.take_inputs(body, data, spec)
-                passthrough = json_body.take_passthrough(body, data, spec)
+                inputs = json_body.take_inputs(body, text, spec)
+                passthrough = json_body.take_passthrough(body, text, spec)
+                if text is not data:
+                    _check_unpacked(passthrough, data)
             else:
                 inputs = make_inputs(hook, body, attributes, spec)
-                passthrough = json_body.passthrough_of_hook(body)
+                passthrough = json_body.passthrough_of_hook(body, data)
         elif hook is not None:
-            inputs, passthrough = make_inputs(hook, data, attributes, spec), NOTHING
-        elif content_type == FLOAT32_TYPE:
-            inputs, passthrough = spec.from_bytes(data), NOTHING
+            inputs, passthrough = make_inputs(hook, data, attributes, spec, note), NOTHING
+        elif content_type in RAW_TYPES:
+            inputs, passthrough = spec.from_bytes(text, content_type), NOTHING
         else:
             raise DecodeError(
-                f"content-type {content_type[:100]!r} is not supported: send {JSON_TYPE} or {FLOAT32_TYPE}"
+                f"content-type {content_type[:100]!r} is not supported: send {media_types(spec)}"
             )
-    except NotAnObjectError as error:
-        raise DecodeError(f"{error}: expected {_example(spec, hook)}", request_id) from None
+    except NotJsonError as error:
+        raise DecodeError(_problem(error, attributes, spec), request_id) from None
     except DecodeError as error:
         error.request_id = request_id
         raise
@@ -238,15 +266,64 @@ def attribute_bytes(attributes: Mapping[str, str]) -> int:
     return sum(len(key.encode()) + len(value.encode()) + 12 for key, value in attributes.items())
 
 
-def _example(spec: InputSpec, hook: Hook | None) -> str:
-    return spec.example() if hook is None else f"an object that {hook} takes"
+def _body_for_hook(
+    data: bytes, attributes: Mapping[str, str], content_type: str, encoding: str | None
+) -> tuple[dict[str, Any] | None, str]:
+    """Return the JSON object for a decode hook, or None and why it gets the bytes instead, if it may wonder.
+
+    Raises:
+        DecodeError: It is a JSON object that is nested too deep, or would take too much memory.
+    """
+    if content_type != JSON_TYPE or encoding is not None or attributes.get(_SCHEMA_ENCODING) == "BINARY":
+        return None, ""
+    try:
+        return json_body.parse_for_hook(data), ""
+    except NotJsonError as error:
+        return None, f" (the hook got bytes: {error})"
 
 
-def _body_id(body: Mapping[str, Any]) -> str | None:
+def _unpacked(data: bytes, encoding: str) -> bytes:
+    if encoding not in GZIP:
+        raise DecodeError(
+            f"content-encoding {encoding[:100]!r} is not supported: send gzip, or none. "
+            "A --decode_hook gets the bytes as they are"
+        )
+    try:
+        return compression.unpack(data, compression.MAX_UNPACKED_BYTES)
+    except compression.GzipError as error:
+        raise DecodeError(f"the body cannot be unpacked: {error}") from None
+
+
+def _check_unpacked(passthrough: bytes, data: bytes) -> None:
+    most = max(compression.FREE_BYTES, compression.MOST_TIMES * len(data))
+    if len(passthrough) > most:
+        raise DecodeError(
+            f"the fields that pass through have {len(passthrough):,} bytes: of a body of {len(data):,} bytes "
+            f"of gzip, {most:,} do"
+        )
+
+
+def _problem(error: NotJsonError, attributes: Mapping[str, str], spec: InputSpec) -> str:
+    if isinstance(error, NotAnObjectError):
+        return f"{error}: expected {spec.example()}"
+    if attributes.get(_SCHEMA_ENCODING) == "BINARY":
+        return f"{error}; by {_SCHEMA_ENCODING} it is Avro or Protocol Buffers, which a --decode_hook takes"
+    return str(error)
+
+
+def media_types(spec: InputSpec) -> str:
+    """Return the content-types that a body for these inputs may have, for messages."""
+    return JSON_TYPE if spec.raw_type is None else f"{JSON_TYPE} or {spec.raw_type}"
+
+
+def _body_id(body: Mapping[str, Any], data: bytes) -> str | None:
     for name in ("request_id", "message_id"):
         value = body.get(name)
         if value is None or value == "":
             continue
+        if type(value) is float or value == 0:
+            # Beyond 64 bits, or -0.
+            value = json_body.whole_number(data, name)
         if type(value) not in (str, int):
             raise DecodeError(f"{name}: expected a string or a whole number")
         text = str(value)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline.options.values import table
+from pipeline.request.compression import MAX_UNPACKED_BYTES
 from pipeline.request.errors import DecodeError
-from pipeline.request.input_spec import InputSpec
+from pipeline.request.input_spec import RAW_TYPES, InputSpec
 from pipeline.request.messages import DeadLetter, Result
 from pipeline.request.wire_format import decode, encode, encode_dead_letter
 
@@ -42,6 +43,15 @@ def test_named_request() -> None:
     assert {name: array.tolist() for name, array in request.inputs.items()} == json.loads(
         BLOCKS["named-request"]
     )["inputs"]
+
+
+def test_dtypes_and_limits() -> None:
+    (listed,) = re.findall(r"fit the input's dtype: ([\w, ]+)\.", PAGE)
+    names = re.split(r", | or ", listed)
+    assert [f"application/x-{name}" for name in names] == list(RAW_TYPES)
+    assert f"to {MAX_UNPACKED_BYTES:,} bytes at most" in PAGE
+    own = (ROOT / "docs/your-own-model.md").read_text()
+    assert f"`NAME:DTYPE:SHAPE`, with {listed}." in own
 
 
 def test_there_are_refusals() -> None:

@@ -38,7 +38,7 @@ GOOD = {
     "model_pointer": ["/models/current.txt", "gs://bucket/models/current"],
     "model_root": ["/models", "gs://bucket/models/"],
     "model_refresh_s": ["0.5", "60"],
-    "input_shape": ["30", "3x224x224", "ids:int64:4,mask:int64:4"],
+    "input_shape": ["30", "3x224x224", "ids:int64:4,mask:bool:4"],
     "decode_hook": ["my_package.hooks:decode"],
     "encode_hook": ["hooks:encode_2"],
     "allow_nan": ["true", "false"],
@@ -67,20 +67,22 @@ GOOD = {
 }
 # What both refuse. Some flags take more than a regex can tell of; those have none.
 BAD = {
-    "input_subscription": ["requests", "projects/my-project/topics/requests", "projects/p/subscriptions/x12"],
+    "input_subscription": [
+        "requests",
+        "projects/my-project/topics/requests",
+        "projects/p/subscriptions/x12",
+        "",
+    ],
     "output_topic": ["results", "projects/my-project/topics/1st"],
     "dead_letter_topic": ["projects/my-project/subscriptions/dead-letters"],
     "output_table": ["predictions.results", "my-project.predictions.results", "my-project:d.t.u"],
     "inference_mode": ["remote", "localendpoint"],
-    "model_path": [""],
     "model_class": ["Classifier", "a.b:"],
-    "model_pointer": [""],
-    "model_root": [""],
     "model_refresh_s": ["-1", "1m"],
     "decode_hook": ["decode", "a.b:"],
     "encode_hook": ["hooks.py", "a: b"],
-    "allow_nan": ["True", "1", ""],
-    "max_batch_size": ["1e3", "-1", ""],
+    "allow_nan": ["True", "1"],
+    "max_batch_size": ["1e3", "-1"],
     "max_batch_wait_ms": ["-1", "1ms"],
     "inference_timeout_s": ["never"],
     "device": ["cuda", "tpu"],
@@ -99,7 +101,7 @@ BAD = {
     "endpoint_deadline_s": ["soon"],
     "endpoint_scale_up_wait_s": ["1e3"],
     "max_active_bundles_per_worker": ["all"],
-    "publish_deadline_s": [""],
+    "publish_deadline_s": ["1m"],
     "run_for_s": ["5s"],
 }
 
@@ -149,6 +151,12 @@ def test_what_does_not_fit_the_flag_refuses(name: str) -> None:
         assert not fits(name, value), value
         with pytest.raises(ValueError, match=r"\S"):
             flag_named(name).parse(value)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_an_optional_parameter_may_be_empty(name: str) -> None:
+    """As tools write one that is not given; the job takes it for that."""
+    assert fits(name, "") is PARAMETERS[name]["isOptional"]
 
 
 def test_regexes_are_plain() -> None:

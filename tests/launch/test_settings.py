@@ -139,7 +139,6 @@ def test_a_wrong_line_is_refused_by_its_number(tmp_path: Path, line: str, proble
         ),
         ("run", ["--model-path=gs://bucket/"], "names no object"),
         ("run", ["--template=gs://bucket"], "--template: 'gs://bucket' names no object"),
-        ("run", ["--bucket=gs://b/m"], "a bucket's name has 3 to 222 small letters"),
         ("run", ["--model-path=gs://bucket/folder/"], "names no object"),
         ("run", ["--model-path=gs:///model.pt2"], "names no object"),
         ("run", ["--labels=Team=x"], "--labels: 'Team=x' is not key=value of small letters"),
@@ -159,14 +158,41 @@ def test_a_wrong_line_is_refused_by_its_number(tmp_path: Path, line: str, proble
         ("run", ["--image=worker"], "--image: 'worker' is not the name of an image"),
         ("run", ["--image=us-docker.pkg.dev/p/r/worker:1"], "without its tag"),
         ("run", ["--bucket=shop"], "--bucket: 'shop' is not a Cloud Storage path"),
+        (
+            "run",
+            ["--bucket=gs://b/m"],
+            "--bucket: 'b' in 'gs://b/m' is not the name of a bucket: 3 to 222 small letters, digits and "
+            "-_., beginning and ending with a letter or digit",
+        ),
+        ("run", ["--bucket=gs://"], "--bucket: '' in 'gs://' is not the name of a bucket: 3 to 222"),
+        (
+            "run",
+            ["--bucket=gs://my-bucket/a b"],
+            "--bucket: 'a b' in 'gs://my-bucket/a b' is not a path in a bucket: no blanks",
+        ),
         ("run", ["--region=US"], "--region: 'US' is not a region"),
-        ("run", ["--project=ab"], "--project: 'ab' is not a project id"),
+        (
+            "run",
+            ["--project=ab"],
+            "--project: 'ab' is not a project id: 6 to 30 small letters, digits and dashes, beginning with a "
+            "letter and ending with a letter or digit",
+        ),
+        (
+            "run",
+            ["--tag=-1"],
+            "'-1' is not a tag: 1 to 123 letters, digits, underscores, dots and dashes, beg",
+        ),
         ("run", ["--worker-zone=us-central1"], "is not a zone"),
         ("run", ["--service-account=me"], "is not an email"),
         ("run", ["--public-ips=no"], "neither true nor false"),
         ("run", ["--utilization-hint=half"], "neither a number such as 0.6 nor none"),
         ("run", ["--machine-type=big"], "is not a machine type"),
         ("run", ["--job-name=My_Job"], "is not the name of a job"),
+        (
+            "run",
+            ["--job-name=job-"],
+            "1 to 1,024 small letters, digits and dashes, beginning with a letter and not",
+        ),
         ("run", ["--harness-threads=0"], "from 1 to 1000"),
         ("run", ["job"], "job: not a flag"),
         ("run", ["--", "--input_shape", "30"], "a flag of the job is written --name=value"),
@@ -212,6 +238,13 @@ def test_job_flags_and_switches(settings: Make) -> None:
     assert given.dry_run is True
     assert given.job_flags == {"experiments": "a,b,c", "input_shape": "3x4"}
     assert settings(RUN, "--dry-run=false").dry_run is False
+
+
+def test_job_flags_that_are_empty_are_not_given(settings: Make) -> None:
+    empty = ["--model_class=", "--decode_hook=", "--experiments=", "--input_shape="]
+    assert settings(RUN, "--", *empty, "--input_shape=3x4").job_flags == {"input_shape": "3x4"}
+    # What is no flag of the job is still found to be none.
+    assert settings(RUN, "--", "--model_clas=").job_flags == {"model_clas": ""}
 
 
 def test_a_command_has_its_own_settings_only(settings: Make) -> None:

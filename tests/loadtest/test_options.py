@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,17 @@ def test_good_flags_are_typed_and_named_in_full(flags: dict[str, str], input_fil
     assert options.output_path == "projects/project/subscriptions/results"
     assert options.dead_letter_path == "projects/other/subscriptions/dead"
     assert (options.warmup, options.drain_timeout, options.ready_timeout) == (0, 60, 120)
+
+
+def test_an_empty_flag_is_not_given(flags: dict[str, str]) -> None:
+    required = {option.name for option in fields(RunOptions) if option.default is MISSING}
+    given = {name: text for name, text in flags.items() if name in required}
+    empty = [f"--{option.name}=" for option in fields(RunOptions) if option.name not in required]
+    assert parse([*arguments(given), *empty]) == parse(arguments(given))
+    assert parse([*arguments(given), *empty])[1] == []
+    _, problems = parse([f"--{name}=" for name in sorted(required)])
+    assert {problem.split(" ")[0] for problem in problems} == {f"--{name}" for name in required}
+    assert all(" is missing" in problem for problem in problems)
 
 
 def test_no_flags_at_all_names_each_missing_one() -> None:

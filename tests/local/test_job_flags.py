@@ -124,6 +124,14 @@ def test_flags_for_one_mode() -> None:
     ]
 
 
+def test_an_empty_flag_is_not_given() -> None:
+    given = ("--inference_mode=endpoint", "--endpoint=", "--endpoint_url=", "--model_class=", "--model_path=")
+    found = flags(*given)
+    assert found.needs_container
+    assert found.for_container() == flags("--inference_mode=endpoint").for_container()
+    assert flags("--model_path=").for_job() == [f"--model_path={DEFAULT}", "--model_path="]
+
+
 def test_a_flag_without_its_value_is_left_for_the_job_to_refuse() -> None:
     assert flags("--model_path").for_job() == ["--model_path"]
     assert flags("--inference_mode").inference_mode == ""

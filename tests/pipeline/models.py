@@ -126,3 +126,10 @@ class OneRowTooMany(Linear):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         rows = features @ self.weight
         return torch.cat([rows, rows[:1]]) if bool((features[:, 0] == 666).any()) else rows
+
+
+class Mean(nn.Module):
+    """Any dtype [batch, …] → float32 [batch]; its input has a name that no test gives it."""
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels.float().flatten(1).mean(dim=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import logging
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from serving.limits import body_limit
@@ -25,7 +27,7 @@ MAX_BODY_BYTES = body_limit(ONE, 4)
 
 
 class Broken(Predictor):
-    def answer(self, content_type: str, body: bytes) -> tuple[bytes, str]:
+    def answer(self, content_type: str, body: bytes, encoding: str = "") -> tuple[bytes, str]:
         raise KeyError("a defect of the server")
 
 
@@ -35,9 +37,9 @@ class Counting(Predictor):
 
     asked: list[bytes] = field(default_factory=list)
 
-    def answer(self, content_type: str, body: bytes) -> tuple[bytes, str]:
+    def answer(self, content_type: str, body: bytes, encoding: str = "") -> tuple[bytes, str]:
         self.asked.append(body)
-        return super().answer(content_type, body)
+        return super().answer(content_type, body, encoding)
 
 
 @pytest.fixture
@@ -71,6 +73,32 @@ def test_raw_predict(harness: Harness) -> None:
     assert answer.headers["content-type"] == "application/x-float32; shape=3"
     assert len(answer.body) == 12
     assert answer.headers["x-model-id"] == "puppet@1"
+
+
+@pytest.mark.parametrize(
+    ("encodings", "body", "status"),
+    [
+        (["gzip"], gzip.compress(instances([PID]), mtime=0), 200),
+        (["Identity"], instances([PID]), 200),
+        (["gzip"], instances([PID]), 400),
+        (["gzip"], gzip.compress(bytes(MAX_BODY_BYTES + 1)), 413),
+        (["br"], instances([PID]), 415),
+        (["gzip", "gzip"], gzip.compress(instances([PID]), mtime=0), 415),
+    ],
+)
+def test_content_encoding(harness: Harness, encodings: list[str], body: bytes, status: int) -> None:
+    with closing(http.client.HTTPConnection(harness.address)) as connection:
+        connection.putrequest("POST", "/predict")
+        for encoding in encodings:
+            connection.putheader("Content-Encoding", encoding)
+        connection.putheader("Content-Type", JSON)
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        response = connection.getresponse()
+        answer = orjson.loads(response.read())
+    assert response.status == status
+    if status == 415:
+        assert answer["error"]["message"].startswith(f"Content-Encoding {', '.join(encodings)!r}")
 
 
 def test_a_connection_serves_many_calls_and_outlives_errors(harness: Harness) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import fields
 
 import pytest
 
 from pipeline.request.input_spec import InputSpec
-from serving.options import OptionsError, parse
+from serving.options import Options, OptionsError, parse
 
 STORAGE = {"AIP_STORAGE_URI": "gs://bucket/model"}
 
@@ -31,6 +33,24 @@ def test_without_affinity_all_cores_count(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert parse([], STORAGE).workers == 6
+
+
+def test_what_is_empty_is_not_given(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"], {})
+    names = set(re.findall(r"^ +--(\w+) ", capsys.readouterr().out, re.MULTILINE))
+    flags = [f"--{name}=" for name in names]
+    # All options but those that variables set.
+    assert len(flags) == len(fields(Options)) - len(
+        {"port", "health_route", "predict_route", "storage_uri", "cores"}
+    )
+    variables = {"AIP_HTTP_PORT": "", "AIP_HEALTH_ROUTE": "", "AIP_PREDICT_ROUTE": ""}
+    assert parse(flags, {**STORAGE, **variables}) == parse([], STORAGE)
+    assert parse(["--model_class", "", "--workers="], STORAGE) == parse([], STORAGE)
+    with pytest.raises(OptionsError, match="^AIP_STORAGE_URI: missing"):
+        parse(flags, {"AIP_STORAGE_URI": ""})
+    with pytest.raises(OptionsError, match="^--model_clas: there is no such flag"):
+        parse(["--model_clas="], STORAGE)
 
 
 def test_flags_and_variables() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 from pipeline.model.model import Model
 from pipeline.request.input_spec import Inputs, InputSpec
 from serving.errors import DeviceLost, Refusal
+from serving.limits import body_limit
 from serving.predictor import Predictor
 from tests.pipeline.models import Linear, Named, WholeBatch
 from tests.serving.container import FLOAT32, JSON, instances
@@ -61,6 +63,24 @@ def test_float32_in_and_out(content_type: str) -> None:
     body, answered = predictor(Linear(), "3").answer(content_type, sent)
     assert answered == "application/x-float32; shape=2"
     assert np.frombuffer(body, "<f4").tolist() == [6, 15]
+
+
+def test_gzip_in() -> None:
+    body, _ = predictor(Linear(), "3").answer(JSON, gzip.compress(instances([1, 2, 3])), "gzip")
+    assert orjson.loads(body) == {"predictions": [6]}
+    sent = np.array([1, 2, 3], "<f4").tobytes()
+    body, _ = predictor(Linear(), "3").answer(FLOAT32, gzip.compress(sent), "gzip")
+    assert np.frombuffer(body, "<f4").tolist() == [6]
+
+
+def test_the_limit_of_a_body_counts_when_it_is_unpacked() -> None:
+    most = body_limit(InputSpec.parse("3"), 4)
+    fits = instances([1, 2, 3]).ljust(most)
+    answer = predictor(Linear(), "3").answer
+    assert orjson.loads(answer(JSON, gzip.compress(fits), "gzip")[0]) == {"predictions": [6]}
+    with pytest.raises(Refusal, match=f"unpack to more than {most:,} bytes") as caught:
+        answer(JSON, gzip.compress(fits + b" "), "gzip")
+    assert caught.value.status == 413
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/octet-stream", "json"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any
@@ -15,15 +16,20 @@ from serving.errors import Refusal
 from serving.limits import body_limit
 from serving.protocol import (
     check_finite,
-    read_float32,
     read_json,
+    read_raw,
+    unpacked,
     write_float32,
     write_json,
 )
-from tests.serving.container import instances
+from tests.serving.container import FLOAT32, instances
 
 THREE = InputSpec.parse("3")
 NAMED = InputSpec.parse("ids:int64:2,scale:float32:1")
+
+
+def read_float32(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
+    return read_raw(body, FLOAT32, spec, most)
 
 
 def refusal(
@@ -171,10 +177,83 @@ def test_float32_that_is_not_finite(bad: float) -> None:
     )
 
 
-def test_float32_for_named_inputs() -> None:
-    status, text = refusal(read_float32, bytes(12), NAMED)
-    assert status == 406
-    assert "send JSON" in text
+def test_raw_for_several_inputs() -> None:
+    assert refusal(read_float32, bytes(12), NAMED) == (
+        406,
+        "application/x-float32: this model takes several inputs; send JSON",
+    )
+
+
+def test_raw_of_another_dtype() -> None:
+    assert refusal(read_float32, bytes(12), InputSpec.parse("image:uint8:3")) == (
+        415,
+        "application/x-float32: this model takes uint8; send application/x-uint8 or JSON",
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "numbers"),
+    [
+        ("float16", [[0.5, -65504], [0, 1]]),
+        ("float64", [[0.1, 1e300], [0, 1]]),
+        ("uint8", [[0, 255], [1, 2]]),
+        ("int16", [[-32768, 32767], [1, 2]]),
+        ("int64", [[-(2**63), 2**63 - 1], [1, 2]]),
+        ("bool", [[True, False], [False, True]]),
+    ],
+)
+def test_raw_rows_of_any_dtype(dtype: str, numbers: list[list[float]]) -> None:
+    sent = np.array(numbers, np.dtype(dtype).newbyteorder("<")).tobytes()
+    rows = read_raw(sent, f"application/x-{dtype}", InputSpec.parse(f"a:{dtype}:2"), 2)
+    for row, expected in zip(rows, numbers, strict=True):
+        assert isinstance(row, dict)
+        assert (row["a"].dtype.name, row["a"].tolist()) == (dtype, expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "body", "problem"),
+    [
+        ("bool", b"\0\1\1\2", "instance 1: a[1]: 2 does not fit bool"),
+        ("float16", b"\0\0\0\0\0\0\0\x7c", "instance 1: a[1]: inf is not a finite number"),
+        ("uint8", b"\0", "a body of 1 bytes is not a number of rows: uint8 of shape 2 takes 2 each"),
+    ],
+)
+def test_raw_rows_that_are_refused(dtype: str, body: bytes, problem: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        read_raw(body, f"application/x-{dtype}", InputSpec.parse(f"a:{dtype}:2"), 4)
+    assert (caught.value.status, str(caught.value)) == (400, problem)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", " GZIP"])
+def test_gzip_is_unpacked(encoding: str) -> None:
+    assert unpacked(gzip.compress(b"body", mtime=0), encoding, 4) == b"body"
+
+
+@pytest.mark.parametrize("encoding", ["", "identity", "Identity "])
+def test_a_body_without_an_encoding_is_as_it_is(encoding: str) -> None:
+    assert unpacked(b"body", encoding, 4) == b"body"
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status", "problem"),
+    [
+        (
+            gzip.compress(b"body!", mtime=0),
+            "gzip",
+            413,
+            "the body is too large: 25 bytes of gzip unpack to more than 4",
+        ),
+        (b"body", "gzip", 400, "the body cannot be unpacked: not gzip, or damaged: "),
+        (gzip.compress(b"body", mtime=0)[:-1], "gzip", 400, "the body cannot be unpacked: damaged: the end"),
+        (b"body", "br", 415, "Content-Encoding 'br': expected gzip, or none"),
+        (b"body", "gzip, br", 415, "Content-Encoding 'gzip, br': expected gzip, or none"),
+    ],
+)
+def test_an_encoding_that_is_refused(body: bytes, encoding: str, status: int, problem: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        unpacked(body, encoding, 4)
+    assert caught.value.status == status
+    assert str(caught.value).startswith(problem)
 
 
 def test_predictions_as_json() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,69 @@ def test_local_folders_and_files(tmp_path: Path) -> None:
 def test_a_file_of_any_name_where_it_is_the_only_one(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").touch()
     assert fetch(str(tmp_path), None, tmp_path) == tmp_path / "weights.bin"
+
+
+@pytest.fixture(params=["local", "cloud"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., str]:
+    """Return what makes a place with files of the given paths, and returns its URI."""
+    cloud: CloudStorage = request.getfixturevalue("cloud")
+
+    def make(*names: str) -> str:
+        for name in names:
+            cloud.objects[f"made/{name}"] = name.encode()
+            path = tmp_path / "made" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
+        # As Cloud Storage's console makes folders.
+        cloud.objects["made/empty/"] = b""
+        return "gs://bucket/made" if request.param == "cloud" else f"{tmp_path}/made"
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("names", "model_file", "chosen"),
+    [
+        (["model/dict.pt2"], None, "model/dict.pt2"),
+        (["model/dict.pt2"], "model/dict.pt2", "model/dict.pt2"),
+        (["a/b/c/m.pt", "a/notes.txt", "readme.txt"], None, "a/b/c/m.pt"),
+        (["m.pt2", "old/m.pt2"], None, "m.pt2"),
+        (["m.pt2", "old/m.pt2"], "old/m.pt2", "old/m.pt2"),
+        (["weights/weights.bin"], None, "weights/weights.bin"),
+    ],
+)
+def test_a_model_in_a_sub_folder(
+    place: Callable[..., str], names: list[str], model_file: str | None, chosen: str, tmp_path: Path
+) -> None:
+    file = fetch(place(*names), model_file, tmp_path)
+    assert file.read_text() == chosen
+    assert file.name == chosen.rpartition("/")[2]
+
+
+@pytest.mark.parametrize(
+    ("names", "model_file", "message"),
+    [
+        (["a/m.pt2", "b/m.pt2"], None, "it holds a/m.pt2, b/m.pt2: name the file by --model_file"),
+        (["m.pt2", "n.pt2", "old/m.pt2"], None, "it holds m.pt2, n.pt2, old/m.pt2: name the file"),
+        (["a.txt", "model/b.txt"], None, "it holds a.txt, model/b.txt: name the file"),
+        (["model/m.pt2"], "m.pt2", "--model_file: there is no m.pt2 in .*made, it holds model/m.pt2"),
+        (["model/m.pt2"], "../made/model/m.pt2", "--model_file: there is no ../made/model/m.pt2"),
+        (["model/m.pt2"], "empty/", "--model_file: there is no empty/"),
+    ],
+)
+def test_a_sub_folder_that_is_not_clear(
+    place: Callable[..., str], names: list[str], model_file: str | None, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StorageError, match=message):
+        fetch(place(*names), model_file, tmp_path)
+
+
+def test_a_huge_folder_is_not_walked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.storage._MOST_FILES", 20)
+    for number in range(40):
+        (tmp_path / f"{number:02}.txt").touch()
+    with pytest.raises(StorageError, match=r"it holds (\d\d.txt, ){10}…: name the file"):
+        fetch(str(tmp_path), None, tmp_path)
 
 
 def test_a_local_folder_that_does_not_exist(tmp_path: Path) -> None:

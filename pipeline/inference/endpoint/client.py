@@ -40,7 +40,7 @@ class EndpointConfig:
 
     Attributes:
         address: Where calls go.
-        protocol: `predict` (JSON) or `raw` (float32 bytes).
+        protocol: `predict` (JSON) or `raw` (bytes).
         batch_size: Most instances in one call.
         max_concurrency: Most calls of this process in flight.
         retry_policy: How long a call is tried.
@@ -186,8 +186,9 @@ class EndpointClient:
                 raise RetryError(str(error)) from error
 
         try:
-            body = self._codec.encode([request.inputs for request in requests])
-            response = await self._http.call(body, self._codec.content_type, decode, throttle)
+            rows = [request.inputs for request in requests]
+            body, content_type = self._codec.encode(rows), self._codec.content_type(rows)
+            response = await self._http.call(body, content_type, decode, throttle)
         except RefusedError as refusal:
             if len(requests) == 1:
                 return [self._dead_letter(requests[0], f"the endpoint refused it: {refusal}")]

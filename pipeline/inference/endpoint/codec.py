@@ -1,4 +1,4 @@
-"""Encodes requests and decodes predictions: JSON predict, and raw predict in float32."""
+"""Encodes requests and decodes predictions: JSON predict, and raw predict in the input's dtype."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 
 from pipeline.options.address import PREDICT, RAW
-from pipeline.request.input_spec import Inputs
+from pipeline.request.input_spec import Inputs, raw_type
 from pipeline.request.json_text import MAX_DEPTH, containers, is_too_deep
 from pipeline.request.wire_format import FLOAT32_TYPE, JSON_TYPE
 
@@ -57,13 +57,10 @@ class Predictions(NamedTuple):
 
 
 class Codec(Protocol):
-    """The encoder of requests and decoder of responses of one protocol.
+    """The encoder of requests and decoder of responses of one protocol."""
 
-    Attributes:
-        content_type: The media type of a request.
-    """
-
-    content_type: str
+    def content_type(self, rows: Sequence[Inputs]) -> str:
+        """Return the media type of a call for these rows."""
 
     def encode(self, rows: Sequence[Inputs]) -> bytes:
         """Return the body of a call for these rows, in this order."""
@@ -85,7 +82,8 @@ def codec_for(protocol: str) -> Codec:
 class _JsonCodec:
     """`{"instances": […]}` and `{"predictions": […]}`."""
 
-    content_type = JSON_TYPE
+    def content_type(self, rows: Sequence[Inputs]) -> str:
+        return JSON_TYPE
 
     def encode(self, rows: Sequence[Inputs]) -> bytes:
         # One array instead of many: encoded in half the time.
@@ -118,12 +116,17 @@ class _JsonCodec:
 
 
 class _RawCodec:
-    """Little-endian float32; the response's shape is a parameter of its media type."""
+    """Little-endian: the one input in its own dtype, the response in float32.
 
-    content_type = FLOAT32_TYPE
+    The response's shape is a parameter of its media type.
+    """
+
+    def content_type(self, rows: Sequence[Inputs]) -> str:
+        return raw_type(_array(rows[0]).dtype)
 
     def encode(self, rows: Sequence[Inputs]) -> bytes:
-        return np.stack(rows).astype("<f4", copy=False).tobytes()  # type: ignore[arg-type]
+        batch = np.stack([_array(row) for row in rows])
+        return batch.astype(batch.dtype.newbyteorder("<"), copy=False).tobytes()
 
     def decode(self, body: bytes, content_type: str, count: int) -> Predictions:
         match = _SHAPE.fullmatch(content_type.strip())
@@ -142,6 +145,14 @@ class _RawCodec:
         finite = np.isfinite(array.reshape(count, -1)).all(axis=1)
         rows = [row if fine else None for row, fine in zip(array, finite, strict=True)]
         return Predictions(rows, None)
+
+
+def _array(row: Inputs) -> np.ndarray:
+    """Return the one input of a row."""
+    if isinstance(row, np.ndarray):
+        return row
+    (array,) = row.values()
+    return array
 
 
 def _check_cost(body: bytes) -> None:

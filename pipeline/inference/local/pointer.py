@@ -66,8 +66,10 @@ class ModelPointer:
             )
         path = self._inside(content)
         if path is None:
+            target = self._target(content)
+            where = f"a link to {target!r}, which" if target is not None else "which"
             raise ModelError(
-                f"--model_pointer: {self._pointer} holds {content[:200]!r}, which is no path under "
+                f"--model_pointer: {self._pointer} holds {content[:200]!r}, {where} is no path under "
                 f"--model_root ({self._root})"
             )
         return path
@@ -84,14 +86,27 @@ class ModelPointer:
         """
         inside = self._inside(path + suffix)
         if inside is None:
+            target = self._target(path + suffix)
             raise ModelError(
-                f"--model_pointer: {path}{suffix} is a link that leads out of --model_root ({self._root})"
+                f"--model_pointer: {path}{suffix} is a link that leads out of --model_root ({self._root}), "
+                f"to {target!r}"
             )
         return inside
 
     def _inside(self, path: str) -> str | None:
         inside = _local_path if files.is_local(self._root) else _remote_path
         return inside(self._root, path)
+
+    def _target(self, path: str) -> str | None:
+        """Return where a path leads that links lead out of the root; None if it is outside by its text."""
+        if not (files.is_local(self._root) and files.is_local(path)):
+            return None
+        folder = os.path.realpath(self._root)
+        joined = os.path.join(folder, path)
+        roots = {folder, os.path.abspath(self._root)}
+        if not any(os.path.normpath(joined).startswith(f"{root}/") for root in roots):
+            return None
+        return os.path.realpath(joined)
 
     def _require_own_file(self) -> None:
         """Refuse a pointer that is a link to a file elsewhere, whose content would be taken for a path.
@@ -102,7 +117,8 @@ class ModelPointer:
         if files.is_local(self._pointer):
             folder = os.path.dirname(self._pointer)
             if _local_path(folder, os.path.abspath(self._pointer)) is None:
-                raise OSError(f"{self._pointer} is a link that leads out of its folder")
+                target = os.path.realpath(self._pointer)
+                raise OSError(f"{self._pointer} is a link that leads out of its folder, to {target!r}")
 
 
 def _folder(path: str) -> str:

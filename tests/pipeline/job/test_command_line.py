@@ -110,7 +110,10 @@ def test_options_are_typed() -> None:
             {**DATAFLOW, **POINTER, "model_root": "models"},
             "--model_root: 'models' is not an absolute path",
         ),
-        ({**DATAFLOW, "model_path": ""}, "--model_path: the path of a file is missing"),
+        ({**DATAFLOW, "model_path": ""}, "--model_path: missing. --inference_mode=local needs a model file"),
+        ({"input_subscription": ""}, "--input_subscription: missing. Where requests come from"),
+        ({**DATAFLOW, "region": ""}, "--region: missing. --runner=DataflowRunner needs it"),
+        ({"modle_path": ""}, "--modle_path: there is no such flag"),
         ({**DATAFLOW, "region": None}, "--region: missing. --runner=DataflowRunner needs it"),
         ({"max_active_bundles_per_worker": "4"}, "--max_active_bundles_per_worker: works on Dataflow only"),
         ({"inference_mode": "endpoint"}, "--endpoint: missing"),
@@ -138,8 +141,8 @@ def test_options_are_typed() -> None:
             "--endpoint_protocol: 'grpc' is not one of: predict, raw",
         ),
         (
-            {**ENDPOINT, "endpoint_protocol": "raw", "input_shape": "ids:int64:8"},
-            "--endpoint_protocol: raw carries one float32 tensor",
+            {**ENDPOINT, "endpoint_protocol": "raw", "input_shape": "ids:int64:8,mask:bool:8"},
+            "--endpoint_protocol: raw carries one tensor; several inputs need predict",
         ),
         ({**ENDPOINT, "endpoint_batch_size": "0"}, "--endpoint_batch_size: "),
         ({**ENDPOINT, "endpoint_max_concurrency": "1001"}, "--endpoint_max_concurrency: "),
@@ -184,6 +187,35 @@ def test_each_wrong_flag_is_one_line(changes: dict[str, str | None], expected: s
 )
 def test_either_mode(changes: dict[str, str | None]) -> None:
     assert problems(line(**changes)) == []
+
+
+OPTIONAL = [flag.name for flag in FLAGS if not flag.required]
+
+
+@pytest.mark.parametrize(
+    "name", [*OPTIONAL, "service_account_email", "num_workers", "experiments", "network"]
+)
+@pytest.mark.parametrize("words", [["--{}="], ["--{}", ""]], ids=["=", "two words"])
+def test_an_empty_flag_is_not_given(name: str, words: list[str]) -> None:
+    """As workflow tools and templates write it; wherever it stands."""
+    empty = [word.format(name) for word in words]
+    given = [*line(**DATAFLOW, input_shape="3", model_path=None), "--model_path=/models/m.pt2"]
+    plain = pipeline_options([text for text in given if text.partition("=")[0] != f"--{name}"])
+    for argv in (
+        [*empty, *(text for text in given if text.partition("=")[0] != f"--{name}")],
+        [*(text for text in given if text.partition("=")[0] != f"--{name}"), *empty],
+    ):
+        options = pipeline_options(argv)
+        assert options.get_all_options() == plain.get_all_options()
+        assert job_options(options) == job_options(plain)
+        assert problems(argv) == problems([text for text in argv if text not in empty])
+    assert problems([*given, *empty]) == []
+
+
+def test_all_empty_at_once() -> None:
+    argv = [*line(), *(f"--{name}=" for name in OPTIONAL if name != "model_path")]
+    assert problems(argv) == []
+    assert job_options(pipeline_options(argv)) == job_options(pipeline_options(line()))
 
 
 def test_all_problems_at_once() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.job.command_line import texts
+from pipeline.job.command_line import spelt, texts
 from pipeline.job.model_inputs import with_input_shape
 from pipeline.request.errors import ModelError
 from tests.pipeline.job.test_command_line import GOOD
@@ -38,6 +38,15 @@ def test_the_model_says_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
 def test_what_is_given_counts(given: str, tmp_path: Path) -> None:
     export_named(tmp_path / "m.pt2")
     assert completed(f"--model_path={tmp_path}/m.pt2", given) == []
+
+
+def test_an_empty_one_is_not_given(tmp_path: Path) -> None:
+    export_named(tmp_path / "m.pt2")
+    argv = spelt(
+        [*(f"--{name}={value}" for name, value in GOOD.items()), "--input-shape=", "--model_pointer="]
+    )
+    argv.append(f"--model_path={tmp_path}/m.pt2")
+    assert with_input_shape(argv, texts(argv))[-1] == "--input_shape=ids:int64:4,scale:float32:3"
 
 
 def test_the_other_mode_has_no_model(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def export_named(path: Path) -> None:
         (torch.nn.Conv2d(3, 8, 3), (torch.zeros(2, 3, 32, 16),), None, ({0: BATCH},), "3x32x16"),
         (torch.nn.Linear(3, 2).half(), (torch.zeros(2, 3).half(),), None, ({0: BATCH},), "3"),
         (torch.nn.ReLU(), (torch.zeros(2, 3).double(),), None, ({0: BATCH},), "input:float64:3"),
+        (torch.nn.Identity(), (torch.zeros(2, 3).byte(),), None, ({0: BATCH},), "input:uint8:3"),
+        (torch.nn.Identity(), (torch.zeros(2, 3).bool(),), None, ({0: BATCH},), "input:bool:3"),
         (torch.nn.Linear(3, 2), (), {"input": torch.zeros(2, 3)}, {"input": {0: BATCH}}, "input:float32:3"),
         (Named(), (IDS, torch.zeros(2, 3)), None, ({0: BATCH}, {0: BATCH}), "ids:int64:4,scale:float32:3"),
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.options.job_options import JobOptions
+from pipeline.options.job_options import FLAGS, JobOptions
 
 REQUIRED = {
     "input_subscription": "projects/my-project/subscriptions/requests",
@@ -24,6 +24,11 @@ def test_texts_are_parsed_and_the_others_have_their_defaults() -> None:
 def test_none_is_no_text() -> None:
     texts = {**REQUIRED, "max_batch_size": None, "model_path": None}
     assert JobOptions.from_texts(texts) == JobOptions.from_texts(REQUIRED)
+
+
+def test_an_empty_text_is_none() -> None:
+    texts: dict[str, str | None] = dict.fromkeys((flag.name for flag in FLAGS if not flag.required), "")
+    assert JobOptions.from_texts({**texts, **REQUIRED}) == JobOptions.from_texts(REQUIRED)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,8 @@ class TestParse:
             ("0", "not a shape"),
             ("3,4", "not a shape"),
             ("a:int64", "not NAME:DTYPE:SHAPE"),
-            ("a:int8:3", "dtype 'int8' is not one of"),
+            ("a:int4:3", "dtype 'int4' is not one of"),
+            ("a:uint16:3", "dtype 'uint16' is not one of float16, float32, float64, uint8, "),
             ("a:int64:3,a:int64:3", "the same name twice"),
         ],
     )
@@ -160,9 +161,94 @@ class TestFromArrays:
             InputSpec.parse(spec).from_arrays(value)
 
 
-def test_binary_needs_a_single_float32_input() -> None:
-    with pytest.raises(DecodeError, match="send JSON"):
-        InputSpec.parse("a:float32:2").from_bytes(b"\0" * 8)
+class TestDtypes:
+    """Every dtype that --input_shape takes: its least and its largest number, and what it cannot hold."""
+
+    LIMITS = (
+        ("float16", [-65504.0, 65504.0], 65520),
+        ("float32", [-3.4028234663852886e38, 3.4028234663852886e38], 3.5e38),
+        ("float64", [-1.7976931348623157e308, 1.7976931348623157e308], None),
+        ("uint8", [0, 255], 256),
+        ("int8", [-128, 127], -129),
+        ("int16", [-32768, 32767], 32768),
+        ("int32", [-(2**31), 2**31 - 1], 2**31),
+        ("int64", [-(2**63), 2**63 - 1], 2**63),
+        ("bool", [False, True], 2),
+    )
+
+    @pytest.mark.parametrize(("dtype", "ends", "beyond"), LIMITS)
+    def test_json(self, dtype: str, ends: list[Any], beyond: Any) -> None:
+        spec = InputSpec.parse(f"a:{dtype}:2")
+        inputs = spec.from_json({"inputs": {"a": ends}})
+        assert isinstance(inputs, dict)
+        assert (inputs["a"].dtype.name, inputs["a"].tolist()) == (dtype, ends)
+        if beyond is not None:
+            with pytest.raises(DecodeError, match=r"a\[1\]: "):
+                spec.from_json({"inputs": {"a": [1, beyond]}})
+
+    @pytest.mark.parametrize(("dtype", "ends", "beyond"), LIMITS)
+    def test_arrays(self, dtype: str, ends: list[Any], beyond: Any) -> None:
+        spec = InputSpec.parse(f"a:{dtype}:2")
+        for value in (ends, np.array(ends, dtype)):
+            inputs = spec.from_arrays({"a": value})
+            assert isinstance(inputs, dict)
+            assert (inputs["a"].dtype.name, inputs["a"].tolist()) == (dtype, ends)
+        if beyond is not None:
+            with pytest.raises(DecodeError, match=r"a(\[1\])?: "):
+                spec.from_arrays({"a": [1, beyond]})
+
+    @pytest.mark.parametrize(("dtype", "ends", "beyond"), LIMITS)
+    def test_bytes(self, dtype: str, ends: list[Any], beyond: Any) -> None:
+        data = np.array([ends], np.dtype(dtype).newbyteorder("<")).tobytes()
+        inputs = InputSpec.parse(f"a:{dtype}:1x2").from_bytes(data, f"application/x-{dtype}")
+        assert isinstance(inputs, dict)
+        assert (inputs["a"].dtype.name, inputs["a"].tolist()) == (dtype, [ends])
+
+    @pytest.mark.parametrize(
+        ("dtype", "value", "reason"),
+        [
+            ("bool", [1, "true"], r"a\[1\]: expected true or false, got the string 'true'"),
+            ("bool", [0, 1.0], r"a\[1\]: expected true or false, got the number 1.0"),
+            ("bool", [0, -1], r"a\[1\]: expected true or false, got the number -1"),
+            ("uint8", [0, -1], r"a\[1\]: -1 does not fit uint8"),
+            ("uint8", [0, True], r"a\[1\]: expected a number, got true"),
+            ("int8", [0, 1.5], r"a\[1\]: expected a whole number, got 1.5"),
+            ("float16", [0, 1e5], r"a\[1\]: 100000 is too large for float16"),
+        ],
+    )
+    def test_json_refusals(self, dtype: str, value: Any, reason: str) -> None:
+        with pytest.raises(DecodeError, match=reason):
+            InputSpec.parse(f"a:{dtype}:2").from_json({"inputs": {"a": value}})
+
+    @pytest.mark.parametrize(
+        ("dtype", "value", "reason"),
+        [
+            ("bool", np.array([0.0, 1.0]), "a: expected bool, got float64"),
+            ("bool", np.array([0, 3]), r"a\[1\]: 3 does not fit bool"),
+            ("uint8", np.array([0, -1]), r"a\[1\]: -1 does not fit uint8"),
+            ("uint8", np.array([0.0, 1.0]), "a: expected uint8, got float64"),
+            ("int8", np.array([0, 200], np.uint8), r"a\[1\]: 200 does not fit int8"),
+            ("float16", np.array([0, 1e5], np.float32), r"a\[1\]: 100000 is too large for float16"),
+        ],
+    )
+    def test_array_refusals(self, dtype: str, value: Any, reason: str) -> None:
+        with pytest.raises(DecodeError, match=reason):
+            InputSpec.parse(f"a:{dtype}:2").from_arrays({"a": value})
+
+    @pytest.mark.parametrize(
+        ("spec", "data", "media_type", "reason"),
+        [
+            ("a:bool:2", b"\1\2", "application/x-bool", r"a\[1\]: 2 does not fit bool"),
+            ("a:uint8:2", b"\1", "application/x-uint8", "body of 1 bytes: uint8 of shape 2 takes 2"),
+            ("a:float16:2", b"\0\0\0\x7c", "application/x-float16", r"a\[1\]: inf is not a finite number"),
+            ("a:uint8:4", bytes(4), "application/x-float32", "takes uint8; send application/x-uint8 or JSON"),
+            ("2", bytes(8), "application/x-int32", "takes float32; send application/x-float32 or JSON"),
+            ("a:uint8:2,b:uint8:2", bytes(2), "application/x-uint8", "several inputs; send JSON"),
+        ],
+    )
+    def test_bytes_refusals(self, spec: str, data: bytes, media_type: str, reason: str) -> None:
+        with pytest.raises(DecodeError, match=reason):
+            InputSpec.parse(spec).from_bytes(data, media_type)
 
 
 def test_a_stack_has_the_batch_first() -> None:

@@ -28,6 +28,13 @@ class TestJson:
         rows = [{"ids": np.array([1, 2]), "scale": np.array([[0.5]])}]
         assert json.loads(JSON.encode(rows)) == {"instances": [{"ids": [1, 2], "scale": [[0.5]]}]}
 
+    def test_dtypes_are_numbers_and_truths(self) -> None:
+        arrays = [np.array([0, 1], dtype) for dtype in ("float16", "uint8", "int8", "int16", "bool")]
+        assert json.loads(JSON.encode([{"a": array} for array in arrays])) == {
+            "instances": [{"a": [0.0, 1.0]}, *[{"a": [0, 1]}] * 3, {"a": [False, True]}]
+        }
+        assert JSON.content_type([{"a": arrays[0]}]) == "application/json"
+
     def test_predictions_in_order(self) -> None:
         body = b'{"predictions": [1, [2.5], {"a": "b"}], "deployedModelId": "7"}'
         assert JSON.decode(body, "application/json", 3) == ([1, [2.5], {"a": "b"}], "7")
@@ -61,6 +68,14 @@ class TestJson:
 class TestRaw:
     def test_rows_one_after_the_other(self) -> None:
         assert RAW.encode(ROWS) == np.array([[0.1, 2, 3], [4, 5, 6]], "<f4").tobytes()
+
+    @pytest.mark.parametrize("dtype", ["float16", "float32", "uint8", "int64", "bool"])
+    def test_the_one_input_goes_in_its_dtype(self, dtype: str) -> None:
+        arrays = [np.array([0, 1], dtype), np.array([1, 1], dtype)]
+        sent = np.array([[0, 1], [1, 1]], np.dtype(dtype).newbyteorder("<")).tobytes()
+        for rows in (arrays, [{"image": array} for array in arrays]):
+            assert RAW.encode(rows) == sent
+            assert RAW.content_type(rows) == f"application/x-{dtype}"
 
     @pytest.mark.parametrize("media_type", [raw_type("2x3"), 'Application/X-Float32;shape="2x3"'])
     def test_predictions_have_their_shape(self, media_type: str) -> None:

@@ -78,6 +78,41 @@ def test_local_outside(tmp_path: Path, content: str) -> None:
     assert text.endswith(f"which is no path under --model_root ({root})")
 
 
+@pytest.mark.parametrize(
+    ("content", "target"),
+    [
+        ("out.pt2", "elsewhere/v1.pt2"),
+        ("{root}/out.pt2", "elsewhere/v1.pt2"),
+        ("folder/v1.pt2", "elsewhere/v1.pt2"),
+        ("folder/gone.pt2", "elsewhere/gone.pt2"),
+        ("folder/../v1.pt2", "v1.pt2"),
+        ("../elsewhere/v1.pt2", None),
+        ("{tmp}/elsewhere/v1.pt2", None),
+        ("models/../../elsewhere/v1.pt2", None),
+    ],
+)
+@pytest.mark.parametrize("root", ["models", "link"])
+def test_a_link_out_of_the_root_says_where_it_leads(
+    tmp_path: Path, content: str, target: str | None, root: str
+) -> None:
+    """Nothing of the file that is there is shown."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/v1.pt2").write_text("secret")
+    (tmp_path / "link").symlink_to("models")
+    (tmp_path / "models/out.pt2").symlink_to(tmp_path / "elsewhere/v1.pt2")
+    (tmp_path / "models/folder").symlink_to("../elsewhere")
+    content = content.format(root=tmp_path / root, tmp=tmp_path)
+    (tmp_path / root / "current").write_text(content)
+    with pytest.raises(ModelError) as caught:
+        ModelPointer(str(tmp_path / root / "current")).path()
+    where = "" if target is None else f"a link to '{tmp_path}/{target}', "
+    assert str(caught.value) == (
+        f"--model_pointer: {tmp_path}/{root}/current holds {content!r}, {where}which is no path under "
+        f"--model_root ({tmp_path}/{root})"
+    )
+
+
 def test_symbolic_links_that_stay_inside(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "models")
@@ -96,8 +131,12 @@ def test_a_file_beside_a_model(tmp_path: Path) -> None:
     pointer = ModelPointer(str(tmp_path / "models/current"))
     beside = pointer.beside(str(tmp_path / "models/v1.pt2"), ".golden.jsonl")
     assert beside == str(tmp_path / "models/shared.jsonl")
-    with pytest.raises(ModelError, match=r"v2\.pt2\.golden\.jsonl is a link that leads out of --model_root"):
+    with pytest.raises(ModelError) as caught:
         pointer.beside(str(tmp_path / "models/v2.pt2"), ".golden.jsonl")
+    assert str(caught.value) == (
+        f"--model_pointer: {tmp_path}/models/v2.pt2.golden.jsonl is a link that leads out of --model_root "
+        f"({tmp_path}/models), to '{tmp_path}/secret'"
+    )
     remote = ModelPointer("memory://bucket/current")
     assert remote.beside("memory://bucket/v1.pt2", ".x") == "memory://bucket/v1.pt2.x"
 
@@ -112,7 +151,9 @@ def test_a_pointer_that_is_a_link(tmp_path: Path) -> None:
     assert pointer.path() == str(tmp_path / "models/v1.pt2")
     (tmp_path / "models/current").unlink()
     (tmp_path / "models/current").symlink_to(tmp_path / "secret")
-    with pytest.raises(OSError, match="models/current is a link that leads out of its folder$"):
+    with pytest.raises(
+        OSError, match=f"models/current is a link that leads out of its folder, to '{tmp_path}/se"
+    ):
         pointer.read()
 
 
