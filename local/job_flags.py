@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from pipeline.model.input_shape import UnknownShapeError, input_shape
+from pipeline.model.files.input_shape import UnknownShapeError, input_shape
 from pipeline.options.job_options import ENDPOINT, FLAGS
 from pipeline.options.spelling import with_underscores
 from pipeline.request.input_spec import InputSpec

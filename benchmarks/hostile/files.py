@@ -12,9 +12,9 @@ import torch
 
 from benchmarks.harness.models import MODEL
 from benchmarks.hostile.good import Good
-from tests.pipeline.model import hostile
-from tests.pipeline.model.test_hostile_files import EXPORTS, WithFile, WithSave
-from tests.pipeline.model.test_model_files import export
+from tests.pipeline.model.files import hostile
+from tests.pipeline.model.files.test_hostile_files import EXPORTS, WithFile, WithSave
+from tests.pipeline.model.files.test_model_files import export
 from tests.pipeline.models import Layers
 
 GOOD = "v1.pt2"

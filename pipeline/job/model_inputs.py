@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pipeline.inference.local import files
 from pipeline.inference.local.pointer import ModelPointer
-from pipeline.model.input_shape import UnknownShapeError, input_shape
+from pipeline.model.files.input_shape import UnknownShapeError, input_shape
 from pipeline.options.job_options import LOCAL
 from pipeline.request.errors import ModelError
 

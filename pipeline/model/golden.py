@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from pipeline.model.files.regular_file import read_regular
 from pipeline.model.model import Model
-from pipeline.model.regular_file import read_regular
 from pipeline.request.errors import DecodeError, ModelError
 from pipeline.request.input_spec import Inputs, InputSpec
 

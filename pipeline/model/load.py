@@ -12,11 +12,11 @@ import torch
 from pipeline.model.calling import keywords
 from pipeline.model.compiling import Compiled, padded_sizes
 from pipeline.model.compute import Compute, name_of, release_cached_memory
+from pipeline.model.files.model_files import drop_input_checks, read
+from pipeline.model.files.private_copy import private_copy
 from pipeline.model.graphs import Graphed
 from pipeline.model.model import Model
-from pipeline.model.model_files import drop_input_checks, read
 from pipeline.model.moving import move_module
-from pipeline.model.private_copy import private_copy
 from pipeline.model.staging import make_staging
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import InputSpec

@@ -50,8 +50,8 @@ _SPARE = 1_000
 # For a hook all is parsed, which takes up to 250 bytes for an object.
 _BYTES_A_CONTAINER = 16
 
-# What orjson gives back as it was; of the whole number -0 it makes 0. Of floats, and of whole numbers beyond 64
-# bits, it makes the nearest float: it writes 1.2345678901234569e+23 for 123456789012345678901234.
+# What orjson gives back as it was; of the whole number -0 it makes 0. Of floats, and of whole numbers beyond
+# 64 bits, it makes the nearest float: it writes 1.2345678901234569e+23 for 123456789012345678901234.
 _EXACT = frozenset({str, int, bool, type(None)})
 _SCALARS = _EXACT | {float}
 # What a float looks like where orjson wrote it. Texts may look so, too.

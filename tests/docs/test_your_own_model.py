@@ -33,7 +33,7 @@ from pipeline.request.messages import Result
 from pipeline.request.wire_format import decode, encode
 from tests.docs.test_launch_docs import ENV
 from tests.pipeline import models
-from tests.pipeline.model import hostile
+from tests.pipeline.model.files import hostile
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/your-own-model.md").read_text()
@@ -254,7 +254,7 @@ def written_meanwhile() -> None:
     def write_over(*arguments: object) -> None:
         Path("model.pt2").write_bytes(b"other")
 
-    with mock.patch("pipeline.model.private_copy._write", write_over):
+    with mock.patch("pipeline.model.files.private_copy._write", write_over):
         load(write("model.pt2"), InputSpec.parse("3"))
 
 

@@ -19,8 +19,8 @@ from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import Inputs
 from tests.gpu import needs_cuda
 from tests.gpu.models import Layers
+from tests.pipeline.model.files.test_model_files import export, state, trace
 from tests.pipeline.model.test_model import SPEC, row, rows_of
-from tests.pipeline.model.test_model_files import export, state, trace
 from tests.pipeline.models import Layers as CpuLayers
 
 pytestmark = needs_cuda

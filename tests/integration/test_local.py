@@ -18,7 +18,7 @@ from local.children import Job
 from local.topics import Topics
 from tests.integration.conftest import MODEL, ROOT, Mailbox
 from tests.integration.test_faults import ids, send
-from tests.pipeline.model.test_input_shape import export_named
+from tests.pipeline.model.files.test_input_shape import export_named
 from tests.waiting import LIMIT_S, WARNINGS_ARE_ERRORS, wait_until
 
 WITHOUT_EMULATOR = {k: v for k, v in os.environ.items() if k != "PUBSUB_EMULATOR_HOST"}

@@ -17,7 +17,7 @@ from loadtest.run import RunError
 from loadtest.run_folder import held
 from local import command
 from local.command import local_command
-from tests.pipeline.model.test_input_shape import export_named
+from tests.pipeline.model.files.test_input_shape import export_named
 
 
 @pytest.mark.parametrize("mode", [["--inference_mode=local"], ["--inference_mode", "endpoint"]])

@@ -8,7 +8,7 @@ import pytest
 from local.job_flags import JobFlags
 from pipeline.options.job_options import FLAGS
 from serving.options import parse
-from tests.pipeline.model.test_input_shape import export_named
+from tests.pipeline.model.files.test_input_shape import export_named
 
 DEFAULT = "examples/model.pt2"
 

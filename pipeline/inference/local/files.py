@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.model.regular_file import read_regular, too_large
+from pipeline.model.files.regular_file import read_regular, too_large
 
 _CHUNK_BYTES = 16 * 1024 * 1024
 

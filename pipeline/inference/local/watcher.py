@@ -13,8 +13,8 @@ from pipeline.inference.local.pointer import ModelPointer
 from pipeline.inference.local.yielding import yield_gil
 from pipeline.model import compute
 from pipeline.model.active_model import ActiveModel
+from pipeline.model.files.private_copy import is_lack_of_room
 from pipeline.model.model import Model
-from pipeline.model.private_copy import is_lack_of_room
 from pipeline.process.exit import ComputeThread
 from pipeline.request.errors import ModelError, TransientError
 

@@ -13,7 +13,7 @@ from pipeline.job.command_line import spelt, texts
 from pipeline.job.model_inputs import with_input_shape
 from pipeline.request.errors import ModelError
 from tests.pipeline.job.test_command_line import GOOD
-from tests.pipeline.model.test_input_shape import BATCH, export_named, save
+from tests.pipeline.model.files.test_input_shape import BATCH, export_named, save
 
 
 def completed(*arguments: str) -> list[str]:

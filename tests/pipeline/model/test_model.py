@@ -22,8 +22,8 @@ from pipeline.model.load import load
 from pipeline.model.model import Model
 from pipeline.request.errors import InferenceError, ModelError
 from pipeline.request.input_spec import Inputs, InputSpec
+from tests.pipeline.model.files.test_model_files import export, state, trace
 from tests.pipeline.model.test_compiling import Counting, needs_compiler
-from tests.pipeline.model.test_model_files import export, state, trace
 from tests.pipeline.models import Branching, Fp32Only, Layers, Linear, Named, Squares, Squeezing, Sum
 
 SPEC = InputSpec.parse("3")

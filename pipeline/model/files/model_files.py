@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from pipeline.model import export_check, state_dict, tensors_check, torchscript_check
-from pipeline.model.archive import RefusedPartError
+from pipeline.model.files import export_check, state_dict, tensors_check, torchscript_check
+from pipeline.model.files.archive import RefusedPartError
 from pipeline.model.moving import move_program
 from pipeline.process.user_modules import explain_hidden_module, import_user_module
 from pipeline.request.errors import ModelError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.model.private_copy import is_lack_of_room, private_copy
+from pipeline.model.files.private_copy import is_lack_of_room, private_copy
 from pipeline.request.errors import ModelError
 
 CONTENT = bytes(range(256)) * 100_000  # two chunks
@@ -58,7 +58,7 @@ def test_a_file_that_changes_while_it_is_copied(
             more.write(b"x")
         copy.write(content)
 
-    monkeypatch.setattr("pipeline.model.private_copy._write", write)
+    monkeypatch.setattr("pipeline.model.files.private_copy._write", write)
     with (
         pytest.raises(
             ModelError, match="^--model_path: m changed while it was read: write each model to a path"

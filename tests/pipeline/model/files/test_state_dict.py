@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.model import model_files
-from pipeline.model.state_dict import find
+from pipeline.model.files import model_files
+from pipeline.model.files.state_dict import find
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import InputSpec
 
-MODEL_CLASS = "tests.pipeline.model.test_state_dict:Net"
+MODEL_CLASS = "tests.pipeline.model.files.test_state_dict:Net"
 
 
 class Net(nn.Module):

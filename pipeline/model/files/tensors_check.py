@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.model.archive import BESIDES, Archive
+from pipeline.model.files.archive import BESIDES, Archive
 
 # One pickle, which torch.load(weights_only=True) reads, and the bytes of the tensors.
 TENSORS: Mapping[str, bool] = {r"data\.pkl": False, r"data/\d{1,7}": False, **BESIDES}

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.model import archive
+from pipeline.model.files import archive
 from pipeline.model.load import load
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import InputSpec
-from tests.pipeline.model import hostile
-from tests.pipeline.model.hostile import (
+from tests.pipeline.model.files import hostile
+from tests.pipeline.model.files.hostile import (
     CONSTANTS,
     EXAMPLES,
     PROGRAM,
@@ -29,7 +29,7 @@ from tests.pipeline.model.hostile import (
     touching,
     with_json,
 )
-from tests.pipeline.model.test_model_files import export
+from tests.pipeline.model.files.test_model_files import export
 from tests.pipeline.models import Layers
 
 SPEC = InputSpec.parse("3")
@@ -309,7 +309,7 @@ def test_torchscript_by_hand(marker: Path, tmp_path: Path, line: str, reason: st
 def test_operators_are_looked_at_once_more(
     marker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.model.torchscript_check._check_text", lambda part, text: None)
+    monkeypatch.setattr("pipeline.model.files.torchscript_check._check_text", lambda part, text: None)
     torch.jit.script(WithFile(str(marker))).save(str(tmp_path / "m.pt"))
     refused(str(tmp_path / "m.pt"), r"code/ \(forward\) names aten::from_file")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.model.regular_file import read_regular
+from pipeline.model.files.regular_file import read_regular
 
 
 def test_a_file_and_a_link_to_it(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.model import model_files
+from pipeline.model.files import model_files
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import InputSpec
 from tests.pipeline.models import Layers, Linear, Sum

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from pipeline.model import program_check
-from pipeline.model.archive import BESIDES, Archive, RefusedPartError
-from pipeline.model.tensors_check import TENSORS, describe_refusal
+from pipeline.model.files import program_check
+from pipeline.model.files.archive import BESIDES, Archive, RefusedPartError
+from pipeline.model.files.tensors_check import TENSORS, describe_refusal
 
 _PROGRAM = "models/model.json"
 _EXAMPLES = "data/sample_inputs/model.pt"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pipeline.model.regular_file import open_regular
+from pipeline.model.files.regular_file import open_regular
 from pipeline.request.errors import ModelError
 
 # Of 1 MiB, a copy takes twice the processor time. Into memory (a memfd) it is hardly cheaper than onto disk.

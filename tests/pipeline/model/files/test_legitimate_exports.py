@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline.model import export_check
+from pipeline.model.files import export_check
 from pipeline.model.load import load
 from pipeline.request.input_spec import InputSpec
 

@@ -19,12 +19,21 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.model import model_files
+from pipeline.model.files import model_files
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import InputSpec
-from tests.pipeline.model import hostile
-from tests.pipeline.model.hostile import CONSTANTS, EXAMPLES, PROGRAM, WEIGHTS, Bomb, Parts, pickled, touching
-from tests.pipeline.model.test_model_files import export
+from tests.pipeline.model.files import hostile
+from tests.pipeline.model.files.hostile import (
+    CONSTANTS,
+    EXAMPLES,
+    PROGRAM,
+    WEIGHTS,
+    Bomb,
+    Parts,
+    pickled,
+    touching,
+)
+from tests.pipeline.model.files.test_model_files import export
 from tests.pipeline.models import Layers
 
 SPEC = InputSpec.parse("3")

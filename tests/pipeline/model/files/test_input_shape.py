@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.model import input_shape as module
-from pipeline.model.input_shape import UnknownShapeError, input_shape
+from pipeline.model.files import input_shape as module
+from pipeline.model.files.input_shape import UnknownShapeError, input_shape
 
 BATCH = torch.export.Dim("batch")
 IDS = torch.zeros(2, 4, dtype=torch.int64)

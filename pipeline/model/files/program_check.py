@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline.model import expressions, operators
-from pipeline.model.archive import RefusedPartError
+from pipeline.model.files import expressions, operators
+from pipeline.model.files.archive import RefusedPartError
 
 _PART = "models/model.json"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from pipeline.model.archive import BESIDES, Archive, RefusedPartError
+from pipeline.model.files.archive import BESIDES, Archive, RefusedPartError
 
 PARTS: Mapping[str, bool] = {
     # torch compresses the code, and nothing else.

@@ -1,0 +1,1 @@
+"""Model files: checked as data, read as modules."""
