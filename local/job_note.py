@@ -9,8 +9,12 @@ from pathlib import Path
 from loadtest.display import Display, Progress
 from local.children import Job
 
-# As `pipeline.job.main` has logging write: time, level, logger, message.
-_TROUBLE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (?:WARNING|ERROR|CRITICAL) \S+: (.+)")
+# As `pipeline.job.main` has logging write: time, level, logger, message. Beam warns of what is no trouble, by
+# loggers of its own and by the root's.
+_TROUBLE = re.compile(
+    rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "
+    rb"(?:WARNING (?!apache_beam|root:)|ERROR |CRITICAL )\S+: (.+)"
+)
 
 
 class JobNote:

@@ -20,7 +20,11 @@ def test_the_last_warning_and_the_restarts(tmp_path: Path) -> None:
     log = tmp_path / "pipeline.log"
     job = FakeJob()
     note = JobNote(cast(Job, job), log)
-    log.write_text("2026-01-01 10:00:00,000 INFO a.b: reading\nTraceback\n")
+    log.write_text(
+        "2026-01-01 10:00:00,000 INFO a.b: reading\nTraceback\n"
+        "2026-01-01 10:00:00,500 WARNING apache_beam.ml: a module is not available\n"
+        "2026-01-01 10:00:00,500 WARNING root: another is not available\n"
+    )
     assert note.text() == ""
     with log.open("a") as file:
         file.write(
