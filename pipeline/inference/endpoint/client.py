@@ -14,6 +14,7 @@ import aiohttp
 
 from pipeline.inference.endpoint.body import MAX_ANSWER_BYTES
 from pipeline.inference.endpoint.codec import Predictions, SplitError, TooLargeError, codec_for
+from pipeline.inference.endpoint.refusals import Refusals, reason
 from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, RetryError, printable
 from pipeline.inference.endpoint.retry_policy import RetryPolicy
 from pipeline.inference.endpoint.retrying import RetryingClient
@@ -66,6 +67,7 @@ class EndpointClient:
         self._config = config
         self._clock = clock
         self._codec = codec_for(config.protocol)
+        self._refusals = Refusals(config.address.url)
         self._tokens = TokenSource.default() if config.address.needs_token else None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint calls", daemon=True)
@@ -185,16 +187,22 @@ class EndpointClient:
                     raise
                 raise RetryError(str(error)) from error
 
-        try:
-            body = self._codec.encode([request.inputs for request in requests])
-            response = await self._http.call(body, self._codec.content_type, decode, throttle)
-        except RefusedError as refusal:
-            if len(requests) == 1:
-                return [self._dead_letter(requests[0], f"the endpoint refused it: {refusal}")]
-            return await self._halves(requests, throttle)
-        except SplitError:
-            # Nobody knows which row is missing. One by one at the latest, each request has its own.
-            return await self._halves(requests, throttle)
+        refused = 0
+        while True:
+            try:
+                body = self._codec.encode([request.inputs for request in requests])
+                response = await self._http.call(body, self._codec.content_type, decode, throttle)
+                break
+            except RefusedError as refusal:
+                if len(requests) > 1:
+                    return await self._halves(requests, throttle)
+                refused += 1
+                if await self._refusals.is_believed(refusal, refused):
+                    return [self._dead_letter(requests[0], reason(refusal))]
+            except SplitError:
+                # Nobody knows which row is missing. One by one at the latest, each request has its own.
+                return await self._halves(requests, throttle)
+        self._refusals.served()
         model_id = response.http.model_id or response.value.model_id or self._config.address.url
         model_id = printable(model_id, MAX_ATTRIBUTE_VALUE_BYTES)  # it becomes an attribute
         outcomes: list[Result | DeadLetter] = []
@@ -203,8 +211,8 @@ class EndpointClient:
             times.inference_start, times.inference_end = response.start, response.end
             times.server_ms = response.http.server_ms
             if prediction is None:
-                reason = "the endpoint's prediction is null, or holds NaN or infinity"
-                outcomes.append(self._dead_letter(request, reason))
+                null = "the endpoint's prediction is null, or holds NaN or infinity"
+                outcomes.append(self._dead_letter(request, null))
             else:
                 outcomes.append(Result(request, prediction, model_id, len(requests)))
         return outcomes
@@ -214,8 +222,8 @@ class EndpointClient:
         middle = len(requests) // 2
         return await self._together([requests[:middle], requests[middle:]], throttle)
 
-    def _dead_letter(self, request: Request, reason: str) -> DeadLetter:
-        error = InferenceError(reason, request.request_id)
+    def _dead_letter(self, request: Request, why: str) -> DeadLetter:
+        error = InferenceError(why, request.request_id)
         return DeadLetter.of(error, request.data, request.attributes, self._clock())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -17,10 +18,18 @@ from tests.waiting import LIMIT_S
 READY_SOON = "Model is not yet ready for inference"
 
 
+@dataclass(frozen=True)
+class Reply:
+    """An answer as it is sent."""
+
+    status: int
+    body: bytes
+
+
 class ScriptedEndpoint:
     """A server of POST on every path. Each entry of `script` decides one call, in order; then all are served.
 
-    An entry is a status, or a function from the predictions to what is answered in their place.
+    An entry is a status, a reply, or a function from the predictions to what is answered in their place.
 
     Attributes:
         sizes: Instances of each call, in the order of their arrival.
@@ -30,8 +39,8 @@ class ScriptedEndpoint:
     """
 
     def __init__(self) -> None:
-        self.script: list[int | Callable[[list[Any]], object]] = []
-        self.refuse: Callable[[list[Any]], int | None] = lambda instances: None
+        self.script: list[int | Reply | Callable[[list[Any]], object]] = []
+        self.refuse: Callable[[list[Any]], int | Reply | None] = lambda instances: None
         self.accept_token: Callable[[str | None], bool] = lambda token: True
         self.message = "scripted"
         self.refusal_headers: dict[str, str] = {}
@@ -91,6 +100,8 @@ class ScriptedEndpoint:
                 step = 401
             if step == 200:
                 step = self.refuse(instances) or 200
+            if isinstance(step, Reply):
+                return web.Response(status=step.status, body=step.body, content_type="application/json")
             if isinstance(step, int) and step != 200:
                 error = {"error": {"code": step, "message": self.message}}
                 return web.json_response(error, status=step, headers=self.refusal_headers)
