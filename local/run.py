@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
-from google.cloud import pubsub_v1
 from rich.console import Console
 
 from loadtest.display import progress_display
@@ -24,6 +23,7 @@ from loadtest.summary import Summary
 from local import children
 from local.container import Container
 from local.job_flags import JobFlags
+from pipeline.pubsub.channels import publisher_client, subscriber_client
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "breast_cancer"
 PROJECT = "local-project"
@@ -55,7 +55,7 @@ class Topics:
 
     def create(self) -> None:
         """Create them all on the broker at PUBSUB_EMULATOR_HOST."""
-        publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
+        publisher, subscriber = publisher_client(), subscriber_client()
         for topic, subscription in (
             (self.input_topic, self.input_subscription),
             (self.output_topic, self.output_subscription),

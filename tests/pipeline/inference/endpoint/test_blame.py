@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,7 @@ from pipeline.inference.endpoint.blame import TABLE, Blame, Row, blame_for
 from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
 from pipeline.inference.endpoint.responses import HttpResponse
 from pipeline.options.address import Address
-from pipeline.request.errors import EndpointError
+from pipeline.request.errors import EndpointError, TransientError
 from pipeline.request.messages import DeadLetter, Result
 from tests.pipeline.inference.endpoint.server import Reply, ScriptedEndpoint
 from tests.pipeline.inference.endpoint.test_client import PATIENT, assert_right, predict, requests
@@ -227,11 +226,11 @@ def test_a_stop_ends_the_wait_for_others(endpoint: ScriptedEndpoint, monkeypatch
     client = client_of(endpoint)
     stopping = threading.Event()
     with ThreadPoolExecutor(1) as threads:
-        bundle: Any = threads.submit(
+        bundle = threads.submit(
             client.predict, requests(1), stopping=stopping.is_set, throttled=lambda s: None
         )
         wait_until(lambda: endpoint.sizes)
         stopping.set()
-        with pytest.raises(Exception, match="told to stop"):
+        with pytest.raises(TransientError, match="told to stop"):
             bundle.result(LIMIT_S)
     client.close()
