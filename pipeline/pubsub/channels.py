@@ -16,7 +16,7 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 # The library's own emulator channel keeps gRPC's default of 4 MB a response: one larger message would break
 # the stream at each delivery, and nothing behind it would be read any more.
 _UNLIMITED = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
-# An emulator is on this machine or beside it. Else gRPC asks the proxy that http_proxy names for the way there.
+# An emulator is on this machine or beside it. Else gRPC goes through the proxy that http_proxy names.
 _NO_PROXY = (("grpc.enable_http_proxy", 0),)
 # Else gRPC has all channels of a process to one address share a connection.
 _OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)

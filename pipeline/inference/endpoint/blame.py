@@ -81,8 +81,8 @@ TABLE: tuple[Row, ...] = (
     # What the message says of the endpoint counts whatever the status says.
     Row(
         _VERTEX,
-        # `Endpoint … misconfigured, "traffic_split" not set.` is what was reported. The others have not been: they
-        # are there because an endpoint that lost its model must not make dead letters.
+        # `Endpoint … misconfigured, "traffic_split" not set.` is what was reported. The others have not been:
+        # they are there because an endpoint that lost its model must not make dead letters.
         "gcloud ai endpoints predict, once the model was undeployed",
         {400, 404},
         Blame.ENDPOINT,
@@ -94,7 +94,7 @@ TABLE: tuple[Row, ...] = (
             "not have any deployed model",
             "not have a deployed model",
         ),
-        advice="Deploy a model to the endpoint, such as by ./launch.sh endpoint deploy, with a share of its traffic",
+        advice="Deploy a model to the endpoint (./launch.sh endpoint deploy), with a share of its traffic",
     ),
     Row(
         _VERTEX,
@@ -113,14 +113,22 @@ TABLE: tuple[Row, ...] = (
         advice="Give --endpoint_url with https://",
     ),
     Row(
+        "a server that wants certificates (nginx)",
+        "https://nginx.org/en/docs/http/ngx_http_ssl_module.html#errors",
+        {400},
+        Blame.ENDPOINT,
+        phrases=("No required SSL certificate was sent", "The SSL certificate error"),
+        advice="It asks its clients for a certificate of their own, and this job has none",
+    ),
+    Row(
         _VERTEX,
         "https://cloud.google.com/docs/quotas/quota-project",
         {403},
         Blame.ENDPOINT,
         phrases=("serviceusage.services.use", "quota project", "USER_PROJECT_DENIED"),
-        advice="The credentials name a project for quota (x-goog-user-project) that their account may not use. Grant "
-        "it serviceusage.services.use (role Service Usage Consumer) there, or name another project: "
-        "GOOGLE_CLOUD_QUOTA_PROJECT, or gcloud auth application-default set-quota-project",
+        advice="The credentials' quota project (x-goog-user-project) is missing, or their account may not "
+        "use it. Grant the account serviceusage.services.use there (role Service Usage Consumer), or name "
+        "another: GOOGLE_CLOUD_QUOTA_PROJECT, or gcloud auth application-default set-quota-project",
     ),
     Row(
         _VERTEX,

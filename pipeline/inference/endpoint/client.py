@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,16 +15,20 @@ import aiohttp
 
 from pipeline.inference.endpoint.body import MAX_ANSWER_BYTES
 from pipeline.inference.endpoint.codec import Predictions, SplitError, TooLargeError, codec_for
+from pipeline.inference.endpoint.proxy import proxy_for
 from pipeline.inference.endpoint.refusals import Refusals, reason
 from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, RetryError, printable
 from pipeline.inference.endpoint.retry_policy import RetryPolicy
 from pipeline.inference.endpoint.retrying import RetryingClient
 from pipeline.inference.endpoint.throttle import ThrottleClock
+from pipeline.inference.endpoint.tls import tls_context
 from pipeline.inference.endpoint.token import TokenSource
 from pipeline.options.address import Address
 from pipeline.pubsub.limits import MAX_ATTRIBUTE_VALUE_BYTES
 from pipeline.request.errors import InferenceError, TransientError
 from pipeline.request.messages import DeadLetter, Request, Result
+
+_LOGGER = logging.getLogger(__name__)
 
 # How often a waiting bundle checks whether the process is to stop, and reports how long it was throttled.
 POLL_S = 0.2
@@ -61,13 +66,18 @@ class EndpointClient:
         """Get the first access token if the endpoint needs one; the endpoint itself is not contacted.
 
         Raises:
-            EndpointError: There are no credentials, or they are refused.
+            EndpointError: There are no credentials, or they are refused; or the environment names no proper
+                proxy or certificates.
             TransientError: The token server could not be reached.
         """
         self._config = config
         self._clock = clock
         self._codec = codec_for(config.protocol)
         self._refusals = Refusals(config.address.url)
+        self._proxy = proxy_for(config.address)
+        if self._proxy is not None:
+            _LOGGER.info("calls to %s go through %s", config.address.url, self._proxy)
+        self._tls = tls_context() if config.address.url.lower().startswith("https:") else True
         self._tokens = TokenSource.default() if config.address.needs_token else None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint calls", daemon=True)
@@ -131,7 +141,7 @@ class EndpointClient:
 
     async def _open(self) -> RetryingClient:
         # `RetryingClient` limits the calls; the pool's own limit would be a second one.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=self._tls)
         # Neither are bodies decompressed, as a few bytes may become gigabytes, nor are cookies kept.
         self._session = aiohttp.ClientSession(
             connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
@@ -143,6 +153,7 @@ class EndpointClient:
             config.max_concurrency,
             config.retry_policy,
             self._tokens,
+            self._proxy,
             self._clock,
         )
 

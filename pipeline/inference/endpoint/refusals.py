@@ -18,7 +18,7 @@ _FIRST_PAUSE_S = 0.05
 _REASONS = {
     Blame.INSTANCE: "the endpoint refused it",
     Blame.CALL: "too large for the endpoint, also by itself",
-    Blame.UNKNOWN: "the endpoint, which serves others, answered in a way that is not known to mean the request",
+    Blame.UNKNOWN: "the endpoint, which serves others, answered what is not known to mean the request",
 }
 
 
@@ -50,9 +50,8 @@ class Refusals:
                     await self._served.wait()
             except TimeoutError:
                 raise EndpointError(
-                    f"{self._url} answered {refusal}. It has served nothing so far, so this is not taken for the "
-                    "fault of a request: check the deployed model's log, and that it takes such inputs "
-                    "(--input_shape, --endpoint_protocol)"
+                    f"{self._url} answered {refusal}. It has served nothing so far, so no request is blamed. "
+                    "Check its log, and that it takes such inputs (--input_shape, --endpoint_protocol)"
                 ) from refusal
             return False  # it may have become ready just now
         if times < row.attempts:

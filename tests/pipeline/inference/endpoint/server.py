@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -34,11 +35,13 @@ class ScriptedEndpoint:
     Attributes:
         sizes: Instances of each call, in the order of their arrival.
         tokens: The Authorization header of each call.
+        heads: All headers of each call.
         most_in_flight: Calls at once, at most.
         hold: While it is cleared, calls that would be served wait.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.script: list[int | Reply | Callable[[list[Any]], object]] = []
         self.refuse: Callable[[list[Any]], int | Reply | None] = lambda instances: None
         self.accept_token: Callable[[str | None], bool] = lambda token: True
@@ -47,6 +50,7 @@ class ScriptedEndpoint:
         self.headers: dict[str, str] = {"X-Model-Id": "sum@1", "Server-Timing": "total;dur=1.5"}
         self.sizes: list[int] = []
         self.tokens: list[str | None] = []
+        self.heads: list[Mapping[str, str]] = []
         self.paths: list[str] = []
         self.most_in_flight = 0
         self.hold = threading.Event()
@@ -62,8 +66,9 @@ class ScriptedEndpoint:
             app.router.add_post("/{path:.*}", self._answer)
             self._runner = web.AppRunner(app, access_log=None)
             await self._runner.setup()
-            await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-            self.address = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+            await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls).start()
+            self.port = self._runner.addresses[0][1]
+            self.address = f"http{'' if self._tls is None else 's'}://127.0.0.1:{self.port}"
             started.set()
 
         self._loop.create_task(serve())
@@ -91,6 +96,7 @@ class ScriptedEndpoint:
         token = request.headers.get("Authorization")
         self.sizes.append(len(instances))
         self.tokens.append(token)
+        self.heads.append(request.headers)
         self.paths.append(request.path)
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)

@@ -56,6 +56,7 @@ ANSWERS = (
         "Dedicated Endpoint cannot be accessed through the shared Vertex AI domain aiplatform.googleapis.com",
     ),
     Reply(400, NGINX % b"400 The plain HTTP request was sent to HTTPS port"),
+    Reply(400, NGINX % b"400 No required SSL certificate was sent"),
     google(
         403,
         "PERMISSION_DENIED",
@@ -63,7 +64,9 @@ ANSWERS = (
         "roles/serviceusage.serviceUsageConsumer role, or a custom role with the serviceusage.services.use "
         "permission",
     ),
-    google(403, "PERMISSION_DENIED", "Vertex AI API has not been used in project 1 before or it is disabled."),
+    google(
+        403, "PERMISSION_DENIED", "Vertex AI API has not been used in project 1 before or it is disabled."
+    ),
     google(403, "PERMISSION_DENIED", "Permission 'aiplatform.endpoints.predict' denied on resource"),
     google(401, "UNAUTHENTICATED", "Request had invalid authentication credentials."),
     google(404, "NOT_FOUND", "Endpoint projects/1/locations/us-central1/endpoints/2 not found."),
@@ -74,13 +77,15 @@ ANSWERS = (
     google(
         400,
         "INVALID_ARGUMENT",
-        "Failed to handle request. endpoint_id: 3, deployed_model_id: 7 with error: `Response size too large.",
+        "Failed to handle request. endpoint_id: 3, deployed_model_id: 7 with error: `Response size too large",
     ),
     error_text(400, "[request id: <id_unknown>] inference request batch-size must be <= 2 for 'm'"),
     Reply(413, NGINX % b"413 Request Entity Too Large"),
     google(422, "INVALID_ARGUMENT", "the model failed on these inputs"),
     SKLEARN,
-    google(400, "FAILED_PRECONDITION", '{\n    "error": "In[0] is not a matrix. Instead it has shape [3]"\n}'),
+    google(
+        400, "FAILED_PRECONDITION", '{\n    "error": "In[0] is not a matrix. Instead it has shape [3]"\n}'
+    ),
     TORCHSERVE,
     TRITON,
     error_text(400, "output_shape has incorrect number of elements: 2 should be: 1"),
@@ -91,14 +96,23 @@ ANSWERS = (
     torchserve(507, "InternalServerException", "Worker died."),
     TEAPOT,
 )
-ROWS = [pytest.param(row, answer, id=answer.body.decode()[-60:]) for row, answer in zip(TABLE, ANSWERS, strict=True)]
+ROWS = [
+    pytest.param(row, answer, id=answer.body.decode()[-60:])
+    for row, answer in zip(TABLE, ANSWERS, strict=True)
+]
 OTHERS = (
     # Behind Vertex AI, a container's error is in a text.
-    (google(400, "FAILED_PRECONDITION", google(422, "INVALID_ARGUMENT", "nan").body.decode()), Blame.INSTANCE),
+    (
+        google(400, "FAILED_PRECONDITION", google(422, "INVALID_ARGUMENT", "nan").body.decode()),
+        Blame.INSTANCE,
+    ),
     (google(503, "UNAVAILABLE", TORCHSERVE.body.decode()), Blame.INSTANCE),
     (torchserve(400, "InternalServerException", "index out of range in self"), Blame.INSTANCE),
     (google(400, "FAILED_PRECONDITION", "the deployed model has no such input"), Blame.UNKNOWN),
-    (google(403, "PERMISSION_DENIED", "… requires a quota project, which is not set by default."), Blame.ENDPOINT),
+    (
+        google(403, "PERMISSION_DENIED", "… requires a quota project, which is not set by default."),
+        Blame.ENDPOINT,
+    ),
     (google(429, "RESOURCE_EXHAUSTED", "Quota exceeded for aiplatform.googleapis.com/…"), Blame.NOBODY),
     (error_text(503, "Exceeds maximum queue size"), Blame.NOBODY),
     (error_text(500, "the server failed (ValueError); its log says more"), Blame.NOBODY),
@@ -111,7 +125,9 @@ def row_of(answer: Reply) -> Row:
 
 
 def client_of(endpoint: ScriptedEndpoint) -> EndpointClient:
-    return EndpointClient(EndpointConfig(Address(f"{endpoint.address}/predict", False), "predict", 10, 8, PATIENT))
+    return EndpointClient(
+        EndpointConfig(Address(f"{endpoint.address}/predict", False), "predict", 10, 8, PATIENT)
+    )
 
 
 @pytest.fixture
