@@ -98,7 +98,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         _VERTEX,
-        "https://github.com/langchain-ai/langchain-google/issues/1119",
+        "https://cloud.google.com/vertex-ai/docs/predictions/choose-endpoint-type",
         {400},
         Blame.ENDPOINT,
         phrases=("cannot be accessed through the shared Vertex AI domain",),
@@ -122,7 +122,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         _VERTEX,
-        "https://cloud.google.com/docs/quotas/quota-project",
+        "https://github.com/google-github-actions/auth/issues/250",
         {403},
         Blame.ENDPOINT,
         phrases=("serviceusage.services.use", "quota project", "USER_PROJECT_DENIED"),
@@ -132,7 +132,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         _VERTEX,
-        "https://cloud.google.com/apis/docs/troubleshooting",
+        "https://cloud.google.com/service-usage/docs/enable-disable",
         {403},
         Blame.ENDPOINT,
         phrases=("has not been used in project", "SERVICE_DISABLED"),
@@ -200,7 +200,8 @@ TABLE: tuple[Row, ...] = (
     Row(f"{_PREBUILT}: others", _ERRORS, {400}, Blame.UNKNOWN, word="FAILED_PRECONDITION", needs_others=True),
     Row(
         "TorchServe",
-        "https://github.com/pytorch/serve/issues/410, 1142, 2035",
+        # The second phrase: https://github.com/pytorch/serve/issues/2035
+        "https://github.com/pytorch/serve/issues/410",
         {500, 503},
         Blame.INSTANCE,
         word="InternalServerException",
@@ -210,7 +211,8 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         "Triton",
-        "its Python backend, 2.51: all requests of the batch that it formed get it",
+        # All requests of the batch that it formed get it.
+        "tried with its Python backend, 2.51",
         {500},
         Blame.INSTANCE,
         phrases=("failed to process the request(s) for model",),
