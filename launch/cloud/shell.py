@@ -19,6 +19,11 @@ _ADVICE = (
         "calls are counted for, or name another: gcloud config set billing/quota_project PROJECT",
     ),
     (
+        r"certificate[_ ]verify[_ ]failed",
+        "have SSL_CERT_FILE, and gcloud config set core/custom_ca_certs_file, name a file of all certificate "
+        "authorities that are trusted, your own too",
+    ),
+    (
         "application default credentials|default credentials were not found",
         "log in for programs, too: gcloud auth application-default login",
     ),

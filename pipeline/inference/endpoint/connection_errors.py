@@ -39,7 +39,9 @@ def failure(
     server = urlsplit(url).netloc
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return _refused_by(proxy, error, server)
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
+    # Through a proxy, no other name than its own is looked up here.
+    lost = aiohttp.ClientProxyConnectionError, aiohttp.ClientConnectorDNSError
+    if proxy is not None and isinstance(error, lost):
         return RetryError(f"{proxy} cannot be reached ({_os_error(error)}). Check that variable, or NO_PROXY")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         at = proxy or server

@@ -62,7 +62,7 @@ class TokenSource:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise EndpointError(
                     f"no access token for the endpoint: {error}. If a proxy opens TLS, let "
-                    "REQUESTS_CA_BUNDLE name a file of all certificate authorities that are trusted, its own too"
+                    "REQUESTS_CA_BUNDLE name a file of all authorities that are trusted, its own too"
                 ) from error
             raise TransientError(f"no access token for the endpoint: {error}") from error
         except GoogleAuthError as error:

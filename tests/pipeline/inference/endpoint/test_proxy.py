@@ -155,11 +155,10 @@ def test_one_that_cannot_for_now(
     assert "secret" not in caplog.text
 
 
-def test_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    words = (
-        r"the proxy http://127.0.0.1:1 \(HTTPS_PROXY\) cannot be reached .*Check that variable, or NO_PROXY"
-    )
+@pytest.mark.parametrize("server", ["127.0.0.1:1", "nowhere.invalid:3128"])
+def test_one_that_is_not_there(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{server}")
+    words = rf"proxy http://{server} \(HTTPS_PROXY\) cannot be reached .*Check that variable, or NO_PROXY"
     with pytest.raises(TransientError, match=words):
         call(Address(f"https://{HOST}/predict", needs_token=False), deadline_s=0.3)
 
