@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import grpc
 from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError, ServiceUnavailable
-from google.cloud import pubsub_v1
 
 from loadtest.pubsub import PubsubError, connect, request_message
 from pipeline.pubsub.calls import routing
+from pipeline.pubsub.channels import subscriber_client
 from pipeline.pubsub.codes import explain
 from pipeline.pubsub.protos import PublishRequest
 
@@ -115,7 +115,7 @@ def _read(
     arrived: queue.SimpleQueue[Answer | Exception],
     done: threading.Event,
 ) -> None:
-    with pubsub_v1.SubscriberClient() as subscriber:
+    with subscriber_client() as subscriber:
         while not done.is_set():
             try:
                 pulled = subscriber.pull(
@@ -149,7 +149,7 @@ def own_subscriptions(topics: Sequence[str]) -> Iterator[list[str]]:
         GoogleAPICallError: One cannot be made.
     """
     made: list[str] = []
-    with pubsub_v1.SubscriberClient() as subscriber:
+    with subscriber_client() as subscriber:
         try:
             for topic in topics:
                 project = topic.split("/")[1]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.cloud import pubsub_v1
-
 from loadtest.options import RunOptions
 from loadtest.records import Records
+from pipeline.pubsub.channels import publisher_client, subscriber_client
 
 PROJECT = "local-project"
 CREATE_WITHIN_S = 10.0
@@ -37,8 +36,8 @@ class Topics:
         return cls(*names)
 
     def create(self) -> None:
-        """Create them all on the broker at PUBSUBVARIABLE_HOST."""
-        publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
+        """Create them all on the broker at PUBSUB_EMULATOR_HOST."""
+        publisher, subscriber = publisher_client(), subscriber_client()
         for topic, subscription in (
             (self.input_topic, self.input_subscription),
             (self.output_topic, self.output_subscription),

@@ -1,20 +1,58 @@
-"""HTTP calls with the user's access token, which goes to the address that was asked for and nowhere else."""
+"""HTTP calls as gcloud's account, whose token goes to the address that was asked for and nowhere else."""
 
 from __future__ import annotations
 
 import json
 import os
+import urllib.error
 import urllib.request
+from dataclasses import dataclass, field
 from email.message import Message
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from launch.cloud.shell import shell_quote
+from launch.cloud.shell import Shell, shell_quote
 from launch.settings.setting import SettingsError
 from pipeline.options.address import parse_url
 
 TOKEN_COMMAND = ("gcloud", "auth", "print-access-token")
+# The token, and whom gcloud has its calls counted for where the user has said so (its property
+# billing/quota_project), separated by a tab.
+_ACCOUNT_COMMAND = (
+    "gcloud",
+    "config",
+    "config-helper",
+    "--format=value(credential.access_token,configuration.properties.billing.quota_project)",
+)
+# What that property may hold in place of a project: the one that a command is about.
+_CURRENT_PROJECT = ("CURRENT_PROJECT", "CURRENT_PROJECT_WITH_FALLBACK")
+_NO_PROJECT = ("", "LEGACY")
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Account:
+    """The account that calls are made as.
+
+    Attributes:
+        token: Its access token.
+        quota_project: Whom Google Cloud is to count them for; None leaves that to the API.
+    """
+
+    token: str = field(repr=False)
+    quota_project: str | None
+
+    @classmethod
+    def of_gcloud(cls, shell: Shell, project: str) -> Account:
+        """Return gcloud's; `project` is the one that the calls are about.
+
+        Raises:
+            CommandError: There is no token.
+        """
+        token, _, quota_project = shell.run(_ACCOUNT_COMMAND).strip().partition("\t")
+        if quota_project in _CURRENT_PROJECT:
+            return cls(token, project)
+        return cls(token, None if quota_project in _NO_PROJECT else quota_project)
 
 
 class RedirectError(OSError):
@@ -42,7 +80,7 @@ def base_url(variable: str, default: str) -> str:
     return text.rstrip("/")
 
 
-def call(method: str, url: str, token: str, *, timeout_s: float, body: bytes | None = None) -> Any:
+def call(method: str, url: str, account: Account, *, timeout_s: float, body: bytes | None = None) -> Any:
     """Call a REST API and return what it answers, from JSON; redirects are not followed.
 
     Raises:
@@ -52,7 +90,9 @@ def call(method: str, url: str, token: str, *, timeout_s: float, body: bytes | N
         ValueError: The answer is not JSON.
     """
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method=method)
-    request.add_unredirected_header("Authorization", f"Bearer {token}")
+    request.add_unredirected_header("Authorization", f"Bearer {account.token}")
+    if account.quota_project:
+        request.add_header("x-goog-user-project", account.quota_project)
     # A proxy that the environment names must not see a call within this machine, which is in clear text.
     proxies: dict[str, str] | None = {} if urlsplit(url).hostname in _THIS_MACHINE else None
     opener = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler(proxies))
@@ -60,10 +100,20 @@ def call(method: str, url: str, token: str, *, timeout_s: float, body: bytes | N
         return json.load(response)
 
 
+def reason(error: urllib.error.HTTPError) -> str:
+    """Return `PERMISSION_DENIED: …` of Google's error body, else the status line."""
+    try:
+        said = json.load(error)["error"]
+        return f"{said['status']}: {said['message']}"
+    except (OSError, ValueError, LookupError, TypeError):
+        return f"{error.code} {error.reason}"
+
+
 def curl(url: str, *words: str) -> str:
     """Return the line that makes the same call when it is pasted; `words` are curl's, quoted already.
 
-    curl follows no redirects by itself.
+    It names no quota project: gcloud has words for some (CURRENT_PROJECT). curl follows no redirects by
+    itself.
     """
     # In double quotes: the shell gets the token when the line is run; it is never printed.
     header = f'"Authorization: Bearer $({" ".join(TOKEN_COMMAND)})"'

@@ -6,9 +6,9 @@ import urllib.error
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
-from launch.cloud.http import TOKEN_COMMAND, base_url, call, curl
+from launch.cloud.http import Account, base_url, call, curl, reason
 from launch.cloud.running_job import JOB_ID_VARIABLE
-from launch.cloud.shell import Shell, shell_quote
+from launch.cloud.shell import Shell, is_about_quota_project, refusal, shell_quote
 
 # Named like the variables that redirect gcloud's own calls.
 OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_MONITORING"
@@ -29,7 +29,7 @@ class Monitoring:
         self._shell = shell
         base = base_url(OVERRIDE, "https://monitoring.googleapis.com")
         self._url = f"{base}/v3/projects/{project}/timeSeries"
-        self._token = "" if shell.dry_run else shell.run(TOKEN_COMMAND).strip()
+        self._account = None if shell.dry_run else Account.of_gcloud(shell, project)
 
     def latest(self, metric: str, job_id: str) -> float | None:
         """Return the newest value of `dataflow.googleapis.com/job/METRIC`, in the metric's unit.
@@ -47,15 +47,19 @@ class Monitoring:
             "interval.startTime": f"{(now - _LOOK_BACK).isoformat()}Z",
             "interval.endTime": f"{now.isoformat()}Z",
         }
-        if self._shell.dry_run:
+        if self._account is None:
             data = (f"--data-urlencode {_field(f'{name}={text}')}" for name, text in query.items())
             print(curl(self._url, "--get", *data), file=self._shell.out)
             return None
         try:
-            answer = call("GET", f"{self._url}?{urlencode(query)}", self._token, timeout_s=_CALL_TIMEOUT_S)
+            answer = call("GET", f"{self._url}?{urlencode(query)}", self._account, timeout_s=_CALL_TIMEOUT_S)
         except urllib.error.HTTPError as error:
-            error.close()
-            raise OSError(f"Cloud Monitoring answered {error.code} {error.reason}") from None
+            with error:
+                why = reason(error)
+            told = refusal(f"Cloud Monitoring answered {error.code}", why)
+            if error.code == 403 and not is_about_quota_project(why):
+                told = f"Cloud Monitoring answered 403: {why}; the account needs roles/monitoring.viewer"
+            raise OSError(told) from None
         except ValueError:
             raise OSError("Cloud Monitoring's answer is not JSON") from None
         series = answer.get("timeSeries", [])

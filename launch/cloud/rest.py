@@ -12,7 +12,7 @@ import urllib.error
 from collections.abc import Mapping
 from typing import Any
 
-from launch.cloud.http import TOKEN_COMMAND, RedirectError, base_url, call, curl
+from launch.cloud.http import Account, RedirectError, base_url, call, curl, reason
 from launch.cloud.shell import CommandError, Shell, refusal, shell_quote
 
 OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
@@ -35,6 +35,7 @@ class Rest:
 
     def __init__(self, shell: Shell, project: str, region: str, *, poll_s: float = 5.0) -> None:
         self._shell = shell
+        self._project = project
         self._base = base_url(OVERRIDE, f"https://{region}-aiplatform.googleapis.com")
         self._poll_s = poll_s
         self.location = f"projects/{project}/locations/{region}"
@@ -58,8 +59,8 @@ class Rest:
             print(curl(url, *words), file=self._shell.out)
             self._shell.note("it prints an operation; go on when that has ended")
             return None
-        token = self._shell.run(TOKEN_COMMAND).strip()
-        operation = _call(what, "POST", url, token, data.encode())
+        account = Account.of_gcloud(self._shell, self._project)
+        operation = _call(what, "POST", url, account, data.encode())
         deadline = time.monotonic() + OPERATION_WAIT_S
         while not operation.get("done"):
             if time.monotonic() > deadline:
@@ -68,28 +69,19 @@ class Rest:
                     f"{operation['name']}"
                 )
             time.sleep(self._poll_s)
-            operation = _call(what, "GET", f"{self._base}/{version}/{operation['name']}", token, None)
+            operation = _call(what, "GET", f"{self._base}/{version}/{operation['name']}", account, None)
         if "error" in operation:
             raise CommandError(refusal(what, operation["error"].get("message", "failed without a reason")))
         return operation.get("response", {})
 
 
-def _call(what: str, method: str, url: str, token: str, body: bytes | None) -> dict[str, Any]:
+def _call(what: str, method: str, url: str, account: Account, body: bytes | None) -> dict[str, Any]:
     try:
-        return call(method, url, token, timeout_s=_CALL_TIMEOUT_S, body=body)
+        return call(method, url, account, timeout_s=_CALL_TIMEOUT_S, body=body)
     except urllib.error.HTTPError as error:
         with error:
-            raise CommandError(refusal(what, _reason(error))) from None
+            raise CommandError(refusal(what, reason(error))) from None
     except RedirectError as error:
         raise CommandError(f"{what}: {error}") from None
     except (OSError, ValueError) as error:  # no connection, a broken one, a body that is no JSON
         raise CommandError(refusal(what, f"{url}: {error}")) from None
-
-
-def _reason(error: urllib.error.HTTPError) -> str:
-    """Return `PERMISSION_DENIED: …` of Google's error body, else the status line."""
-    try:
-        said = json.load(error)["error"]
-        return f"{said['status']}: {said['message']}"
-    except (OSError, ValueError, LookupError, TypeError):
-        return f"{error.code} {error.reason}"

@@ -10,8 +10,19 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+_QUOTA_PROJECT = r"serviceusage\.services\.use|quota project|user_project_denied"
 # What a refusal says (gcloud's stderr, in any case) → what to do about it. The first that matches wins.
 _ADVICE = (
+    (
+        _QUOTA_PROJECT,
+        "the account needs serviceusage.services.use (role Service Usage Consumer) in the project that its "
+        "calls are counted for, or name another: gcloud config set billing/quota_project PROJECT",
+    ),
+    (
+        r"certificate[_ ]verify[_ ]failed",
+        "have SSL_CERT_FILE, and gcloud config set core/custom_ca_certs_file, name a file of all certificate "
+        "authorities that are trusted, your own too",
+    ),
     (
         "application default credentials|default credentials were not found",
         "log in for programs, too: gcloud auth application-default login",
@@ -133,6 +144,11 @@ def refusal(what: str, reason: str) -> str:
     """Return one line: what was asked for, what the answer was, and what to do about it if that is known."""
     advice = next((advice for pattern, advice in _ADVICE if re.search(pattern, reason, re.IGNORECASE)), None)
     return f"{what}: {' '.join(reason.split())}" + (f" – {advice}" if advice else "")
+
+
+def is_about_quota_project(reason: str) -> bool:
+    """Return whether a refusal is about the project that calls are counted for."""
+    return re.search(_QUOTA_PROJECT, reason, re.IGNORECASE) is not None
 
 
 def _not_started(program: str, error: OSError) -> str:

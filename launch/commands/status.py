@@ -55,7 +55,7 @@ def _metrics(settings: RunningJobSettings, shell: Shell, running: RunningJob) ->
         for metric in METRICS:
             values[metric] = monitoring.latest(metric, running.id)
     except (OSError, CommandError) as error:
-        shell.note(f"metrics cannot be read: {error}; the account needs roles/monitoring.viewer")
+        shell.note(f"metrics cannot be read: {error}")
     return values
 
 

@@ -138,6 +138,12 @@ def address(
     return Address(f"{server}/v1/{name}:{_METHODS[protocol]}", needs_token=True)
 
 
+def is_loopback(url: str) -> bool:
+    """Return whether a URL leads to this very machine."""
+    host = _host(url)
+    return host in _LOOPBACK or re.fullmatch(r"127(?:\.[0-9]{1,3}){3}", host) is not None
+
+
 def _checked(name: str, parse: Callable[[str], str], text: str) -> str:
     try:
         return parse(text)

@@ -8,15 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from launch.commands.table import command_named, parse
 from launch.rules.rule import problems
+from pipeline.inference.endpoint.blame import TABLE, Row
 from pipeline.inference.endpoint.body import MAX_ANSWER_BYTES, MAX_ERROR_BYTES
-from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, RetryError
+from pipeline.inference.endpoint.refusals import OTHERS_WITHIN_S
+from pipeline.inference.endpoint.retrying import CONNECT_TIMEOUT_S
 from pipeline.options.job_options import FLAGS
 from pipeline.pubsub.limits import MAX_ATTRIBUTE_VALUE_BYTES
-from pipeline.request.errors import EndpointError
 from pipeline.request.json_text import MAX_DEPTH
 
 ROOT = Path(__file__).parents[2]
@@ -40,20 +39,54 @@ def test_flags_and_defaults() -> None:
     assert set(re.findall(r"--(endpoint\w*)", section("Which endpoint"))) == ENDPOINT_ONLY
 
 
-@pytest.mark.parametrize(
-    ("first", "meaning"),
-    [("400, 413, 422", RefusedError), ("429, 503, 504", RetryError), ("408, 500, 502", RetryError)],
-)
-def test_statuses(first: str, meaning: type[Exception]) -> None:
-    assert f"\n| {first}" in section("What happens")
-    for status in map(int, first.split(", ")):
-        with pytest.raises(meaning) as caught:
-            HttpResponse(status, {}, b"").check("http://127.0.0.1/predict")
-        if isinstance(caught.value, RetryError):
-            assert caught.value.congested is (status in (429, 503, 504))
-    for status in (403, 404):
-        with pytest.raises(EndpointError):
-            HttpResponse(status, {}, b"").check("http://127.0.0.1/predict")
+def in_words(row: Row) -> str:
+    """Return a row of `TABLE` as a line of the page's table."""
+    answer = statuses(row)
+    if row.word:
+        answer += f" `{row.word}`"
+    if row.phrases:
+        answer += f" “{'”, “'.join(row.phrases)}”"
+    blames = row.blame.value
+    if row.needs_others:
+        blames += ", once others are served"
+    if row.attempts > 1:
+        blames += f", and it is so {row.attempts} times"
+    notes = {"it is full": row.congested, "it scales up": row.not_ready, "a new token": row.token_refused}
+    blames += "".join(f"; {note}" for note, holds in notes.items() if holds)
+    return f"| {row.server} | {answer} | {blames} | {source(row)} |"
+
+
+def source(row: Row) -> str:
+    if not row.source.startswith("https:"):
+        return row.source
+    if issue := re.fullmatch(r"https://github\.com/[^/]+/([^/]+)/issues/(\d+)", row.source):
+        return f"[{issue[1]} #{issue[2]}]({row.source})"
+    return f"[{row.source.split('/')[2]}]({row.source})"
+
+
+def statuses(row: Row) -> str:
+    if set(row.statuses) == set(range(1000)):
+        return "any other"
+    parts: list[list[int]] = []
+    for status in sorted(row.statuses):
+        if parts and parts[-1][-1] == status - 1:
+            parts[-1].append(status)
+        else:
+            parts.append([status])
+    shown = (f"{part[0]}–{part[-1]}" if len(part) > 2 else ", ".join(map(str, part)) for part in parts)
+    return ", ".join(shown)
+
+
+def test_blame() -> None:
+    """The table of the page is that of the code, row by row."""
+    told = section("What happens").split("| who answers |")[1].split("\n\n")[0].splitlines()[2:]
+    assert told == [in_words(row) for row in TABLE]
+
+
+def test_waits() -> None:
+    told = " ".join(section("What happens").split())
+    assert f"waits {OTHERS_WITHIN_S:.0f} s for another" in told
+    assert f"within {CONNECT_TIMEOUT_S:.0f} s" in told
 
 
 def test_limits_of_an_answer() -> None:

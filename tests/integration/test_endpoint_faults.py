@@ -29,6 +29,8 @@ from tests.integration.conftest import MODEL, RECORDS, At, Mailbox, Pipeline
 from tests.integration.faulty_endpoint import Answer, Broken, Call, Fault, FaultyEndpoint, Refusal
 from tests.integration.google_token import TokenServer
 from tests.integration.test_faults import assert_complete, ids, send
+from tests.pipeline.inference.endpoint.certificates import server_context
+from tests.pipeline.inference.endpoint.server import ScriptedEndpoint
 from tests.serving.container import Serving
 from tests.waiting import wait_until
 
@@ -259,6 +261,111 @@ def test_one_bad_instance(
     assert_own_answers(bodies(results), predictions)
     assert len(front.faulted[0].rows) > 1
     assert job.stop() == 0
+
+
+def google_error(status: str, message: str) -> bytes:
+    return json.dumps({"error": {"code": 400, "message": message, "status": status}}).encode()
+
+
+PREDICTION_FAILED = Answer.of(
+    google_error("FAILED_PRECONDITION", '"Prediction failed: Exception during sklearn prediction: no"\n'), 400
+)
+# Others are in tests/pipeline/inference/endpoint/test_blame.py.
+BLAMES_AN_INSTANCE = {
+    "prebuilt container": PREDICTION_FAILED,
+    "TorchServe": Answer.of(
+        b'{"code": 503, "type": "InternalServerException", "message": "Prediction failed"}', 503
+    ),
+    "not known": Answer.of(b"short and stout", 418),
+}
+
+
+@pytest.mark.parametrize("answer", BLAMES_AN_INSTANCE.values(), ids=BLAMES_AN_INSTANCE)
+def test_one_bad_request_of_six_as_other_servers_refuse_it(
+    answer: Answer, start_job: Start, front: FaultyEndpoint, topics: Topics, predictions: dict[int, float]
+) -> None:
+    records = [json.loads(line) for line in RECORDS.read_bytes().splitlines()[:6]]
+    records[3]["features"][0] = 12345.0
+    messages = [
+        {"data": json.dumps(record).encode(), "attributes": {"request_id": f"r-{n}"}}
+        for n, record in enumerate(records)
+    ]
+    PublisherClient.publish(publisher_client(), request={"topic": topics.input_topic, "messages": messages})
+    front.misbehave(answer, when=lambda call: bool((call.rows[:, 0] == 12345).any()))
+    job = start_job()
+    [letter] = Mailbox(topics.dead_letter_subscription).collect(1)
+    assert letter.attributes["request_id"] == "r-3"
+    results = Mailbox(topics.output_subscription).collect(5)
+    assert ids(results) == {"r-0", "r-1", "r-2", "r-4", "r-5"}
+    assert_own_answers(bodies(results), predictions)
+    assert job.stop() == 0, job.log
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        pytest.param(
+            PREDICTION_FAILED, "It has served nothing so far, so no request is blamed", id="all fail"
+        ),
+        pytest.param(
+            Answer.of(google_error("FAILED_PRECONDITION", 'misconfigured, "traffic_split" not set.'), 400),
+            "Deploy a model to the endpoint",
+            id="no model",
+        ),
+    ],
+)
+def test_an_endpoint_that_has_never_served(
+    answer: Answer,
+    words: str,
+    embedded: EmbeddedBroker,
+    topics: Topics,
+    start_job: Start,
+    front: FaultyEndpoint,
+) -> None:
+    send(topics, 6)
+    front.misbehave(answer)
+    job = start_job()
+    assert job.wait() == 1, job.log
+    assert_given_back(embedded, topics, 6)
+    [line] = lines_with(" ERROR ", job.log)
+    assert words in line
+
+
+def test_an_address_where_nothing_listens(
+    embedded: EmbeddedBroker, topics: Topics, start: Start, front: FaultyEndpoint
+) -> None:
+    """The log has the cause with the first attempt, in one line."""
+    send(topics, 6)
+    front.go_away()
+    job = start(
+        "--inference_mode=endpoint", f"--endpoint_url={front.url}/predict", "--endpoint_deadline_s=60"
+    )
+    server = front.url.removeprefix("http://")
+    wait_until(lambda: "; trying again (1 failed)" in job.log)
+    [line] = lines_with("trying again", job.log)
+    assert f"nothing listens at {server} (connection refused). Check that it runs, and the port" in line
+    assert job.stop() == 0, job.log
+    assert_given_back(embedded, topics, 6)
+
+
+def test_a_certificate_that_is_not_accepted(
+    embedded: EmbeddedBroker, topics: Topics, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job ends with 1 at once, and with SSL_CERT_FILE it works."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    send(topics, 6)
+    with ScriptedEndpoint(server_context(tmp_path, "localhost")) as server:
+        flags = ("--inference_mode=endpoint", f"--endpoint_url=https://localhost:{server.port}/predict")
+        job = start(*flags)
+        assert job.wait() == 1, job.log
+        [line] = lines_with(" ERROR ", job.log)
+        assert "is not accepted (self-signed certificate)" in line
+        assert "SSL_CERT_FILE" in line
+        assert_given_back(embedded, topics, 6)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+        second = start(*flags)
+        assert len(Mailbox(topics.output_subscription).collect(6)) == 6
+        assert second.stop() == 0, second.log
 
 
 def test_batches_too_large_for_the_endpoint(

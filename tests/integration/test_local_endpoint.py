@@ -72,6 +72,18 @@ def results(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line)["result"] for line in (out / "results.jsonl").read_text().splitlines()]
 
 
+def test_on_a_machine_with_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All stays within the machine, so none of it goes there; nothing listens at this one."""
+    for name in ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+    run = local(tmp_path / "out", "--rate=50", "--duration=1", "--", "--inference_mode=endpoint")
+    assert run.returncode == 0, run.stderr
+    assert json.loads((tmp_path / "out/summary.json").read_text())["received"] == 50
+
+
 def test_a_run_in_endpoint_mode(tmp_path: Path) -> None:
     # 355 records; each must come round once for a ROC AUC.
     run = local(tmp_path / "out", "--rate=120", "--duration=3", "--", "--inference_mode=endpoint")

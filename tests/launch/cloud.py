@@ -43,6 +43,7 @@ class Request:
         query: Values by name.
         body: From JSON; {} if there is none.
         token: The Authorization header.
+        quota_project: The x-goog-user-project header.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Request:
     query: Mapping[str, list[str]]
     body: Any
     token: str | None
+    quota_project: str | None
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,12 @@ class Cloud:
         except ValueError:  # an upload of a file
             body = data.decode("utf-8", "replace")
         request = Request(
-            handler.command, address.path, parse_qs(address.query), body, handler.headers["Authorization"]
+            handler.command,
+            address.path,
+            parse_qs(address.query),
+            body,
+            handler.headers["Authorization"],
+            handler.headers["x-goog-user-project"],
         )
         with self._lock:
             self.requests.append(request)

@@ -190,11 +190,26 @@ def test_status(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_a_quota_project_that_may_not_be_used(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is gcloud's own, and no role on the metrics would mend it."""
+    monkeypatch.setenv("CLOUDSDK_BILLING_QUOTA_PROJECT", "billed-project")
+    path = f"/v3/projects/{PROJECT}/timeSeries"
+    cloud.refuse("GET", path, 403, "Grant the caller the serviceusage.services.use permission")
+    assert launch("status", JOB_ID) == 0
+    printed = capsys.readouterr().out
+    assert "in the project that its calls are counted for, or name another: gcloud config set" in printed
+    assert "monitoring.viewer" not in printed
+    assert {request.quota_project for request in cloud.sent("GET", path)} == {"billed-project"}
+
+
 def test_status_without_metrics(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     cloud.refuse("GET", f"/v3/projects/{PROJECT}/timeSeries", 403, "no")
     assert launch("status", JOB_ID) == 0
     printed = capsys.readouterr().out
-    assert "metrics cannot be read: Cloud Monitoring answered 403" in printed
+    assert "metrics cannot be read: Cloud Monitoring answered 403: PERMISSION_DENIED: no; " in printed
+    assert "the account needs roles/monitoring.viewer\n" in printed
     assert "workers now  -\n" in printed
 
 

@@ -30,6 +30,7 @@ class Recorder:
     def __init__(self, port: int) -> None:
         self.address = f"http://127.0.0.1:{port}"
         self.requests: list[tuple[str, str, str | None]] = []
+        self.quota_projects: list[str | None] = []
         self.redirect: tuple[int, str] | None = None
 
 
@@ -38,6 +39,7 @@ def recorder() -> Iterator[Recorder]:
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             found.requests.append((self.command, self.path, self.headers["Authorization"]))
+            found.quota_projects.append(self.headers["x-goog-user-project"])
             self.rfile.read(int(self.headers["Content-Length"] or 0))
             body = b'{"done": true, "timeSeries": []}'
             status, location = found.redirect or (200, None)
@@ -143,6 +145,32 @@ def test_without_one_the_token_arrives(
     call()
     ((_, path, token),) = asked.requests
     assert (path.startswith("/v"), token) == (True, "Bearer a-token")
+
+
+@CALLS
+@pytest.mark.parametrize(
+    ("configured", "sent"),
+    [
+        ("", None),
+        ("LEGACY", None),
+        ("billed-project", "billed-project"),
+        ("CURRENT_PROJECT", "shop-project"),
+        ("CURRENT_PROJECT_WITH_FALLBACK", "shop-project"),
+    ],
+)
+def test_the_quota_project_of_gcloud_is_sent(
+    variable: str,
+    call: Callable[[], None],
+    configured: str,
+    sent: str | None,
+    asked: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Shell, "run", lambda self, argv: f"a-token\t{configured}\n")
+    monkeypatch.setenv(variable, asked.address)
+    call()
+    assert [token for _, _, token in asked.requests] == ["Bearer a-token"]
+    assert asked.quota_projects == [sent]
 
 
 @CALLS

@@ -90,6 +90,20 @@ def test_a_dry_run_prints_what_a_shell_reads_back_and_runs_nothing(tmp_path: Pat
             "Your default credentials were not found – log in for programs, too: "
             "gcloud auth application-default login",
         ),
+        (
+            "ERROR: (gcloud.ai.endpoints.list) PERMISSION_DENIED: Caller does not have required permission "
+            "to use project p-1. Grant the caller a role with the serviceusage.services.use permission\n",
+            "PERMISSION_DENIED: Caller does not have required permission to use project p-1. Grant the "
+            "caller a role with the serviceusage.services.use permission – the account needs "
+            "serviceusage.services.use (role Service Usage Consumer) in the project that its calls are "
+            "counted for, or name another: gcloud config set billing/quota_project PROJECT",
+        ),
+        (
+            "ERROR: (gcloud.ai.endpoints.list) [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed",
+            "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed – have SSL_CERT_FILE, and gcloud "
+            "config set core/custom_ca_certs_file, name a file of all certificate authorities that are "
+            "trusted, your own too",
+        ),
         ("something\nunheard of\n", "unheard of"),
         ("", "it ended with exit code 3 and said nothing"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,15 +15,20 @@ import aiohttp
 
 from pipeline.inference.endpoint.body import MAX_ANSWER_BYTES
 from pipeline.inference.endpoint.codec import Predictions, SplitError, TooLargeError, codec_for
+from pipeline.inference.endpoint.proxy import proxy_for
+from pipeline.inference.endpoint.refusals import Refusals, reason
 from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, RetryError, printable
 from pipeline.inference.endpoint.retry_policy import RetryPolicy
 from pipeline.inference.endpoint.retrying import RetryingClient
 from pipeline.inference.endpoint.throttle import ThrottleClock
+from pipeline.inference.endpoint.tls import tls_context
 from pipeline.inference.endpoint.token import TokenSource
 from pipeline.options.address import Address
 from pipeline.pubsub.limits import MAX_ATTRIBUTE_VALUE_BYTES
 from pipeline.request.errors import InferenceError, TransientError
 from pipeline.request.messages import DeadLetter, Request, Result
+
+_LOGGER = logging.getLogger(__name__)
 
 # How often a waiting bundle checks whether the process is to stop, and reports how long it was throttled.
 POLL_S = 0.2
@@ -60,12 +66,18 @@ class EndpointClient:
         """Get the first access token if the endpoint needs one; the endpoint itself is not contacted.
 
         Raises:
-            EndpointError: There are no credentials, or they are refused.
+            EndpointError: There are no credentials, or they are refused; or the environment names no proper
+                proxy or certificates.
             TransientError: The token server could not be reached.
         """
         self._config = config
         self._clock = clock
         self._codec = codec_for(config.protocol)
+        self._refusals = Refusals(config.address.url)
+        self._proxy = proxy_for(config.address)
+        if self._proxy is not None:
+            _LOGGER.info("calls to %s go through %s", config.address.url, self._proxy)
+        self._tls = tls_context() if config.address.url.lower().startswith("https:") else True
         self._tokens = TokenSource.default() if config.address.needs_token else None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint calls", daemon=True)
@@ -129,7 +141,7 @@ class EndpointClient:
 
     async def _open(self) -> RetryingClient:
         # `RetryingClient` limits the calls; the pool's own limit would be a second one.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=self._tls)
         # Neither are bodies decompressed, as a few bytes may become gigabytes, nor are cookies kept.
         self._session = aiohttp.ClientSession(
             connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
@@ -141,6 +153,7 @@ class EndpointClient:
             config.max_concurrency,
             config.retry_policy,
             self._tokens,
+            self._proxy,
             self._clock,
         )
 
@@ -185,17 +198,23 @@ class EndpointClient:
                     raise
                 raise RetryError(str(error)) from error
 
-        try:
-            rows = [request.inputs for request in requests]
-            body, content_type = self._codec.encode(rows), self._codec.content_type(rows)
-            response = await self._http.call(body, content_type, decode, throttle)
-        except RefusedError as refusal:
-            if len(requests) == 1:
-                return [self._dead_letter(requests[0], f"the endpoint refused it: {refusal}")]
-            return await self._halves(requests, throttle)
-        except SplitError:
-            # Nobody knows which row is missing. One by one at the latest, each request has its own.
-            return await self._halves(requests, throttle)
+        rows = [request.inputs for request in requests]
+        refused = 0
+        while True:
+            try:
+                body = self._codec.encode(rows)
+                response = await self._http.call(body, self._codec.content_type(rows), decode, throttle)
+                break
+            except RefusedError as refusal:
+                if len(requests) > 1:
+                    return await self._halves(requests, throttle)
+                refused += 1
+                if await self._refusals.is_believed(refusal, refused):
+                    return [self._dead_letter(requests[0], reason(refusal))]
+            except SplitError:
+                # Nobody knows which row is missing. One by one at the latest, each request has its own.
+                return await self._halves(requests, throttle)
+        self._refusals.served()
         model_id = response.http.model_id or response.value.model_id or self._config.address.url
         model_id = printable(model_id, MAX_ATTRIBUTE_VALUE_BYTES)  # it becomes an attribute
         outcomes: list[Result | DeadLetter] = []
@@ -204,8 +223,8 @@ class EndpointClient:
             times.inference_start, times.inference_end = response.start, response.end
             times.server_ms = response.http.server_ms
             if prediction is None:
-                reason = "the endpoint's prediction is null, or holds NaN or infinity"
-                outcomes.append(self._dead_letter(request, reason))
+                null = "the endpoint's prediction is null, or holds NaN or infinity"
+                outcomes.append(self._dead_letter(request, null))
             else:
                 outcomes.append(Result(request, prediction, model_id, len(requests)))
         return outcomes
@@ -215,8 +234,8 @@ class EndpointClient:
         middle = len(requests) // 2
         return await self._together([requests[:middle], requests[middle:]], throttle)
 
-    def _dead_letter(self, request: Request, reason: str) -> DeadLetter:
-        error = InferenceError(reason, request.request_id)
+    def _dead_letter(self, request: Request, why: str) -> DeadLetter:
+        error = InferenceError(why, request.request_id)
         return DeadLetter.of(error, request.data, request.attributes, self._clock())
 
 

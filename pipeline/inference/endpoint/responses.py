@@ -9,22 +9,26 @@ from typing import Any
 
 import orjson
 
-from pipeline.inference.endpoint.scale_up import NOT_READY
+from pipeline.inference.endpoint.blame import Blame, Row, blame_for
 from pipeline.request.errors import EndpointError
 
-# The request is to blame: the endpoint would refuse it again.
-_REFUSED = frozenset({400, 413, 422})
-# Transient failures of the server or of a proxy before it. 408 is a server's "you were too slow".
-_RETRIED = frozenset({408, 429, 500, 502, 503, 504})
-# The endpoint is full, or slower than a proxy or the client waits.
-_CONGESTED = frozenset({429, 503, 504})
 _MESSAGE_BYTES = 500
+# A container's error, in Vertex AI's, is in a text of JSON, which is in a text of JSON.
+_NESTED = 4
 
 _SERVER_TIME = re.compile(r"\btotal;\s*dur=([0-9.]+)")
 
 
 class RefusedError(Exception):
-    """A refusal of these instances by the endpoint; the message is the server's."""
+    """A refusal of these instances by the endpoint; the message is the server's.
+
+    Attributes:
+        row: What is known about such answers.
+    """
+
+    def __init__(self, message: str, row: Row) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 class RetryError(Exception):
@@ -108,32 +112,44 @@ class HttpResponse:
             raise RetryError(f"the answer is compressed (Content-Encoding: {name}), which was not asked for")
         if self.status == 200:
             return
-        message, code = self._error()
-        message = printable(message.strip(), _MESSAGE_BYTES)
-        text = f"{self.status} {message}".rstrip()
-        # Google's FAILED_PRECONDITION comes with 400, but means the endpoint's state (no model is deployed).
-        if self.status in _REFUSED and code != "FAILED_PRECONDITION":
-            raise RefusedError(text)
-        if self.status in _RETRIED:
-            raise RetryError(
-                text,
-                congested=self.status in _CONGESTED,
-                not_ready=self.status == 429 and NOT_READY in message,
-                after_s=self._retry_after(),
-            )
-        if self.status == 401:
-            raise RetryError(text, token_refused=True)
-        raise EndpointError(f"{url} answered {text}. {_hint(self.status)}")
+        message, words = self._error()
+        row = blame_for(self.status, words, message)
+        text = f"{self.status} {printable(message.strip(), _MESSAGE_BYTES)}".rstrip()
+        if row.blame is Blame.ENDPOINT:
+            raise EndpointError(f"{url} answered {text}. {row.advice}")
+        if row.blame is not Blame.NOBODY:
+            raise RefusedError(text, row)
+        raise RetryError(
+            text,
+            congested=row.congested,
+            not_ready=row.not_ready,
+            token_refused=row.token_refused,
+            after_s=self._retry_after(),
+        )
 
-    def _error(self) -> tuple[str, object]:
-        """Return the server's message, as it came, and Google's status code if there is one."""
+    def _error(self) -> tuple[str, set[str]]:
+        """Return the server's message, as it came, and the names of errors that its body holds.
+
+        Those are Google's status codes and TorchServe's types. What Vertex AI or another server quotes of the
+        server behind it is read too.
+        """
         if self.encoding:
-            return f"(compressed by {self.encoding})", None
-        error = _json(self.body).get("error")
-        message, code = (error.get("message"), error.get("status")) if isinstance(error, dict) else ("", None)
-        if isinstance(message, str) and message:
-            return message, code
-        return self.body.decode(errors="replace"), code
+            return f"(compressed by {self.encoding})", set()
+        text = self.body.decode(errors="replace")
+        words: set[str] = set()
+        for _ in range(_NESTED):
+            found = _json(text)
+            if isinstance(found, dict):
+                error = found.get("error")
+                if isinstance(error, dict):
+                    found = error
+                words.update(word for key in ("status", "type") if isinstance(word := found.get(key), str))
+                # Google's and TorchServe's, Triton's and TensorFlow Serving's.
+                found = found.get("message") or error
+            if not isinstance(found, str) or not found:
+                break
+            text = found
+        return text, words
 
     def _retry_after(self) -> float:
         text = self.headers.get("retry-after", "")
@@ -160,21 +176,8 @@ def _printable(character: str) -> str:
     return " " if character.isspace() else "\ufffd"
 
 
-def _json(body: bytes) -> dict[str, Any]:
+def _json(text: str) -> Any:
     try:
-        found = orjson.loads(body)
+        return orjson.loads(text)
     except orjson.JSONDecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _hint(status: int) -> str:
-    if status == 401:
-        return "Check that it takes Google access tokens, or name it by --endpoint to have one sent"
-    if status == 403:
-        return "Grant the worker's service account aiplatform.endpoints.predict (role Vertex AI User)"
-    if status == 404:
-        return "Check --endpoint, --endpoint_location, --endpoint_url and --project"
-    if status in (405, 406, 415):
-        return "Check --endpoint_protocol and --endpoint_url"
-    return "Check the endpoint and the flags that name it"
+        return None

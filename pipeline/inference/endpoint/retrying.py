@@ -15,8 +15,10 @@ import aiohttp
 
 from pipeline.inference.endpoint.body import MAX_ANSWER_BYTES, MAX_ERROR_BYTES, read_body
 from pipeline.inference.endpoint.codec import BadResponseError, SplitError
+from pipeline.inference.endpoint.connection_errors import failure
 from pipeline.inference.endpoint.limit import ConcurrencyLimit
-from pipeline.inference.endpoint.responses import HttpResponse, RetryError, printable
+from pipeline.inference.endpoint.proxy import Proxy
+from pipeline.inference.endpoint.responses import HttpResponse, RetryError
 from pipeline.inference.endpoint.retry_policy import RetryPolicy, RetryState
 from pipeline.inference.endpoint.scale_up import ScaleUp
 from pipeline.inference.endpoint.throttle import ThrottleClock
@@ -29,7 +31,10 @@ _T = TypeVar("_T")
 
 _TOKEN_POLL_S = 0.05
 _LOG_EVERY_S = 30.0
-_REASON_BYTES = 500
+# For the connection alone, TLS with it: the log says soon that an address leads nowhere.
+CONNECT_TIMEOUT_S = 5.0
+# Whom Google Cloud is to count calls for: https://cloud.google.com/docs/quotas/set-quota-project
+_QUOTA_PROJECT = "x-goog-user-project"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class RetryingClient:
         max_concurrency: int,
         retry_policy: RetryPolicy,
         tokens: TokenSource | None,
+        proxy: Proxy | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Begin without a call.
@@ -69,12 +75,16 @@ class RetryingClient:
             max_concurrency: Most calls in flight.
             retry_policy: How long a call is tried.
             tokens: Access tokens to send; None: none.
+            proxy: Calls go through it; None: straight to the address.
             clock: Epoch seconds, for what is reported. Time limits follow the event loop's clock.
         """
         self._session = session
         self._url = address.url
         self._retry_policy = retry_policy
         self._tokens = tokens
+        quota_project = tokens.quota_project if tokens is not None else None
+        self._quota_header = {_QUOTA_PROJECT: quota_project} if quota_project else {}
+        self._proxy = proxy
         self._clock = clock
         self._random = random.Random()
         self.limit = ConcurrencyLimit(max_concurrency)
@@ -91,7 +101,7 @@ class RetryingClient:
             RefusedError: The instances were refused.
             SplitError: `decode` found that smaller calls may be served.
             TransientError: The call failed until its time was up.
-            EndpointError: The endpoint does not serve such calls.
+            EndpointError: The endpoint does not serve such calls, or can never be reached.
         """
         state = RetryState(self._url, self._retry_policy, asyncio.get_running_loop().time)
         try:
@@ -163,27 +173,27 @@ class RetryingClient:
         headers = {"Content-Type": content_type, "Accept-Encoding": "identity"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
+            headers.update(self._quota_header)
         timeout = min(self._retry_policy.timeout_s, seconds_left)
+        connect_timeout = min(timeout, CONNECT_TIMEOUT_S)
+        proxy = self._proxy
+        if proxy is not None:
+            headers.update(proxy.call_headers)
         try:
             async with self._session.post(
                 self._url,
                 data=body,
                 headers=headers,
-                timeout=aiohttp.ClientTimeout(total=timeout),
+                timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout),
                 allow_redirects=False,
+                proxy=None if proxy is None else proxy.url,
+                proxy_headers=None if proxy is None else proxy.tunnel_headers,
             ) as response:
                 found = {name.lower(): value for name, value in response.headers.items()}
                 limit = MAX_ANSWER_BYTES if response.status == 200 else MAX_ERROR_BYTES
                 return HttpResponse(response.status, found, *await read_body(response, limit))
-        except TimeoutError as error:
-            raise RetryError(f"no answer within {timeout:.3g} s", congested=True) from error
-        except aiohttp.ClientPayloadError as error:
-            raise RetryError("the connection was closed in the middle of the answer") from error
-        except aiohttp.ClientResponseError as error:
-            # It has the form of a status of the server's, and is the parser's.
-            raise RetryError(f"the answer is not HTTP: {printable(error.message, _REASON_BYTES)}") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise RetryError(printable(str(error), _REASON_BYTES) or type(error).__name__) from error
+        except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
+            raise failure(error, self._url, proxy, timeout, connect_timeout) from error
 
     async def _wait_for_scale_up(self, state: RetryState, throttle: ThrottleClock) -> None:
         begun = asyncio.get_running_loop().time()

@@ -8,10 +8,6 @@ import random
 
 _LOGGER = logging.getLogger(__name__)
 
-# What Vertex AI answers, with status 429, while an endpoint scales up from zero:
-# https://cloud.google.com/vertex-ai/docs/predictions/autoscaling#scale-to-zero
-NOT_READY = "not yet ready for inference"
-
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 5.0
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import datetime
 import logging
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 import google.auth
 from google.auth.credentials import Credentials
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 from google.auth.transport import Request
 from google.auth.transport.requests import Request as HttpRequest
+from requests import PreparedRequest, Response, Session
+from requests.adapters import HTTPAdapter
 
 from pipeline.request.errors import EndpointError, TransientError
 
@@ -32,6 +36,11 @@ class TokenSource:
     """A source of one current access token. `current` never waits and never fails.
 
     A single thread renews the token: before it expires, or when a call reports it `refused`.
+
+    Attributes:
+        current: The token.
+        quota_project: Whom Google Cloud is to count the calls for, if the credentials or
+            GOOGLE_CLOUD_QUOTA_PROJECT say so.
     """
 
     def __init__(self, credentials: Credentials, request: Request | None = None) -> None:
@@ -39,16 +48,22 @@ class TokenSource:
 
         Raises:
             TransientError: The token server could not be reached.
-            EndpointError: It refused the credentials.
+            EndpointError: It refused the credentials, or its certificate is not accepted.
         """
         self._credentials = credentials
-        self._request = request or HttpRequest()
+        self._request = request or HttpRequest(_session())
+        self.quota_project: str | None = credentials.quota_project_id
         self._changed = threading.Condition()
         self._renewal_wanted = False
         self._closed = False
         try:
             credentials.refresh(self._request)
         except TransportError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise EndpointError(
+                    f"no access token for the endpoint: {error}. If a proxy opens TLS, let "
+                    "REQUESTS_CA_BUNDLE name a file of all authorities that are trusted, its own too"
+                ) from error
             raise TransientError(f"no access token for the endpoint: {error}") from error
         except GoogleAuthError as error:
             raise EndpointError(f"no access token for the endpoint: {error}") from error
@@ -128,3 +143,28 @@ class TokenSource:
         left = (expiry - datetime.datetime.now(datetime.UTC).replace(tzinfo=None)).total_seconds()
         # Tokens with a shorter life are renewed after half of it; never in a tight loop.
         return min(max(left - RENEW_BEFORE_S, left / 2, 1.0), _LONGEST_WAIT_S)
+
+
+class _Direct(HTTPAdapter):
+    """Calls a server itself, whatever proxy the environment names."""
+
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> Response:
+        return super().send(request, stream, timeout, verify, cert, proxies=None)
+
+
+def _session() -> Session:
+    """Return a session that gets tokens, of which no proxy sees one in clear text.
+
+    By http it asks the metadata server of Google Cloud's machines, which no proxy reaches, and loopback.
+    """
+    session = Session()
+    session.mount("http://", _Direct())
+    return session

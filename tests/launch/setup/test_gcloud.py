@@ -44,6 +44,8 @@ ROLES = {
     (f"{PUBSUB}/subscriptions/requests", "roles/pubsub.viewer"),
     (f"{PUBSUB}/topics/results", "roles/pubsub.publisher"),
     (f"{PUBSUB}/topics/dead-letters", "roles/pubsub.publisher"),
+    (f"{PUBSUB}/topics/results", "roles/pubsub.viewer"),
+    (f"{PUBSUB}/topics/dead-letters", "roles/pubsub.viewer"),
 }
 MORE_ROLES = {
     (PUBSUB, "roles/aiplatform.user"),

@@ -6,7 +6,12 @@ import grpc
 import pytest
 
 from pipeline.pubsub import calls, protos
-from pipeline.pubsub.channels import publisher_channel, publisher_client, subscriber_channel
+from pipeline.pubsub.channels import (
+    publisher_channel,
+    publisher_client,
+    subscriber_channel,
+    subscriber_client,
+)
 from pipeline.pubsub.limits import MAX_PUBLISH_BYTES
 from tests.pipeline.conftest import Pubsub
 from tests.waiting import LIMIT_S
@@ -36,6 +41,22 @@ def test_the_largest_message_passes_both_ways(pubsub: Pubsub, own_connection: bo
     stream, received = pull(pubsub, subscriber_channel(own_connection=own_connection))
     assert (received.message.message_id, len(received.message.data)) == (message_id, len(data))
     stream.cancel()
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy"])
+def test_no_proxy_stands_before_an_emulator(
+    variable: str, pubsub: Pubsub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")  # where nothing listens
+    publish(pubsub, publisher_channel(own_connection=True), b"x")
+    stream, _ = pull(pubsub, subscriber_channel(own_connection=True))
+    stream.cancel()
+    publisher_client().publish(pubsub.topics.input_topic, b"x").result(timeout=LIMIT_S)
+    with subscriber_client() as client:
+        name = pubsub.topics.input_subscription
+        assert client.get_subscription(subscription=name, timeout=LIMIT_S).name == name
 
 
 def test_deadlines_and_acknowledgements(pubsub: Pubsub) -> None:

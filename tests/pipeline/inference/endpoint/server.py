@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -17,27 +19,38 @@ from tests.waiting import LIMIT_S
 READY_SOON = "Model is not yet ready for inference"
 
 
+@dataclass(frozen=True)
+class Reply:
+    """An answer as it is sent."""
+
+    status: int
+    body: bytes
+
+
 class ScriptedEndpoint:
     """A server of POST on every path. Each entry of `script` decides one call, in order; then all are served.
 
-    An entry is a status, or a function from the predictions to what is answered in their place.
+    An entry is a status, a reply, or a function from the predictions to what is answered in their place.
 
     Attributes:
         sizes: Instances of each call, in the order of their arrival.
         tokens: The Authorization header of each call.
+        heads: All headers of each call.
         most_in_flight: Calls at once, at most.
         hold: While it is cleared, calls that would be served wait.
     """
 
-    def __init__(self) -> None:
-        self.script: list[int | Callable[[list[Any]], object]] = []
-        self.refuse: Callable[[list[Any]], int | None] = lambda instances: None
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+        self.script: list[int | Reply | Callable[[list[Any]], object]] = []
+        self.refuse: Callable[[list[Any]], int | Reply | None] = lambda instances: None
         self.accept_token: Callable[[str | None], bool] = lambda token: True
         self.message = "scripted"
         self.refusal_headers: dict[str, str] = {}
         self.headers: dict[str, str] = {"X-Model-Id": "sum@1", "Server-Timing": "total;dur=1.5"}
         self.sizes: list[int] = []
         self.tokens: list[str | None] = []
+        self.heads: list[Mapping[str, str]] = []
         self.paths: list[str] = []
         self.most_in_flight = 0
         self.hold = threading.Event()
@@ -53,8 +66,9 @@ class ScriptedEndpoint:
             app.router.add_post("/{path:.*}", self._answer)
             self._runner = web.AppRunner(app, access_log=None)
             await self._runner.setup()
-            await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-            self.address = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+            await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls).start()
+            self.port = self._runner.addresses[0][1]
+            self.address = f"http{'' if self._tls is None else 's'}://127.0.0.1:{self.port}"
             started.set()
 
         self._loop.create_task(serve())
@@ -82,6 +96,7 @@ class ScriptedEndpoint:
         token = request.headers.get("Authorization")
         self.sizes.append(len(instances))
         self.tokens.append(token)
+        self.heads.append(request.headers)
         self.paths.append(request.path)
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
@@ -91,6 +106,8 @@ class ScriptedEndpoint:
                 step = 401
             if step == 200:
                 step = self.refuse(instances) or 200
+            if isinstance(step, Reply):
+                return web.Response(status=step.status, body=step.body, content_type="application/json")
             if isinstance(step, int) and step != 200:
                 error = {"error": {"code": step, "message": self.message}}
                 return web.json_response(error, status=step, headers=self.refusal_headers)

@@ -122,7 +122,7 @@ def test_one_line_for_a_spell_of_trouble(
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("status", [400, 422])
 def test_only_the_offender_is_refused(status: int, endpoint: ScriptedEndpoint, make: Make) -> None:
     endpoint.refuse = lambda instances: status if [5, 0, 0] in instances else None
     answers = predict(make(), requests(10))
@@ -134,6 +134,13 @@ def test_only_the_offender_is_refused(status: int, endpoint: ScriptedEndpoint, m
     assert [float(answer.prediction) for answer in answers if isinstance(answer, Result)] == [
         0, 1, 2, 3, 4, 6, 7, 8, 9,
     ]  # fmt: skip
+
+
+def test_what_is_too_large_by_itself_is_a_dead_letter(endpoint: ScriptedEndpoint, make: Make) -> None:
+    endpoint.refuse = lambda instances: 413 if [5, 0, 0] in instances else None
+    letter = predict(make(), requests(10))[5]
+    assert isinstance(letter, DeadLetter)
+    assert letter.error_message == "too large for the endpoint, also by itself: 413 scripted"
 
 
 def test_too_large_calls_are_made_smaller(endpoint: ScriptedEndpoint, make: Make) -> None:

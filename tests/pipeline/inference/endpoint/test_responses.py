@@ -74,9 +74,12 @@ def test_the_endpoint_is_to_blame(status: int, hint: str) -> None:
         response(status, b"no").check(URL)
 
 
-def test_no_model_deployed_is_no_fault_of_the_instances() -> None:
-    with pytest.raises(EndpointError, match="400 nothing deployed"):
-        response(400, google(400, "nothing deployed", "FAILED_PRECONDITION")).check(URL)
+def test_what_a_container_said_to_the_front_end_is_read() -> None:
+    inner = google(422, "instance 3: too long", "INVALID_ARGUMENT")
+    body = google(400, json.dumps(json.dumps(inner)), "FAILED_PRECONDITION")
+    with pytest.raises(RefusedError, match="^400 instance 3: too long$") as caught:
+        response(400, body).check(URL)
+    assert not caught.value.row.needs_others
 
 
 def test_a_long_page_is_cut() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from google.oauth2.credentials import Credentials as UserCredentials
 from google.oauth2.service_account import Credentials
 
 from pipeline.inference.endpoint import token as module
@@ -16,6 +17,7 @@ from pipeline.inference.endpoint.token import SCOPE, TokenSource
 from pipeline.options.address import Address
 from pipeline.request.errors import EndpointError, TransientError
 from tests.integration.google_token import TokenServer
+from tests.pipeline.inference.endpoint.certificates import server_context
 from tests.pipeline.inference.endpoint.server import ScriptedEndpoint
 from tests.pipeline.inference.endpoint.test_client import PATIENT, assert_right, predict, requests
 from tests.waiting import wait_until
@@ -110,6 +112,44 @@ def test_calls_carry_it_and_get_a_new_one(server: TokenServer, endpoint: Scripte
     client.close()
 
 
+class TestQuotaProject:
+    def test_that_of_the_environment_is_sent(
+        self, server: TokenServer, endpoint: ScriptedEndpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("GOOGLE_CLOUD_QUOTA_PROJECT", "other-project")
+        assert self._sent(endpoint) == "other-project"
+
+    def test_that_of_a_users_own_credentials_is_sent(
+        self,
+        server: TokenServer,
+        endpoint: ScriptedEndpoint,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """As `gcloud auth application-default login` writes them."""
+        user = {
+            "type": "authorized_user",
+            "client_id": "c",
+            "client_secret": "s",
+            "refresh_token": "r",
+            "quota_project_id": "users-project",
+        }
+        (tmp_path / "user.json").write_text(json.dumps(user))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "user.json"))
+        monkeypatch.setattr(UserCredentials, "refresh", lambda self, request: setattr(self, "token", "t"))
+        assert self._sent(endpoint) == "users-project"
+
+    def test_without_one_none_is_sent(self, server: TokenServer, endpoint: ScriptedEndpoint) -> None:
+        assert self._sent(endpoint) is None
+
+    def _sent(self, endpoint: ScriptedEndpoint) -> str | None:
+        client = _client(endpoint, PATIENT)
+        assert_right(predict(client, requests(2)), 2)
+        client.close()
+        assert endpoint.tokens[0] is not None
+        return endpoint.heads[0].get("x-goog-user-project")
+
+
 def test_a_new_token_that_is_refused_too_ends_the_job(
     server: TokenServer, endpoint: ScriptedEndpoint
 ) -> None:
@@ -125,6 +165,15 @@ def test_no_token_server(server: TokenServer, tmp_path: Path) -> None:
     (tmp_path / "key.json").write_text(json.dumps({**key, "token_uri": "http://127.0.0.1:1/token"}))
     with pytest.raises(TransientError, match="no access token for the endpoint"):
         TokenSource.default()
+
+
+def test_a_token_servers_certificate_that_is_not_accepted(server: TokenServer, tmp_path: Path) -> None:
+    with ScriptedEndpoint(server_context(tmp_path, "localhost")) as secure:
+        key = json.loads((tmp_path / "key.json").read_text())
+        url = f"https://localhost:{secure.port}/token"
+        (tmp_path / "key.json").write_text(json.dumps({**key, "token_uri": url}))
+        with pytest.raises(EndpointError, match="CERTIFICATE_VERIFY_FAILED.* let REQUESTS_CA_BUNDLE name"):
+            TokenSource.default()
 
 
 def test_credentials_that_are_refused(server: TokenServer, tmp_path: Path) -> None:
