@@ -36,6 +36,7 @@ class Service:
 
     Attributes:
         predictor: None until the model is loaded and warm.
+        bodies: Holds the bodies of calls.
     """
 
     def __init__(self, state: Callable[[], State], calls: ModelCalls, bodies: BodyBuffer) -> None:
@@ -49,7 +50,7 @@ class Service:
         self.predictor: Predictor | None = None
         self._state = state
         self._calls = calls
-        self._bodies = bodies
+        self.bodies = bodies
 
     async def health(self) -> Response:
         """Answer with 200 while the container is ready, else with 503."""
@@ -67,7 +68,7 @@ class Service:
         predictor = self.predictor
         if predictor is None:
             return _error(503, "the model is not loaded yet")
-        with self._bodies.body() as buffered:
+        with self.bodies.body() as buffered:
             try:
                 body = await self._read(request, buffered)
                 begun = time.perf_counter()
@@ -94,7 +95,7 @@ class Service:
     async def _read(self, request: Request, body: BufferedBody) -> bytes:
         length = request.headers.get("content-length")
         if length is not None and "transfer-encoding" not in request.headers:
-            self._bodies.check_length(int(length))
+            self.bodies.check_length(int(length))
         async for part in request.stream():
             body.add(part)
         return body.joined()

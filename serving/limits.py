@@ -67,6 +67,10 @@ class BodyBuffer:
         # One alone always fits.
         self.free = max(all_bytes, body_bytes)
 
+    def limit_bodies(self, body_bytes: int) -> None:
+        """Take bodies of at most so many bytes from now on, no more than at the beginning."""
+        self._body_bytes = body_bytes
+
     def check_length(self, length: int) -> None:
         """Check the length that a head announces.
 

@@ -11,6 +11,9 @@ from pipeline.options import values, workers
 from pipeline.options.spelling import unknown_flags, with_underscores
 from pipeline.request.input_spec import InputSpec
 
+# Of files that do not name the shape of their inputs: that of the example's model.
+DEFAULT_INPUT_SHAPE = "30"
+
 _T = TypeVar("_T")
 
 
@@ -27,7 +30,7 @@ class Options:
         model_file: Its path there; None: the only one.
         model_class: `module:Class`, for a state_dict.
         model_params: Keyword arguments of that class.
-        spec: The inputs of one instance.
+        spec: The inputs of one instance; None: those that the model's .pt2 names, else DEFAULT_INPUT_SHAPE.
         max_batch_size: Most instances in one call.
         device: Where the model computes; see `pipeline.model.compute.Compute`.
         precision: What the model computes in: fp32, fp16 or bf16.
@@ -47,7 +50,7 @@ class Options:
     model_file: str | None
     model_class: str | None
     model_params: dict[str, Any] | None
-    spec: InputSpec
+    spec: InputSpec | None
     max_batch_size: int
     device: str
     precision: str
@@ -96,7 +99,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         model_file=flags.model_file,
         model_class=read.optional("--model_class", flags.model_class, values.class_name),
         model_params=read.optional("--model_params", flags.model_params, values.json_object),
-        spec=read.text("--input_shape", flags.input_shape, InputSpec.parse, stand_in=InputSpec.parse("1")),
+        spec=read.optional("--input_shape", flags.input_shape, InputSpec.parse),
         max_batch_size=read.text(
             "--max_batch_size", flags.max_batch_size, values.integer(1, 100_000), stand_in=1
         ),
@@ -128,7 +131,7 @@ class _Flags(argparse.Namespace):
     model_file: str | None
     model_class: str | None
     model_params: str | None
-    input_shape: str
+    input_shape: str | None
     max_batch_size: str
     device: str
     precision: str
@@ -189,7 +192,9 @@ def _parser(cores: int) -> argparse.ArgumentParser:
     parser.add_argument("--model_class", help="module:Class of the torch.nn.Module, for a state_dict")
     parser.add_argument("--model_params", help="keyword arguments of --model_class, as a JSON object")
     parser.add_argument(
-        "--input_shape", default="30", help="of one instance: 30, 3x224x224, or NAME:DTYPE:SHAPE,… (30)"
+        "--input_shape",
+        help="of one instance: 30, 3x224x224, or NAME:DTYPE:SHAPE,… (default: as a .pt2 names it; "
+        f"{DEFAULT_INPUT_SHAPE} for other files)",
     )
     parser.add_argument("--max_batch_size", default="1024", help="most instances in one call (1024)")
     parser.add_argument(

@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from serving.app import Service, make_app
 from serving.control import BEAT_S, Begin, Failed, Load, Lost, Ready, Up
 from serving.http_server import HttpServer
-from serving.limits import BodyBuffer, Limits, body_limit
+from serving.limits import MAX_BODY_BYTES, BodyBuffer, Limits, body_limit
 from serving.log import configure_logging
 from serving.model_calls import ModelCalls
 from serving.options import Options
@@ -54,7 +54,8 @@ class _Worker:
         self._calls = ModelCalls(
             options.predict_timeout_s, partial(scoreboard.count_call, self._number), self._lost
         )
-        bodies = BodyBuffer(body_limit(options.spec, options.max_batch_size), limits.buffered_bytes)
+        # Until the model is loaded no body is read; then it says how large one may be.
+        bodies = BodyBuffer(MAX_BODY_BYTES, limits.buffered_bytes)
         self._service = Service(lambda: scoreboard.state, self._calls, bodies)
         app = make_app(self._service, options.health_route, options.predict_route)
         self._http = HttpServer(app, limits, partial(scoreboard.count_closed, self._number))
@@ -95,6 +96,7 @@ class _Worker:
         from pipeline.model.compute import Compute
         from pipeline.model.load import load
         from pipeline.request.errors import ModelError
+        from serving.model_inputs import inputs_of
         from serving.predictor import Predictor
         from serving.storage import is_downloaded
 
@@ -109,9 +111,10 @@ class _Worker:
             return None  # the supervisor is gone
         assert isinstance(message, Load)
         try:
+            spec = options.spec or inputs_of(message.model_file)
             model = load(
                 str(message.model_file),
-                options.spec,
+                spec,
                 model_class=options.model_class,
                 model_params=options.model_params,
                 max_batch_size=options.max_batch_size,
@@ -125,7 +128,8 @@ class _Worker:
         # What is there now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        self._service.predictor = Predictor(model, options.spec, options.max_batch_size)
+        self._service.bodies.limit_bodies(body_limit(spec, options.max_batch_size))
+        self._service.predictor = Predictor(model, spec, options.max_batch_size)
         return Ready(model.model_id)
 
     def _lost(self, reason: str) -> None:

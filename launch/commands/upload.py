@@ -27,8 +27,9 @@ def upload(settings: EndpointDeploySettings, shell: Shell, rest: Rest) -> None:
     arguments = _arguments(settings)
     if serving_flags.INPUT_SHAPE not in arguments:
         shell.note(
-            f"--serving-args has no --input_shape: the container takes {serving_flags.DEFAULT_INPUT_SHAPE}, "
-            "as the example's model does, and ends at its start where the model takes another"
+            "--serving-args has no --input_shape: the container takes it from a .pt2. For a file of another "
+            f"kind it takes {serving_flags.DEFAULT_INPUT_SHAPE}, and ends at its start where the model takes "
+            "another"
         )
     args = [f"--{name}={value}" for name, value in arguments.items()]
     try:

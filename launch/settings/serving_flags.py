@@ -16,7 +16,7 @@ from pipeline.request.input_spec import InputSpec
 
 INPUT_SHAPE = "input_shape"
 DEVICE = "device"
-# What the container does without the flag: the shape of the example's model.
+# What the container takes without the flag, of files that do not name it: the shape of the example's model.
 DEFAULT_INPUT_SHAPE = "30"
 
 

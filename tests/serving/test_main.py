@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import serving
+from tests.pipeline.model.files.test_model_files import export
 from tests.serving.conftest import Start
 from tests.serving.container import ROOT, call, instances
 from tests.waiting import wait_until
@@ -35,6 +36,15 @@ def test_the_routes_are_vertex_ais_to_choose(start: Start) -> None:
     assert call(address, "POST", "/v1/endpoints/4711:predict", body, "application/json").status == 200
     assert call(address, "GET", "/health").status == 404
     assert "health: GET /v1/live, predictions: POST /v1/endpoints/4711:predict" in server.log
+
+
+def test_a_pt2_names_the_inputs(start: Start, tmp_path: Path) -> None:
+    server = start(Path(export(tmp_path / "m.pt2")), "--workers=1").ready()
+    assert server.predict([1.0, 2.0, 3.0]).status == 200
+    assert "expected 3 numbers, got 30" in server.predict([0.0] * 30).message
+    # Bodies are as large as the largest batch of these.
+    body = b"[" + b" " * 2_000_000 + b"]"
+    assert call(server.address, "POST", "/predict", body, "application/json").status == 413
 
 
 def test_wrong_flags_end_it_before_it_listens(start: Start) -> None:

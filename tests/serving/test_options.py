@@ -16,7 +16,7 @@ def test_the_defaults_are_vertex_ais() -> None:
     options = parse([], STORAGE)
     assert (options.port, options.health_route, options.predict_route) == (8080, "/health", "/predict")
     assert options.host == "0.0.0.0"
-    assert options.spec == InputSpec.parse("30")
+    assert options.spec is None
     assert (options.max_batch_size, options.drain_s) == (1024, 5)
     assert (options.predict_timeout_s, options.load_timeout_s) == (60, 600)
     assert (options.device, options.precision) == ("auto", "fp32")
@@ -78,7 +78,7 @@ def test_flags_and_variables() -> None:
     assert (options.device, options.precision) == ("gpu", "bf16")
     assert (options.predict_timeout_s, options.load_timeout_s) == (2.5, 30)
     assert options.model_params == {"hidden": 16}
-    assert options.spec.named
+    assert options.spec == InputSpec.parse("ids:int64:128")
 
 
 def test_flags_are_taken_with_dashes_and_mistyped_ones_are_told_what_they_meant() -> None:

@@ -38,8 +38,7 @@ def test_the_flags_are_those_of_the_container() -> None:
     actions = options._parser(cores=1)._actions
     declared = {text.removeprefix("--") for action in actions for text in action.option_strings}
     assert set(serving_flags.PARSERS) == declared - {"help", "-h"}
-    default = next(action.default for action in actions if "--input_shape" in action.option_strings)
-    assert default == serving_flags.DEFAULT_INPUT_SHAPE
+    assert options.DEFAULT_INPUT_SHAPE == serving_flags.DEFAULT_INPUT_SHAPE
 
 
 @pytest.mark.parametrize("name", serving_flags.PARSERS)
@@ -83,7 +82,9 @@ def test_a_mistake_is_told(text: str, said: str) -> None:
 def test_a_shape_that_is_missing_is_told(flags: str, said: bool) -> None:
     out = io.StringIO()
     run("endpoint deploy", f"{UPLOAD} {flags}", dry_run=True, out=out)
-    assert ("--serving-args has no --input_shape: the container takes 30," in out.getvalue()) is said
+    assert (
+        "--serving-args has no --input_shape: the container takes it from a .pt2" in out.getvalue()
+    ) is said
 
 
 def test_of_a_model_that_is_uploaded_already_nothing_is_said() -> None:
