@@ -33,7 +33,11 @@ from pipeline.pubsub.channels import publisher_client, subscriber_channel
 from tests.integration.faulty_endpoint import Answer, FaultyEndpoint
 from tests.pipeline.inference.endpoint.test_hostile_answers import ENDLESS, HOSTILE_JSON
 
-ANSWERS = HOSTILE_JSON | {f"{name} without end": answer for name, answer in ENDLESS.items()}
+# Below 16 MiB these are answers that an endpoint may give, whatever the model.
+_VALID = {"empty lists only", "empty objects only", "short strings only"}
+ANSWERS = {name: answer for name, answer in HOSTILE_JSON.items() if name not in _VALID} | {
+    f"{name} without end": answer for name, answer in ENDLESS.items()
+}
 PREFIX = "hostile/"  # of the request ids
 ANSWER_WITHIN_S = 30.0
 LETTERS_WITHIN_S = 30.0

@@ -12,6 +12,7 @@ from google.pubsub_v1 import types
 from google.pubsub_v1.services.publisher import PublisherClient
 
 from pipeline.process import registry
+from pipeline.process.memory import give_back_freed_memory
 from pipeline.pubsub import protos
 from pipeline.pubsub.channels import publisher_client
 from pipeline.pubsub.codes import is_transient
@@ -19,6 +20,9 @@ from pipeline.pubsub.limits import MAX_PUBLISH_BYTES, MAX_PUBLISH_MESSAGES
 from pipeline.pubsub.protos import Proto
 from pipeline.request.errors import TransientError
 
+# Of a bundle. A message is copied several times on its way: after 14 messages of 9 MB the heap kept 120 MiB,
+# and 80 where it gave back after each.
+LARGE_BYTES = 1_000_000
 # For the messages of one Publish call. The topic's name, tags and lengths need some of Pub/Sub's limit.
 MAX_CALL_BYTES = MAX_PUBLISH_BYTES - 100_000
 # One attempt. Shorter than the deadline, so that a hanging connection is tried anew.
@@ -87,6 +91,7 @@ def _calls(topic: str, messages: list[PubsubMessage]) -> Iterator[Proto]:
             yield request
             request, size = protos.PublishRequest(topic=topic), 0
         request.messages.append(wire)
+        del wire  # a copy was appended; this one would live as long as the call
         size += bytes_
     if request.messages:
         yield request
@@ -116,7 +121,10 @@ class _Publish(beam.DoFn):
     def _flush(self) -> None:
         publisher = registry.shared("publisher", Publisher)
         publisher.publish(self._topic, self._messages, self._deadline_s)
+        was_large = self._bytes > LARGE_BYTES
         self._messages, self._bytes = [], 0
+        if was_large:
+            give_back_freed_memory()
 
 
 class WriteToTopic(beam.PTransform):

@@ -4,7 +4,8 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from google.api_core import exceptions
 from google.cloud import pubsub_v1
 
-from pipeline.io.sink import MAX_CALL_BYTES, Publisher, _calls
+from pipeline.io import sink
+from pipeline.io.sink import LARGE_BYTES, MAX_CALL_BYTES, Publisher, _calls, _Publish
 from pipeline.pubsub.limits import MAX_PUBLISH_MESSAGES
 from pipeline.request.errors import TransientError
 from tests.pipeline.conftest import Pubsub
@@ -33,6 +34,17 @@ class TestCalls:
 
     def test_none_for_nothing(self) -> None:
         assert list(_calls("t", [])) == []
+
+
+def test_after_a_large_bundle_the_heap_is_given_back(pubsub: Pubsub, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back: list[int] = []
+    publish = _Publish(pubsub.topics.output_topic, 5)
+    monkeypatch.setattr(sink, "give_back_freed_memory", lambda: given_back.append(1))
+    for size, expected in ((LARGE_BYTES, 0), (LARGE_BYTES + 1, 1)):
+        publish.start_bundle()
+        publish.process(*messages(size))
+        publish.finish_bundle()
+        assert len(given_back) == expected
 
 
 class TestPublisher:
