@@ -157,6 +157,7 @@ def test_calls_are_what_they_say() -> None:
     assert GOOD.startswith(body)
 
 
+@pytest.mark.slow
 def test_hostile_files_lie_beside_a_good_one(tmp_path: Path) -> None:
     good = Good.read()
     files.write_good(tmp_path, good)
@@ -173,6 +174,7 @@ def test_hostile_files_lie_beside_a_good_one(tmp_path: Path) -> None:
     assert (tmp_path / files.POINTER).read_text() == files.GOOD
 
 
+@pytest.mark.slow
 def test_the_attack_on_files_begins_when_it_is_told_to_and_leaves_the_pointer(tmp_path: Path) -> None:
     files.write_good(tmp_path, Good.read())
     with attacking(0.001, "files", str(tmp_path)) as attack:
@@ -196,6 +198,7 @@ def test_no_attack_has_no_outcome() -> None:
     assert attack.outcomes == {}
 
 
+@pytest.mark.slow
 def test_an_attack_that_fails_is_told(tmp_path: Path) -> None:
     with attacking(1, "files", str(tmp_path)) as attack:
         attack.begin()

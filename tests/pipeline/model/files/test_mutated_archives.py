@@ -36,6 +36,8 @@ from tests.pipeline.model.files.hostile import (
 from tests.pipeline.model.files.test_model_files import export
 from tests.pipeline.models import Layers
 
+pytestmark = pytest.mark.slow
+
 SPEC = InputSpec.parse("3")
 
 EXPECTED = re.compile(
