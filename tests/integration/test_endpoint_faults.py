@@ -25,11 +25,11 @@ from local.topics import Topics
 from pipeline.model.load import load
 from pipeline.pubsub.channels import publisher_client
 from pipeline.request.input_spec import InputSpec
+from tests.certificates import server_context
 from tests.integration.conftest import MODEL, RECORDS, At, Mailbox, Pipeline
 from tests.integration.faulty_endpoint import Answer, Broken, Call, Fault, FaultyEndpoint, Refusal
 from tests.integration.google_token import TokenServer
 from tests.integration.test_faults import assert_complete, ids, send
-from tests.pipeline.inference.endpoint.certificates import server_context
 from tests.pipeline.inference.endpoint.server import ScriptedEndpoint
 from tests.serving.container import Serving
 from tests.waiting import wait_until

@@ -18,13 +18,11 @@ Findings about the SDK (1.165) that shape this:
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import ssl
 import tempfile
 import threading
 from collections.abc import Coroutine
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,11 +30,9 @@ from typing import Any
 import aiohttp
 import orjson
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from google.auth.credentials import AnonymousCredentials
 
+from tests.certificates import server_context
 from tests.waiting import LIMIT_S
 
 PROJECT, LOCATION, ENDPOINT_ID = "front-project", "us-central1", "4711"
@@ -129,7 +125,7 @@ class EndpointFront:
         app.router.add_post(f"/v1/{self.name}:rawPredict", self._raw_predict)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        context = _server_context(self._folder) if self._dedicated else None
+        context = server_context(self._folder, "127.0.0.1") if self._dedicated else None
         await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=context).start()
         self.port = self._runner.addresses[0][1]
 
@@ -201,33 +197,3 @@ class EndpointFront:
 
 def _json(status: int, content: dict[str, Any]) -> web.Response:
     return web.Response(status=status, body=orjson.dumps(content), content_type="application/json")
-
-
-def _server_context(folder: Path) -> ssl.SSLContext:
-    """Return TLS for 127.0.0.1; write the self-signed `certificate.pem` and its key into the folder."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "endpoint front")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
-    certificate_file.write_bytes(certificate.public_bytes(pem))
-    key_file.write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate_file, key_file)
-    return context

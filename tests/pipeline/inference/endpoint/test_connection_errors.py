@@ -15,7 +15,7 @@ from pipeline.inference.endpoint import retrying
 from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
 from pipeline.options.address import Address
 from pipeline.request.errors import EndpointError, TransientError
-from tests.pipeline.inference.endpoint.certificates import server_context
+from tests.certificates import server_context
 from tests.pipeline.inference.endpoint.server import ScriptedEndpoint
 from tests.pipeline.inference.endpoint.test_client import PATIENT, assert_right, predict, requests
 from tests.waiting import LIMIT_S

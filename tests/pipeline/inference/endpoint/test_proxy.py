@@ -13,8 +13,8 @@ from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
 from pipeline.inference.endpoint.proxy import proxy_for
 from pipeline.options.address import Address
 from pipeline.request.errors import EndpointError, TransientError
+from tests.certificates import server_context
 from tests.integration.google_token import TokenServer
-from tests.pipeline.inference.endpoint.certificates import server_context
 from tests.pipeline.inference.endpoint.http_proxy import HttpProxy
 from tests.pipeline.inference.endpoint.server import ScriptedEndpoint
 from tests.pipeline.inference.endpoint.test_client import PATIENT, assert_right, predict, requests

@@ -16,8 +16,8 @@ from pipeline.inference.endpoint.retry_policy import RetryPolicy
 from pipeline.inference.endpoint.token import SCOPE, TokenSource
 from pipeline.options.address import Address
 from pipeline.request.errors import EndpointError, TransientError
+from tests.certificates import server_context
 from tests.integration.google_token import TokenServer
-from tests.pipeline.inference.endpoint.certificates import server_context
 from tests.pipeline.inference.endpoint.server import ScriptedEndpoint
 from tests.pipeline.inference.endpoint.test_client import PATIENT, assert_right, predict, requests
 from tests.waiting import wait_until
