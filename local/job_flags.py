@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 
 from pipeline.model.files.input_shape import UnknownShapeError, input_shape
-from pipeline.options.job_options import ENDPOINT, FLAGS
+from pipeline.options.job_options import DEFAULT_INPUT_SHAPE, ENDPOINT, FLAGS
 from pipeline.options.spelling import with_underscores
 from pipeline.request.input_spec import InputSpec
 
@@ -81,9 +81,7 @@ class JobFlags:
             ValueError: The flag or the file is wrong; the message says what is.
         """
         text = self._given.get("input_shape") or self._shape_in_file()
-        return InputSpec.parse(
-            text or next(flag.default or "" for flag in FLAGS if flag.name == "input_shape")
-        )
+        return InputSpec.parse(text or DEFAULT_INPUT_SHAPE)
 
     def _shape_in_file(self) -> str | None:
         try:
@@ -147,10 +145,10 @@ class JobFlags:
         """Return the folder of the model file (AIP_STORAGE_URI) and the flags of `python -m serving`."""
         folder, file = os.path.split(self._given.get("model_path", self._default_model))
         shared = [f"--{name}={self._given[name]}" for name in _SHARED if name in self._given]
-        return folder or ".", [f"--model_file={file}", *shared, *self._read_shape()]
+        return folder or ".", [f"--model_file={file}", *shared]
 
     def _read_shape(self) -> list[str]:
-        """Return the flag that the model's file stands in for; in endpoint mode nobody else reads it."""
+        """Return the flag that the model's file stands in for; a job in endpoint mode does not read it."""
         if "input_shape" in self._given or "model_path" not in self._given:
             return []
         shape = self._shape_in_file()

@@ -6,9 +6,9 @@ import logging
 from pathlib import Path
 
 from pipeline.model.files.input_shape import UnknownShapeError, input_shape
+from pipeline.options.job_options import DEFAULT_INPUT_SHAPE
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import InputSpec
-from serving.options import DEFAULT_INPUT_SHAPE
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pipeline.options import values, workers
+from pipeline.options.job_options import DEFAULT_INPUT_SHAPE
 from pipeline.options.spelling import unknown_flags, with_underscores
 from pipeline.request.input_spec import InputSpec
-
-# Of files that do not name the shape of their inputs: that of the example's model.
-DEFAULT_INPUT_SHAPE = "30"
 
 _T = TypeVar("_T")
 

@@ -11,6 +11,7 @@ from launch.cloud.rest import Rest
 from launch.cloud.shell import CommandError, Shell
 from launch.settings import serving_flags
 from launch.settings.endpoint import EndpointDeploySettings
+from pipeline.options.job_options import DEFAULT_INPUT_SHAPE
 
 # What serving/ listens on, by its defaults.
 PORT = 8080
@@ -28,7 +29,7 @@ def upload(settings: EndpointDeploySettings, shell: Shell, rest: Rest) -> None:
     if serving_flags.INPUT_SHAPE not in arguments:
         shell.note(
             "--serving-args has no --input_shape: the container takes it from a .pt2. For a file of another "
-            f"kind it takes {serving_flags.DEFAULT_INPUT_SHAPE}, and ends at its start where the model takes "
+            f"kind it takes {DEFAULT_INPUT_SHAPE}, and ends at its start where the model takes "
             "another"
         )
     args = [f"--{name}={value}" for name, value in arguments.items()]

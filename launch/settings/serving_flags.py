@@ -16,8 +16,6 @@ from pipeline.request.input_spec import InputSpec
 
 INPUT_SHAPE = "input_shape"
 DEVICE = "device"
-# What the container takes without the flag, of files that do not name it: the shape of the example's model.
-DEFAULT_INPUT_SHAPE = "30"
 
 
 def _any(text: str) -> str:

@@ -15,6 +15,8 @@ from pipeline.request.input_spec import InputSpec
 
 T = TypeVar("T")
 
+# Where neither the flag nor the model's file says it: that of the example's model.
+DEFAULT_INPUT_SHAPE = "30"
 LOCAL = "local"
 ENDPOINT = "endpoint"
 
@@ -123,7 +125,7 @@ class JobOptions:
         "Shape of one request's features, without the batch: 30, or 3x224x224; "
         "named inputs as NAME:DTYPE:SHAPE, separated by commas, with float16, float32, float64, uint8, int8, "
         "int16, int32, int64 or bool. Where it is not given, a .pt2 file says it.",
-        default="30",
+        default=DEFAULT_INPUT_SHAPE,
     )
     decode_hook: str | None = flag(
         values.function_name,

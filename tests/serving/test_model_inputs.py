@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.options.job_options import DEFAULT_INPUT_SHAPE
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import InputSpec
 from serving.model_inputs import inputs_of
-from serving.options import DEFAULT_INPUT_SHAPE
 from tests.pipeline.model.files import hostile
 from tests.pipeline.model.files.test_model_files import export
 

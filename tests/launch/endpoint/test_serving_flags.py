@@ -38,7 +38,6 @@ def test_the_flags_are_those_of_the_container() -> None:
     actions = options._parser(cores=1)._actions
     declared = {text.removeprefix("--") for action in actions for text in action.option_strings}
     assert set(serving_flags.PARSERS) == declared - {"help", "-h"}
-    assert options.DEFAULT_INPUT_SHAPE == serving_flags.DEFAULT_INPUT_SHAPE
 
 
 @pytest.mark.parametrize("name", serving_flags.PARSERS)
