@@ -86,7 +86,7 @@ def decode(
     request_id = attributes.get("request_id") or message_id
     try:
         content_type = attributes.get("content-type", JSON_TYPE)
-        if content_type != JSON_TYPE:
+        if content_type != JSON_TYPE and content_type not in RAW_TYPES:
             content_type = content_type.partition(";")[0].strip().lower()
         encoding = attributes.get("content-encoding")
         if encoding is not None:
