@@ -79,7 +79,7 @@ def test_lines_of_the_file(tmp_path: Path) -> None:
         'LAUNCH_SERVING_ARGS="--workers=4 $HOME"\nLAUNCH_GPU=\n'
     )
     known = {setting.variable for setting in SETTINGS}
-    assert read_env_file(file, known) == (
+    assert read_env_file(file, dict.fromkeys(known, True)) == (
         {
             "LAUNCH_TAG": Assignment("1", 3),
             "LAUNCH_REGION": Assignment("us-east1", 4),
@@ -98,6 +98,7 @@ def test_lines_of_the_file(tmp_path: Path) -> None:
             "line 2: there is no setting LAUNCH_MINWORKERS; did you mean LAUNCH_MIN_WORKERS?",
         ),
         ("COLOUR=red", "line 2: there is no setting COLOUR; see launch.env.example"),
+        ("LAUNCH_DEAD_LETTERS=d", "line 2: LAUNCH_DEAD_LETTERS is set by its flag alone"),
         ("LAUNCH_TAG=a b", "line 2: not KEY=value"),
         ("LAUNCH_REGION=us-east1", "line 2: LAUNCH_REGION is given a second time"),
     ],
