@@ -12,7 +12,7 @@ usage: docker/check_image.sh IMAGE [--gpu]
   template launcher, and runs the job as far as its help.
   --gpu  also that torch sees a GPU and computes on it; for a machine that has one, with its driver.
 
-Exit codes: 0 every check passed, 1 one did not, 2 wrong arguments.
+Exit codes: 0 every check passed, 1 one did not, 2 wrong arguments, or an image that docker cannot get.
 TEXT
 }
 
@@ -39,6 +39,9 @@ for argument in "$@"; do
 done
 [[ -n $image ]] || refuse "which image? See --help"
 command -v docker >/dev/null || refuse "there is no docker on this machine"
+if ! docker image inspect "$image" >/dev/null 2>&1 && ! said=$(docker pull --quiet "$image" 2>&1); then
+  refuse "docker cannot get $image: $said (Artifact Registry lets docker in after gcloud auth configure-docker HOST)"
+fi
 
 failed=0
 

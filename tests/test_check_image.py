@@ -22,6 +22,8 @@ PROGRAM = ROOT / "docker/inside_image.py"
 _DOCKER = """#!/usr/bin/env bash
 echo "$@" >>"$RECORD/calls"
 case $* in
+"image inspect"*) exit "$ABSENT" ;;
+"pull"*) echo "$SAID" >&2; exit 1 ;;
 *--entrypoint*) cat >"$RECORD/program"; exit "$INSIDE" ;;
 *) echo "2026/11/24 00:00:00 $SAID" >&2; exit 1 ;;
 esac
@@ -37,12 +39,19 @@ def check(tmp_path: Path) -> Check:
     docker.chmod(0o755)
 
     def run(
-        *arguments: str, inside: int = 0, said: str = "No id provided."
+        *arguments: str, inside: int = 0, said: str = "No id provided.", absent: int = 0
     ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
         path = f"{tmp_path}:{os.environ['PATH']}"
         found = subprocess.run(
             [SCRIPT, *arguments],
-            env={**os.environ, "PATH": path, "RECORD": str(tmp_path), "INSIDE": str(inside), "SAID": said},
+            env={
+                **os.environ,
+                "PATH": path,
+                "RECORD": str(tmp_path),
+                "INSIDE": str(inside),
+                "SAID": said,
+                "ABSENT": str(absent),
+            },
             capture_output=True,
             text=True,
         )
@@ -56,6 +65,7 @@ def test_a_good_image(check: Check, tmp_path: Path) -> None:
     found, calls = check("repository/worker:1")
     assert (found.returncode, found.stdout) == (0, "ok      boot: the entrypoint is Beam's\n"), found.stderr
     assert calls == [
+        "image inspect repository/worker:1",
         "run --rm repository/worker:1",
         "run --rm --interactive --entrypoint python repository/worker:1 -",
     ]
@@ -65,9 +75,10 @@ def test_a_good_image(check: Check, tmp_path: Path) -> None:
 def test_with_a_gpu(check: Check) -> None:
     found, calls = check("--gpu", "worker:gpu")
     assert found.returncode == 0
-    assert "--gpu" not in calls[0]
-    assert calls[1].endswith(" --entrypoint python worker:gpu - --gpu")
-    assert "--gpus all" in calls[1] or "/var/lib/nvidia/lib64:/usr/local/nvidia/lib64" in calls[1]
+    _, boot, inside = calls
+    assert "--gpu" not in boot
+    assert inside.endswith(" --entrypoint python worker:gpu - --gpu")
+    assert "--gpus all" in inside or "/var/lib/nvidia/lib64:/usr/local/nvidia/lib64" in inside
 
 
 def test_another_entrypoint(check: Check) -> None:
@@ -75,6 +86,14 @@ def test_another_entrypoint(check: Check) -> None:
     assert found.returncode == 1
     assert "FAILED  boot: the entrypoint is not Beam's boot program; it said: " in found.stdout
     assert "usage: python_template_launcher" in found.stdout
+    assert len(calls) == 3
+
+
+def test_an_image_that_docker_cannot_get(check: Check) -> None:
+    found, calls = check("us-central1-docker.pkg.dev/p/r/worker:1", said="denied: no", absent=1)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "docker cannot get us-central1-docker.pkg.dev/p/r/worker:1: denied: no" in found.stderr
+    assert "gcloud auth configure-docker" in found.stderr
     assert len(calls) == 2
 
 

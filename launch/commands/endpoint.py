@@ -90,7 +90,7 @@ def _deploy_model(
     if settings.scale_to_zero or REQUEST_COUNT in metrics:
         deployed = {
             "model": f"{rest.location}/models/{model}",
-            "displayName": endpoint,
+            "displayName": model,
             "dedicatedResources": _dedicated_resources(settings, fewest, most),
         }
         body = {"deployedModel": deployed, "trafficSplit": split}
@@ -102,7 +102,7 @@ def _deploy_model(
         *("gcloud", "ai", "endpoints", "deploy-model", endpoint),
         *where(settings),
         f"--model={model}",
-        f"--display-name={endpoint}",
+        f"--display-name={model}",
         f"--traffic-split={traffic.as_text(split)}",
         f"--machine-type={rules.machine_of(settings)}",
         f"--min-replica-count={fewest}",

@@ -126,5 +126,6 @@ def parse(command: Command[S], argv: Sequence[str], environ: Mapping[str, str], 
     Raises:
         SettingsError: With every problem, one a line.
     """
-    known = {setting.variable for setting in SETTINGS}
+    in_file = {setting.variable for setting in SETTINGS if not setting.flag_only}
+    known = {setting.variable: setting.variable in in_file for setting in SETTINGS}
     return read_settings(command.settings, command.name, argv, environ, env_file, known)

@@ -16,7 +16,6 @@ from launch.settings import machines
 from launch.settings.job import NO_SHARING, LaunchSettings, UpdateSettings
 from pipeline.options.job_options import ENDPOINT, LOCAL
 
-MOST_WORKERS = 1_000
 # Of a streaming job with Streaming Engine, if no maximum is given.
 DEFAULT_MOST_WORKERS = 100
 LOWEST_HINT = 0.1
@@ -138,20 +137,6 @@ def _min_above_default_max(settings: LaunchSettings) -> str | None:
     return f"--min-workers: {fewest} is above {DEFAULT_MOST_WORKERS}, the default of --max-workers"
 
 
-def _min_above_limit(settings: LaunchSettings | UpdateSettings) -> str | None:
-    return _above_limit("--min-workers", settings.min_workers)
-
-
-def _max_above_limit(settings: LaunchSettings | UpdateSettings) -> str | None:
-    return _above_limit("--max-workers", settings.max_workers)
-
-
-def _above_limit(flag: str, workers: int | None) -> str | None:
-    if workers is None or workers <= MOST_WORKERS:
-        return None
-    return f"{flag}: a job has at most {MOST_WORKERS:,} workers, not {workers:,}: take larger machines"
-
-
 def _outside_the_range(settings: LaunchSettings) -> str | None:
     if settings.num_workers is None:
         return None
@@ -223,8 +208,6 @@ LAUNCH_RULES: tuple[Rule[LaunchSettings], ...] = (
     Rule("disk too small for a GPU image", _small_disk),
     Rule("min above max", _min_above_max),
     Rule("min above the default max", _min_above_default_max),
-    Rule("min above 1,000", _min_above_limit),
-    Rule("max above 1,000", _max_above_limit),
     Rule("initial workers outside the range", _outside_the_range),
     Rule("hint outside 0.1 to 0.9", _hint),
     Rule("zone outside the region", _zone_elsewhere),
@@ -234,8 +217,6 @@ LAUNCH_RULES: tuple[Rule[LaunchSettings], ...] = (
 )
 UPDATE_RULES: tuple[Rule[UpdateSettings], ...] = (
     Rule("min above max", _min_above_max),
-    Rule("min above 1,000", _min_above_limit),
-    Rule("max above 1,000", _max_above_limit),
     Rule("hint outside 0.1 to 0.9", _hint),
     Rule("nothing to change", _nothing_to_change),
 )

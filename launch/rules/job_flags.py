@@ -78,7 +78,10 @@ def _flag_of_a_setting(settings: LaunchSettings) -> str | None:
     found = [name for name in settings.job_flags if name in _SETTINGS]
     if not found:
         return None
-    instead = ", ".join(f"--{_SETTINGS[name]} instead of --{name}" for name in found)
+    instead = ", ".join(
+        f"--{name}" if _SETTINGS[name] == name else f"--{_SETTINGS[name]} instead of --{name}"
+        for name in found
+    )
     return f"after --: the launch sets this itself; give, before --, {instead}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class Assignment:
     line: int
 
 
-def read_env_file(path: Path, known: Collection[str]) -> tuple[dict[str, Assignment], list[str]]:
+def read_env_file(path: Path, known: Mapping[str, bool]) -> tuple[dict[str, Assignment], list[str]]:
     """Read a file: what it sets, by variable, and what is wrong with it, each problem with its line's number.
 
     A value may stand in quotes of either kind; nothing in it is evaluated. A comment starts with # at the
@@ -31,7 +31,7 @@ def read_env_file(path: Path, known: Collection[str]) -> tuple[dict[str, Assignm
 
     Args:
         path: The file.
-        known: The variables that it may hold.
+        known: The variables of all settings, each with whether a file may hold it; else a flag alone sets it.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -54,8 +54,10 @@ def read_env_file(path: Path, known: Collection[str]) -> tuple[dict[str, Assignm
             continue
         name = match[1]
         if name not in known:
-            fix = did_you_mean(name, known, "see launch.env.example")
+            fix = did_you_mean(name, (name for name in known if known[name]), "see launch.env.example")
             problems.append(f"{path}, line {number}: there is no setting {name}; {fix}")
+        elif not known[name]:
+            problems.append(f"{path}, line {number}: {name} is set by its flag alone, on the command line")
         elif name in found:
             problems.append(f"{path}, line {number}: {name} is given a second time")
         else:

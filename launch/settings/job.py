@@ -29,6 +29,7 @@ NO_SHARING = "none"
 
 _MIN_WORKERS = "Fewest workers, 1 to 1,000."
 _MAX_WORKERS = "Most workers, 1 to 1,000."
+_workers = integer(1, 1_000)
 _UTILIZATION_HINT = "CPU utilisation that autoscaling aims at, 0.1 to 0.9, or none for the service's own."
 
 
@@ -117,9 +118,9 @@ class LaunchSettings(Marks, GpuImageSettings, ImageSettings):
         "MPS; single-process: there is one process (--worker_processes=single), with one copy of the model.",
         default=NO_SHARING,
     )
-    min_workers: int | None = setting(parsers.count, _MIN_WORKERS)
-    max_workers: int | None = setting(parsers.count, _MAX_WORKERS)
-    num_workers: int | None = setting(parsers.count, "Workers to begin with.")
+    min_workers: int | None = setting(_workers, _MIN_WORKERS)
+    max_workers: int | None = setting(_workers, _MAX_WORKERS)
+    num_workers: int | None = setting(_workers, "Workers to begin with.")
     utilization_hint: float | str | None = setting(parsers.utilization_hint, _UTILIZATION_HINT)
     machine_type: str | None = setting(
         parsers.machine_type,
@@ -195,8 +196,8 @@ class CancelSettings(RunningJobSettings, Confirmation):
 
 @dataclass(frozen=True, kw_only=True)
 class _Update(Location):
-    min_workers: int | None = setting(parsers.count, _MIN_WORKERS, flag_only=True)
-    max_workers: int | None = setting(parsers.count, _MAX_WORKERS, flag_only=True)
+    min_workers: int | None = setting(_workers, _MIN_WORKERS, flag_only=True)
+    max_workers: int | None = setting(_workers, _MAX_WORKERS, flag_only=True)
     utilization_hint: float | str | None = setting(
         parsers.utilization_hint, _UTILIZATION_HINT, flag_only=True
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ def read_settings(
     argv: Sequence[str],
     environ: Mapping[str, str],
     env_file: Path,
-    known: Collection[str],
+    known: Mapping[str, bool],
 ) -> S:
     """Return the settings of a command.
 
@@ -36,7 +36,7 @@ def read_settings(
         argv: What follows the command's name. What follows `--` are the job's own flags.
         environ: The environment.
         env_file: launch.env. It may be missing, unless --env-file or LAUNCH_ENV_FILE names another.
-        known: Variables that a file may hold: those of all commands.
+        known: The variables of the settings of all commands, each with whether a file may hold it.
 
     Raises:
         SettingsError: With every problem, one a line.

@@ -17,6 +17,7 @@ from pipeline.inference.endpoint.retrying import CONNECT_TIMEOUT_S
 from pipeline.options.job_options import FLAGS
 from pipeline.pubsub.limits import MAX_ATTRIBUTE_VALUE_BYTES
 from pipeline.request.json_text import MAX_DEPTH
+from serving import http_server, limits, protocol
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/endpoint.md").read_text()
@@ -107,6 +108,31 @@ def test_launch_takes_the_commands_of_a_deployment() -> None:
         where = ["--project=my-project", "--region=us-central1"]
         settings = parse(command, [*where, *words[3:]], {}, ROOT / "no-launch.env")
         assert problems(command.rules, settings) == []
+
+
+def test_what_a_client_may_cost() -> None:
+    """The numbers of the table are the container's."""
+    table = PAGE.partition("### What a client may cost")[2].partition("\n#")[0]
+    rows = [re.sub(r"[|,]", "", line).split("  ") for line in table.splitlines() if line.startswith("| ")]
+    told = {what.strip(): " ".join(rest) for what, *rest in rows}
+    ours = limits.Limits()
+    for what, seconds in (
+        ("from a new connection to its first byte", ours.silence_s),
+        ("a call's head", ours.head_s),
+        ("a call's body", ours.body_s),
+        ("a client that does not take its answer", ours.answer_s),
+    ):
+        assert told[what].startswith(f"{seconds:.0f} s"), what
+    assert told["one body"].startswith(
+        f"{limits._INSTANCE_BYTES // 2**10} KiB and {limits._NUMBER_BYTES} bytes a number for each of "
+        f"`--max_batch_size` instances; at least {limits._LEAST_BODY_BYTES / 2**20} MiB "
+        f"at most {limits.MAX_BODY_BYTES // 2**20} MiB"
+    )
+    assert told["all bodies that are not answered"].startswith(f"{ours.buffered_bytes // 2**20} MiB")
+    parts = told[f"lists numbers and names in a body of {protocol._LARGE_BYTES // 2**10} KiB or more"]
+    assert parts.startswith(f"twice those of the largest batch and {protocol._UNREAD} ")
+    assert told["connections"].startswith(f"{ours.connections} ")
+    assert f"may be idle for {http_server._KEEP_ALIVE_S} s" in table
 
 
 def test_flags_of_the_container() -> None:

@@ -67,6 +67,14 @@ def test_launch_takes_it(page: str, words: list[str]) -> None:
         assert {flag.name for flag in FLAGS if flag.required} <= set(settings.job_flags)
 
 
+def test_the_settings_to_fill_in_are_those_of_the_example() -> None:
+    example = (ROOT / "launch.env.example").read_text()
+    assert re.findall(r"^(LAUNCH_\w+)=(.*)$", example, re.MULTILINE) == list(ENV.items())
+    for words in (words for page, words in of_program("./launch.sh") if page == "dataflow"):
+        if "setup" in words:
+            parse(SETUP, words[2:], {}, ROOT / "launch.env.example")
+
+
 def test_every_command_is_shown() -> None:
     shown = "\n".join(PAGES.values())
     for command in COMMANDS:
@@ -196,6 +204,25 @@ def test_the_figures_of_the_gpu_are_those_of_the_benchmark() -> None:
         wanted = [stock["requests_per_s"], stock["p99_ms"], ours["requests_per_s"], ours["p99_ms"]]
         wanted.append(wanted[2] / wanted[0])
         assert [float(text.replace(",", "")) for text in figures] == pytest.approx(wanted, rel=0.03)
+    check_the_first_run(rates)
+
+
+def check_the_first_run(rates: dict[tuple[int, int, str], Any]) -> None:
+    """Check what the page says of the run without CUDA graphs against its file."""
+    run = json.loads((ROOT / "benchmarks/results/gpu-first-run.json").read_text())
+    rows = [row for row in run["parts"]["against_stock"]["rows"] if row["precision"] == "fp16"]
+    first = {(row["threads"], row["bundle"], row["side"]): row for row in rows}
+    more = [
+        100 * (first[*place, "stock"]["requests_per_s"] / rates[*place, "stock"]["requests_per_s"] - 1)
+        for place in ((12, 1), (48, 1), (12, 4), (48, 4))
+    ]
+    lone, lone_first = (runs[1, 1, "ours"]["p50_ms"] for runs in (rates, first))
+    without = first[48, 1, "ours"]
+    text = " ".join(PAGES["gpu"].split())
+    assert f"stock made {first[1, 1, 'stock']['requests_per_s']:.0f} at 1 × 1" in text
+    assert f"{min(more):.0f} to {max(more):.0f} % more" in text
+    assert f"a lone request takes {lone:.1f} ms instead of {lone_first:.1f}" in text
+    assert f"{without['requests_per_s']:,.0f} requests/s, with a p99 of {without['p99_ms']:.0f} ms" in text
 
 
 def test_the_processes_of_a_worker() -> None:

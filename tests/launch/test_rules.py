@@ -173,24 +173,6 @@ CASES = [
         "update job --min-workers=101",
     ),
     (
-        "min above 1,000",
-        "update job --min-workers=1001",
-        "--min-workers: a job has at most 1,000 workers",
-        "update job --min-workers=1000",
-    ),
-    (
-        "max above 1,000",
-        "run --max-workers=1001",
-        "--max-workers: a job has at most 1,000 workers, not 1,001",
-        "run --max-workers=1000",
-    ),
-    (
-        "max above 1,000",
-        "update job --max-workers=1001",
-        "--max-workers: a job has at most 1,000 workers, not 1,001",
-        "update job --max-workers=1000",
-    ),
-    (
         "initial workers outside the range",
         "run --num-workers=5 --max-workers=4",
         "5 is above --max-workers, 4",
@@ -248,7 +230,7 @@ CASES = [
     (
         "flag that a setting sets",
         "run -- --labels=team=fraud --dataflow_kms_key=k",
-        "--labels instead of --labels, --kms-key instead of --dataflow_kms_key",
+        "give, before --, --labels, --kms-key instead of --dataflow_kms_key",
         "run --labels=team=fraud",
     ),
     (

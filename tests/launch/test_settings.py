@@ -79,7 +79,7 @@ def test_lines_of_the_file(tmp_path: Path) -> None:
         'LAUNCH_SERVING_ARGS="--workers=4 $HOME"\nLAUNCH_GPU=\n'
     )
     known = {setting.variable for setting in SETTINGS}
-    assert read_env_file(file, known) == (
+    assert read_env_file(file, dict.fromkeys(known, True)) == (
         {
             "LAUNCH_TAG": Assignment("1", 3),
             "LAUNCH_REGION": Assignment("us-east1", 4),
@@ -98,6 +98,7 @@ def test_lines_of_the_file(tmp_path: Path) -> None:
             "line 2: there is no setting LAUNCH_MINWORKERS; did you mean LAUNCH_MIN_WORKERS?",
         ),
         ("COLOUR=red", "line 2: there is no setting COLOUR; see launch.env.example"),
+        ("LAUNCH_DEAD_LETTERS=d", "line 2: LAUNCH_DEAD_LETTERS is set by its flag alone"),
         ("LAUNCH_TAG=a b", "line 2: not KEY=value"),
         ("LAUNCH_REGION=us-east1", "line 2: LAUNCH_REGION is given a second time"),
     ],
@@ -112,7 +113,13 @@ def test_a_wrong_line_is_refused_by_its_number(tmp_path: Path, line: str, proble
 @pytest.mark.parametrize(
     ("command", "argv", "problem"),
     [
-        ("run", ["--min-workers=0"], "--min-workers: '0' is not a whole number from 1"),
+        ("run", ["--min-workers=0"], "--min-workers: '0' is not a whole number from 1 to 1000"),
+        ("run", ["--max-workers=1001"], "--max-workers: '1001' is not a whole number from 1 to 1000"),
+        (
+            "update",
+            ["job", "--max-workers=1001"],
+            "--max-workers: '1001' is not a whole number from 1 to 1000",
+        ),
         ("run", ["--min-workers"], "--min-workers: needs a value"),
         ("run", ["--min-workers", "--yes"], "--min-workers: needs a value"),
         (
@@ -267,6 +274,24 @@ def test_help_lists_each_setting(command: Command[Any]) -> None:
     assert command.help.startswith(f"usage: ./launch.sh {command.name}")
     for setting in settings_of(command.settings):
         assert f"\n  {setting.label}\n" in command.help
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_help_says_which_settings_are_flags_only(command: Command[Any]) -> None:
+    explained = re.findall(r"^  (--\S+)\n((?: {6}.*\n)+)", command.help, re.MULTILINE)
+    marked = {label for label, text in explained if "By this flag alone." in " ".join(text.split())}
+    flags = [setting for setting in settings_of(command.settings) if not setting.word]
+    assert marked == {setting.label for setting in flags if setting.flag_only}
+    others = " ".join(command.help.split()).rpartition(" may also be an environment variable")[0]
+    assert others.endswith("Each other flag" if marked else "Each flag")
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_help_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for command in COMMANDS:
+        for line in command.help.splitlines():
+            assert len(line) <= columns or " " not in line.strip(), command.name
 
 
 def test_the_example_holds_each_setting_that_a_file_may_set() -> None:

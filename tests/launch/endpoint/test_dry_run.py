@@ -36,7 +36,7 @@ DESCRIBED = f"gcloud ai endpoints describe streaming-inference {WHERE} --format=
 
 def deployed(endpoint: str, model: str, rest: str) -> str:
     return (
-        f"gcloud ai endpoints deploy-model {endpoint} {WHERE} --model={model} --display-name={endpoint} "
+        f"gcloud ai endpoints deploy-model {endpoint} {WHERE} --model={model} --display-name={model} "
         f"--traffic-split=0=100 {rest}"
     )
 
