@@ -39,6 +39,7 @@ def _of_pass(
     if isinstance(each.failure, TransientError):
         raise each.failure
     if each.outputs is None:
+        assert each.failure is not None  # for mypy: without outputs there is one
         for request in requests:
             reason = f"the model failed ({each.model_id}): {said(each.failure)}"
             yield _dead_letter(request, reason, each.end, each.failure)
