@@ -15,6 +15,7 @@ from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError, Ser
 from google.cloud.pubsub_v1 import SubscriberClient
 
 from loadtest.pubsub import PubsubError, connect, request_message
+from local.topics import nothing_answers
 from pipeline.pubsub.calls import routing
 from pipeline.pubsub.channels import subscriber_client
 from pipeline.pubsub.codes import explain
@@ -152,6 +153,7 @@ def own_subscriptions(topics: Sequence[str]) -> Iterator[list[str]]:
 
     Raises:
         GoogleAPICallError: One cannot be made.
+        PubsubError: Nothing answers there.
     """
     made: list[str] = []
     with subscriber_client() as subscriber:
@@ -160,7 +162,10 @@ def own_subscriptions(topics: Sequence[str]) -> Iterator[list[str]]:
                 project = topic.split("/")[1]
                 name = f"projects/{project}/subscriptions/send-{secrets.token_hex(8)}"
                 request = {"name": name, "topic": topic}
-                subscriber.create_subscription(request=request, retry=None, timeout=CALL_WITHIN_S)
+                try:
+                    subscriber.create_subscription(request=request, retry=None, timeout=CALL_WITHIN_S)
+                except (ServiceUnavailable, DeadlineExceeded) as error:
+                    raise nothing_answers(error) from error
                 made.append(name)
             yield made
         finally:

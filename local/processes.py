@@ -12,14 +12,13 @@ from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
 from rich.console import Console
 
 from loadtest.interrupt import Stop
-from loadtest.pubsub import PubsubError
 from loadtest.terminal import say
 from local import children
 from local.children import Child, ChildError, Job
 from local.container import Container
 from local.job_flags import JobFlags
 from local.job_note import JobNote
-from local.topics import Topics
+from local.topics import Topics, nothing_answers
 from pipeline.pubsub.emulator import VARIABLE
 
 
@@ -100,7 +99,4 @@ def _create(topics: Topics) -> None:
     try:
         topics.create()
     except (ServiceUnavailable, DeadlineExceeded) as error:
-        raise PubsubError(
-            f"nothing answers at {VARIABLE}={os.environ[VARIABLE]}: start a broker there, or unset the "
-            f"variable to have one started ({error.message})"
-        ) from error
+        raise nothing_answers(error) from error

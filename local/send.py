@@ -6,6 +6,7 @@ import argparse
 import itertools
 import json
 import secrets
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -151,11 +152,19 @@ def _exchange(
         with own_subscriptions([given.output_topic, given.dead_letter_topic]) as subscriptions:
             yield Exchange(given.input_topic, *subscriptions), None
         return
-    with tempfile.TemporaryDirectory(prefix="send-") as folder:
+    folder = Path(tempfile.mkdtemp(prefix="send-"))
+    keep = False
+    try:
         say(told, "starting a job; the first request waits for its model")
-        with running(topics, flags, Path(folder), stop, told) as processes:
+        with running(topics, flags, folder, stop, told) as processes:
             subscriptions = [topics.output_subscription, topics.dead_letter_subscription]
             yield Exchange(topics.input_topic, *subscriptions), processes
+    except ChildError:
+        keep = True  # its message names a log there
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(folder)
 
 
 def _watch(stop: Stop, processes: Processes | None, told: Console) -> Callable[[], None]:

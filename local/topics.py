@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
+
 from loadtest.options import RunOptions
+from loadtest.pubsub import PubsubError
 from loadtest.records import Records
 from pipeline.pubsub.channels import publisher_client, subscriber_client
+from pipeline.pubsub.emulator import VARIABLE
 
 PROJECT = "local-project"
 CREATE_WITHIN_S = 10.0
@@ -74,3 +79,13 @@ class Topics:
             input=input,
             out=out,
         )
+
+
+def nothing_answers(error: ServiceUnavailable | DeadlineExceeded) -> PubsubError:
+    """Return the error of a Pub/Sub that does not answer, which says where it was looked for."""
+    host = os.environ.get(VARIABLE)
+    if not host:
+        return PubsubError(f"Google Cloud's Pub/Sub does not answer ({error.message})")
+    return PubsubError(
+        f"nothing answers at {VARIABLE}={host}: start a broker there, or unset the variable ({error.message})"
+    )

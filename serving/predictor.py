@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.model.compute import is_device_gone, is_device_lost, is_out_of_memory
+from pipeline.model.failure import said
 from pipeline.model.model import Model
 from pipeline.request.input_spec import RAW_TYPES, Inputs, InputSpec
 from pipeline.request.wire_format import JSON_TYPE, media_types
@@ -63,7 +64,7 @@ class Predictor:
                 raise _device_lost(error) from error
             if is_out_of_memory(error):
                 raise _out_of_memory(error, len(rows)) from error
-            raise Refusal(422, f"the model failed: {error}") from error
+            raise Refusal(422, f"the model failed: {said(error)}") from error
         check_finite(predictions)
         return predictions
 

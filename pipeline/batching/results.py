@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pipeline.batching.batch_runner import BatchSlice, ForwardPass
+from pipeline.model.failure import said
 from pipeline.request.errors import InferenceError, TransientError
 from pipeline.request.messages import DeadLetter, Request, Result
 
@@ -38,8 +39,9 @@ def _of_pass(
     if isinstance(each.failure, TransientError):
         raise each.failure
     if each.outputs is None:
+        assert each.failure is not None  # for mypy: without outputs there is one
         for request in requests:
-            reason = f"the model failed ({each.model_id}): {each.failure}"
+            reason = f"the model failed ({each.model_id}): {said(each.failure)}"
             yield _dead_letter(request, reason, each.end, each.failure)
         return
     stop = row + len(requests)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from pipeline.model.failure import said
 from pipeline.model.files.regular_file import read_regular
 from pipeline.model.model import Model
 from pipeline.request.errors import DecodeError, ModelError
@@ -81,7 +82,7 @@ def check(
             predictions = model.predict([case.inputs for case in batch])
         except Exception as error:
             raise ModelError(
-                f"{label}{SUFFIX}, lines {batch[0].line} to {batch[-1].line}: the model failed: {error}"
+                f"{label}{SUFFIX}, lines {batch[0].line} to {batch[-1].line}: the model failed: {said(error)}"
             ) from error
         for case, prediction in zip(batch, predictions, strict=True):
             problem = _problem(case, prediction, *_TOLERANCE[precision])

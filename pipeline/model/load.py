@@ -12,6 +12,7 @@ import torch
 from pipeline.model.calling import keywords
 from pipeline.model.compiling import Compiled, padded_sizes
 from pipeline.model.compute import Compute, name_of, release_cached_memory
+from pipeline.model.failure import said
 from pipeline.model.files.model_files import drop_input_checks, read
 from pipeline.model.files.private_copy import private_copy
 from pipeline.model.graphs import Graphed
@@ -214,7 +215,7 @@ class _ModelBuilder:
             except Exception as error:
                 raise ModelError(
                     f"{self.label} fails on {rows} rows of zeros, each {self.spec.example()} "
-                    f"(--input_shape), on {model.device}: {error}"
+                    f"(--input_shape), on {model.device}: {said(error)}"
                 ) from error
             if outputs != model.outputs:
                 raise ModelError(

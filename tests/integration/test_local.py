@@ -94,6 +94,21 @@ def test_one_request_by_hand(tmp_path: Path) -> None:
     assert [result["model_id"].partition("@")[0] for result in results] == ["m.pt2", "m.pt2"]
 
 
+def test_the_log_that_a_refused_request_by_hand_names_is_there(tmp_path: Path) -> None:
+    (tmp_path / "m.pt2").write_bytes(b"no model")
+    run = subprocess.run(
+        [sys.executable, "-m", "local.send", "{}", "--", f"--model-path={tmp_path}/m.pt2", "--input_shape=3"],
+        cwd=ROOT,
+        env={**WITHOUT_EMULATOR, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=2 * LIMIT_S,
+    )
+    assert run.returncode == 2, run.stderr
+    (log,) = tmp_path.glob("send-*/pipeline.log")
+    assert f"the end of {log}:" in run.stderr
+
+
 def test_an_endpoint_that_cannot_be_reached_is_told_of_while_waiting(tmp_path: Path) -> None:
     run = subprocess.Popen(
         [

@@ -92,6 +92,16 @@ def subscriptions_of(topic: str) -> list[str]:
     return names
 
 
+def test_where_no_broker_listens_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", "127.0.0.1:9")
+    assert send_command(["{}", *TOPICS]) == 1
+    assert "send: nothing answers at PUBSUB_EMULATOR_HOST=127.0.0.1:9: start a broker there" in (
+        capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "count"),
     [
