@@ -106,3 +106,18 @@ def _running(proc: Path) -> dict[int, _Process]:
             int(fields[_PARENT]), ticks * tick_s, int(fields[_RESIDENT_PAGES]) * page_bytes
         )
     return running
+
+
+class Processes:
+    """A source of the samples of processes, for the sampler; their ids may change from time to time."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self.pids = pids
+
+    def sample(self, at: float) -> list[Sample]:
+        """Return what each has used until now; see `sample` of the module."""
+        return sample(self.pids, at)
+
+    def series(self) -> list[Series]:
+        """Return the series of all of them."""
+        return series(self.pids)
