@@ -13,10 +13,8 @@ from pipeline.inference.endpoint.token import TokenSource
 from tests.loadtest.metrics.monitoring_server import T0, MonitoringServer, serve
 
 
-class TestCredentials(Credentials):
+class ListedCredentials(Credentials):
     """Credentials whose tokens are those of the list, one for each refresh; the last stays."""
-
-    __test__ = False
 
     def __init__(self, tokens: list[str]) -> None:
         super().__init__()
@@ -58,7 +56,7 @@ def time() -> FakeTime:
 
 @pytest.fixture
 def api(server: MonitoringServer, time: FakeTime) -> Iterator[MonitoringApi]:
-    tokens = TokenSource(TestCredentials(["good-token"]), request=object())
+    tokens = TokenSource(ListedCredentials(["good-token"]), request=object())
     client = MonitoringApi(tokens, server.url, wait=time.wait)
     yield client
     client.close()

@@ -8,7 +8,7 @@ import pytest
 
 from loadtest.metrics.monitoring_api import MonitoringApi, Point, ReadError, TimeSeries
 from pipeline.inference.endpoint.token import TokenSource
-from tests.loadtest.metrics.conftest import FakeTime, TestCredentials
+from tests.loadtest.metrics.conftest import FakeTime, ListedCredentials
 from tests.loadtest.metrics.monitoring_server import T0, MonitoringServer, Refusal, google_error, serve
 from tests.waiting import wait_until
 
@@ -100,12 +100,12 @@ def test_what_the_service_could_not_read_is_told(api: MonitoringApi, server: Mon
 
 REFUSED = [
     (
-        google_error(403, "PERMISSION_DENIED", "Permission monitoring.timeSeries.list denied (or it may not exist)."),
+        google_error(403, "PERMISSION_DENIED", "Permission monitoring.timeSeries.list denied."),
         "needs roles/monitoring.viewer on project shop",
         True,
     ),
     (
-        google_error(403, "PERMISSION_DENIED", "Cloud Monitoring API has not been used.", "SERVICE_DISABLED"),
+        google_error(403, "PERMISSION_DENIED", "Cloud Monitoring API is off.", "SERVICE_DISABLED"),
         "gcloud services enable monitoring.googleapis.com --project=shop",
         True,
     ),
@@ -114,7 +114,7 @@ REFUSED = [
         "roles/serviceusage.serviceUsageConsumer",
         True,
     ),
-    (google_error(400, "INVALID_ARGUMENT", "Could not parse filter."), "400 INVALID_ARGUMENT: Could not", True),
+    (google_error(400, "INVALID_ARGUMENT", "Could not parse."), "400 INVALID_ARGUMENT: Could not", True),
     (google_error(404, "NOT_FOUND", "Cannot find metric(s)"), "404 NOT_FOUND: Cannot find metric", False),
     (Refusal(403, b"<html>no</html>"), "403 Forbidden; the account needs roles/monitoring.viewer", True),
     (Refusal(302, b"", {"Location": "http://127.0.0.1:1/"}), "a redirect. It was not followed", True),
@@ -173,7 +173,7 @@ class TestRetries:
         assert time.waits == [30.0]
 
     def test_a_user_who_stops_waiting_ends_them(self, server: MonitoringServer) -> None:
-        tokens = TokenSource(TestCredentials(["good-token"]), request=object())
+        tokens = TokenSource(ListedCredentials(["good-token"]), request=object())
         api = MonitoringApi(tokens, server.url, wait=lambda seconds: True)
         server.refusals = [Refusal(503, b"")] * 9
         with pytest.raises(ReadError, match="tried once"):
@@ -185,7 +185,7 @@ class TestRetries:
     def test_no_connection(self, time: FakeTime) -> None:
         with serve() as gone:
             url = gone.url
-        tokens = TokenSource(TestCredentials(["good-token"]), request=object())
+        tokens = TokenSource(ListedCredentials(["good-token"]), request=object())
         api = MonitoringApi(tokens, url, wait=time.wait)
         with pytest.raises(ReadError, match=r"no answer of .*tried 5 times"):
             read(api, "system_lag")
@@ -195,7 +195,7 @@ class TestRetries:
 
 class TestToken:
     def test_a_refused_token_is_renewed(self, server: MonitoringServer) -> None:
-        tokens = TokenSource(TestCredentials(["old-token", "good-token"]), request=object())
+        tokens = TokenSource(ListedCredentials(["old-token", "good-token"]), request=object())
 
         def renewed(seconds: float) -> bool:
             wait_until(lambda: tokens.current == "good-token")
@@ -210,7 +210,7 @@ class TestToken:
         tokens.close()
 
     def test_whom_to_count_the_calls_for(self, server: MonitoringServer) -> None:
-        tokens = TokenSource(TestCredentials(["good-token"]), request=object())
+        tokens = TokenSource(ListedCredentials(["good-token"]), request=object())
         tokens.quota_project = "payer"
         api = MonitoringApi(tokens, server.url)
         read(api, "system_lag")
@@ -242,7 +242,7 @@ class TestToken:
 
     @pytest.mark.parametrize("url", ["http://monitoring.example.com", "ftp://127.0.0.1", "monitoring"])
     def test_it_never_goes_in_clear_text(self, url: str) -> None:
-        tokens = TokenSource(TestCredentials(["good-token"]), request=object())
+        tokens = TokenSource(ListedCredentials(["good-token"]), request=object())
         with pytest.raises(ValueError, match="in clear text: use https|is not a URL"):
             MonitoringApi(tokens, url)
         tokens.close()
