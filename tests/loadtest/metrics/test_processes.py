@@ -82,8 +82,8 @@ class TestWrittenProc:
         assert found["broker/cpu_s"] == pytest.approx(11 * TICK_S)
 
     def test_a_name_with_spaces_and_brackets(self, tmp_path: Path) -> None:
-        stat(tmp_path, 7, parent=1, ticks=(100, 0, 0, 0), name="a) S 1 (b")
-        assert values({"job": 7}, tmp_path)["job/cpu_s"] == pytest.approx(100 * TICK_S)
+        stat(tmp_path, 7, parent=1, ticks=(100, 20, 3, 4), name="a) S 1 (b")
+        assert values({"job": 7}, tmp_path)["job/cpu_s"] == pytest.approx(127 * TICK_S)
 
     def test_one_that_has_ended_has_no_sample_rather_than_zero(self, tmp_path: Path) -> None:
         stat(tmp_path, 7, parent=1)

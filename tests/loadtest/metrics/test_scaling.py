@@ -142,6 +142,11 @@ class TestWarmUp:
         assert event.warm_up_lag is not None
         assert event.warm_up_lag.low_s <= 221 - 180 <= event.warm_up_lag.high_s
 
+    def test_a_warm_up_longer_than_what_follows(self) -> None:
+        event = self.event(self.rate((400, 100.0), (200, 200.0)))
+        assert event.warm is not None
+        assert 399.0 <= event.warm.until <= 401.0
+
     def test_a_backlog_that_drains_above_the_level_is_warm(self) -> None:
         event = self.event(self.rate((200, 100.0), (60, 300.0), (240, 200.0)))
         assert event.warm is not None
