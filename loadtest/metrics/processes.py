@@ -50,7 +50,8 @@ def sample(pids: Mapping[str, int], at: float, proc: Path = _PROC) -> list[Sampl
     its parent waits for it. `NAME/rss_bytes` is the sum over the same processes: what they share counts in
     each.
 
-    It reads all of /proc, as a process does not list its descendants: 2 ms of processor time where there are 115 processes.
+    It reads all of /proc, as a process does not list its descendants: 2 ms of processor time where there are
+    115 processes.
 
     Args:
         pids: Process ids by name.
