@@ -3,14 +3,21 @@
 The recipe, measured against plain bisection and votes on M/M/1 queues (`python -m benchmarks.search`):
 
 1. bracket: by factors of 4 from the start, with short probes. A rate that fails without a growing backlog is
-   followed by one above it ("look above"): it may be too slow for being too low, as with batch windows.
+   followed by one above it ("look above"): its latency may be due to a low rate, as with batch windows.
 2. bisect: geometric middles, until the bracket is 10 % wide.
-3. root: an isotonic fit through the margins of all probes; its root is probed three times, each time refitted.
+3. root: an isotonic fit through the margins of all probes; its root is probed three times, each time
+refitted.
 4. confirm: 0.99 of the root, twice as long, with another seed; 2 % less after a failure, four times at most.
-5. breach: 1.05 of what was confirmed must fail. A failed confirmation, 2 % above, has shown it already.
+5. breach: 1.05 of what was confirmed must fail. A failed confirmation, or a failure that is no chance, below
+   that has shown it already. If it
+   passes, and passes confirmation, it is what is confirmed, and the boundary a cliff: the fit was wrong.
 
-A rate that passes more than 10 % above one that fails is probed again with it ("recheck"); if both say the same
-again, the system is not monotone, and what is reported is the largest passing rate below the lowest failing one.
+A rate that passes more than 10 % above one that fails is probed again with it ("recheck"). If both say the
+same
+again, the system is not monotone, and the largest passing rate below the lowest failing one is searched
+for; a
+rate below all others is looked at for it ("look below"). If not, the search starts again with all that it
+knows.
 """
 
 from __future__ import annotations
@@ -33,9 +40,11 @@ CONFIRMATIONS = 5
 ABOVE_CLAIM = 1.05
 # Factors of 4 that the bracket goes down or up from the start: 4^8 is 65,536.
 _REACH = 8
+# Brackets at most: another is needed where a failure that set one was chance.
+_ROUNDS = 3
 # Of a probe's length, for the bracket.
 _SHORT = 0.25
-# Standard errors by which each probe of the root must miss it for a cliff.
+# Standard errors by which a margin is off 0 for certain.
 _CLIFF = 3.0
 
 Steps = Generator[Probe, Observation, None]
@@ -69,7 +78,8 @@ class Boundary:
         feasible_max: The claim, or without one the largest passing rate below the lowest failing one.
         infeasible_min: The lowest failing rate above it.
         first_breach: What failed there.
-        kind: "smooth" where the margins pass through 0, "cliff" where they jump, None before the root is probed.
+        kind: "smooth" where the margins pass through 0, "cliff" where they jump, None before the root is
+            probed.
         root: Where the fit crosses 0.
         ci: 95 % interval of the root; of a cliff, the bracket that holds it.
         detectable_overload: Smallest overload that the confirmation could tell, over the rate.
@@ -110,6 +120,8 @@ class BoundarySearch:
         self._settings = settings
         self._points = Points()
         self._rechecked: set[float] = set()
+        self._not_monotone = False
+        self._looked_below = False
         self._kind: Literal["smooth", "cliff"] | None = None
         self._claim: Observation | None = None
         self._reason = ""
@@ -167,11 +179,19 @@ class BoundarySearch:
 
     def _search(self) -> Steps:
         try:
-            yield from self._bracket()
-            yield from self._bisect()
-            yield from self._probe_root()
-            yield from self._confirm()
-            yield from self._show_breach()
+            for _ in range(_ROUNDS):
+                yield from self._bracket()
+                yield from self._bisect()
+                yield from self._probe_root()
+                yield from self._confirm()
+                yield from self._show_breach()
+                if self._converged:
+                    return
+            raise _EndedError(
+                f"after {_ROUNDS} rounds a higher rate than the boundary passed again: the system "
+                f"changes from "
+                "probe to probe; make probes longer"
+            )
         except _EndedError as ended:
             self._reason = str(ended)
 
@@ -182,6 +202,10 @@ class BoundarySearch:
             low, high = self._points.edge()
             if low is None and high is None:
                 rate = first
+            elif self._not_monotone and not self._points.merged()[0].passed and not self._looked_below:
+                self._looked_below = True
+                yield from self._probe(self._points.merged()[0].rate / FACTOR, "look below", short=True)
+                continue
             elif high is None and low is not None:
                 rate = low * FACTOR
             elif high is not None and (above := self._worth_a_look(high)):
@@ -192,28 +216,34 @@ class BoundarySearch:
             else:
                 return
             if not first / FACTOR**_REACH <= rate <= first * FACTOR**_REACH:
+                way = "down fails" if high else "up passes"
                 raise _EndedError(
-                    f"every rate from {first:g}/s {'down' if high else 'up'} to {rate * FACTOR if high else low:g}/s "
-                    f"{'fails' if high else 'passes'}: start elsewhere, or change the objectives"
+                    f"every rate from {first:g}/s {way}: start elsewhere, or change the objectives"
                 )
             yield from self._probe(rate, "bracket", short=True)
 
     def _worth_a_look(self, high: float) -> float | None:
         """Return a rate above the lowest failing one that may pass, or None.
 
-        A backlog that grows at one rate grows at each higher one. A latency may fall: so it is looked at once,
-        and again as long as it falls.
+        A backlog that grows at one rate grows at each higher one. A latency may fall: so it is looked at
+        once,
+        and, where nothing below passes, again unless it rises by more than three standard errors.
         """
-        seen = [point for point in self._points.at_or_above(high)]
+        seen = self._points.at_or_above(high)
+        if len(seen) > 1 and self._points.edge()[0] is not None:
+            return None
         if not all(point.stable for point in seen) or any(point.passed for point in seen):
             return None
-        falls = all(after.margin < before.margin for before, after in zip(seen, seen[1:], strict=False))
+        rises = any(after.margin > seen[0].margin + _CLIFF * after.standard_error for after in seen[1:])
         top = seen[-1].rate * FACTOR
-        return top if falls and top <= high * FACTOR**_REACH else None
+        return None if rises or top > high * FACTOR**_REACH else top
 
     def _recheck(self) -> Steps:
         """Probe both rates again where one passes above one that fails; once for each failing rate."""
-        while (pair := self._points.inversion()) and pair[0] not in self._rechecked:
+        while not self._not_monotone and (pair := self._points.inversion()):
+            if pair[0] in self._rechecked:
+                self._not_monotone = True
+                return
             self._rechecked.add(pair[0])
             for rate in pair:
                 yield from self._probe(rate, "recheck")
@@ -239,7 +269,11 @@ class BoundarySearch:
     def _confirm(self) -> Steps:
         low, high = self._edge()
         root = self._points.root() or math.sqrt(low * high)
-        rate = (low if self._kind == "cliff" else BELOW_ROOT * root) * (1 - self._widening(root))
+        widening = self._widening(root)
+        rate = BELOW_ROOT * root * (1 - widening)
+        if widening and (interval := self._points.root_interval()):
+            # Few messages leave the percentile uncertain, too.
+            rate = min(rate, interval[0])
         for _ in range(CONFIRMATIONS):
             observation = yield from self._probe(rate, "confirm", times=2)
             if observation.passed:
@@ -247,25 +281,31 @@ class BoundarySearch:
                 return
             rate *= STEP_DOWN
         raise _EndedError(
-            f"none of {CONFIRMATIONS} rates from {BELOW_ROOT:g} of the root down passed twice as long a probe: "
+            f"none of {CONFIRMATIONS} rates from {BELOW_ROOT:g} of the root down passed twice as "
+            f"long a probe: "
             "the system changes from probe to probe; make probes longer"
         )
 
     def _show_breach(self) -> Steps:
-        assert self._claim is not None
-        claim = self._claim.rate
-        above = ABOVE_CLAIM * (1 + self._widening(claim))
-        shown = self._points.lowest_failure(above=claim, purposes=("confirm", "breach"))
-        if self._kind == "cliff":
-            shown = shown or self._points.lowest_failure(above=claim, purposes=("bisect", "root"))
-        if shown is None or shown.rate > above * claim:
-            shown = yield from self._probe(above * claim, "breach")
-        if shown.passed:
-            raise _EndedError(
-                f"{claim:.6g}/s is confirmed, but {shown.rate:.6g}/s passed as well: the boundary is higher"
-            )
-        self._converged = True
-        self._reason = f"{claim:.6g}/s is confirmed, and {shown.rate:.6g}/s fails"
+        while True:
+            assert self._claim is not None
+            claim = self._claim.rate
+            above = claim * ABOVE_CLAIM * (1 + self._widening(claim))
+            shown = self._points.lowest_failure(above=claim, certain=_CLIFF)
+            if shown is None or shown.rate > above:
+                shown = yield from self._probe(above, "breach")
+            if shown.passed:
+                shown = yield from self._probe(above, "confirm", times=2)
+            if not shown.passed:
+                self._converged = True
+                self._reason = f"{claim:.6g}/s is confirmed, and {shown.rate:.6g}/s fails"
+                return
+            self._claim = shown
+            self._kind = "cliff"
+            yield from self._recheck()
+            low, high = self._points.edge()
+            if low is None or high is None or high > low * RESOLUTION:
+                return
 
     def _probe(
         self, rate: float, purpose: Purpose, *, times: float = 1.0, short: bool = False
@@ -275,7 +315,8 @@ class BoundarySearch:
         seconds = min(seconds, settings.probe_max_s)
         if self._points.seconds + seconds > settings.budget_s:
             raise _EndedError(
-                f"the budget of {settings.budget_s:g} s does not hold the next probe ({purpose}, {seconds:g} s): "
+                f"the budget of {settings.budget_s:g} s does not hold the next probe ({purpose}, "
+                f"{seconds:g} s): "
                 "raise --budget"
             )
         probe = Probe(rate, seconds, settings.seed + len(self._points), purpose)
@@ -301,6 +342,6 @@ class BoundarySearch:
 
     def _warning(self) -> str:
         pair = self._points.inversion()
-        if not pair or pair[0] not in self._rechecked:
+        if not pair or not self._not_monotone:
             return ""
         return f"not monotone: {pair[1]:.6g}/s passes and {pair[0]:.6g}/s, which is less, fails"

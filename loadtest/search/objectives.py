@@ -22,8 +22,8 @@ COUNTS = ("lost", "dead_letters", "duplicates", "errors")
 
 # Metric: the units and the comparisons that it takes. Of those with "", the threshold is a count.
 _TAKES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    **{name: (("ms", "s"), ("<", "<=")) for name in LATENCIES},
-    **{name: (("", "%"), ("<", "<=", "=")) for name in COUNTS},
+    **dict.fromkeys(LATENCIES, (("ms", "s"), ("<", "<="))),
+    **dict.fromkeys(COUNTS, (("", "%"), ("<", "<=", "="))),
     "achieved": (("%",), (">", ">=")),
     "backlog_slope": (("%",), ("<", "<=")),
 }

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from loadtest.search.probes import Observation, Probe, Purpose
+from loadtest.search.probes import Observation, Probe
 from loadtest.statistics.isotonic import Isotonic, fit
 
 # Of a rate. Nearer to each other, a pass above a failure is noise, and the fit's matter.
@@ -63,7 +62,8 @@ class Points:
         return [one for one in self.merged() if one.rate >= rate]
 
     def edge(self) -> tuple[float | None, float | None]:
-        """Return the largest passing rate below the lowest failing one, and that one; None for what is not there.
+        """Return the largest passing rate below the lowest failing one, and that one; None for what is
+        missing.
 
         Rates that fail below all that pass are not this edge.
         """
@@ -83,16 +83,20 @@ class Points:
                 return failing.rate, above[0]
         return None
 
-    def lowest_failure(
-        self, above: float | None, purposes: Collection[Purpose] | None = None
-    ) -> Observation | None:
-        """Return the failed probe of the lowest rate above one, of some purposes or of all."""
+    def lowest_failure(self, above: float | None, certain: float | None = None) -> Observation | None:
+        """Return the failed probe of the lowest rate above one, or None.
+
+        Args:
+            above: Messages a second; None for all rates.
+            certain: Standard errors by which a margin must be above 0, where the probe was not made to
+                confirm.
+        """
         found = [
             seen.observation
             for seen in self._seen
             if not seen.observation.passed
             and (above is None or seen.probe.rate > above)
-            and (purposes is None or seen.probe.purpose in purposes)
+            and (certain is None or _is_certain(seen, certain))
         ]
         return min(found, key=lambda one: one.rate, default=None)
 
@@ -127,6 +131,15 @@ class Points:
         if self.inversion() is None or low is None or high is None:
             return self._seen
         merged = self.merged()
-        bottom = max([one.rate for one in merged if not one.passed and one.rate < low / INVERSION], default=0.0)
+        bottom = max(
+            [one.rate for one in merged if not one.passed and one.rate < low / INVERSION], default=0.0
+        )
         top = min([one.rate for one in merged if one.passed and one.rate > high * INVERSION], default=np.inf)
         return [seen for seen in self._seen if bottom < seen.probe.rate < top]
+
+
+def _is_certain(seen: Seen, errors: float) -> bool:
+    if seen.probe.purpose in ("confirm", "breach"):
+        return True
+    full = seen.probe.purpose in ("bisect", "root", "recheck")
+    return full and seen.observation.margin > errors * seen.observation.standard_error

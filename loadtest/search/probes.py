@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Purpose = Literal["bracket", "look above", "recheck", "bisect", "root", "confirm", "breach"]
+Purpose = Literal["bracket", "look above", "look below", "recheck", "bisect", "root", "confirm", "breach"]
 """Why a probe is made; `boundary` has the recipe."""
 
 

@@ -22,7 +22,7 @@ class SearchFileError(Exception):
 
 
 def write(path: Path, search: TiersSearch) -> None:
-    """Write settings, probes with their observations, and the boundaries so far, in the place of the old file."""
+    """Write settings, probes with their observations, and the boundaries so far,."""
     content = {
         "version": _VERSION,
         "settings": asdict(search.settings),

@@ -35,7 +35,9 @@ class TiersSearch:
             ValueError: `next` returned another, or there are more or fewer observations than tiers.
         """
         if len(observations) != len(self._searches):
-            raise ValueError(f"{len(observations)} observations for {len(self._searches)} tiers: give one each")
+            raise ValueError(
+                f"{len(observations)} observations for {len(self._searches)} tiers: give one each"
+            )
         asking = self._asking()
         if asking is None:
             raise ValueError(f"{probe} was not asked for: the search has ended")
