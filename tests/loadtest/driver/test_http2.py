@@ -201,7 +201,7 @@ def test_what_does_not_speak_grpc_is_told(broker: Broker, publisher: Http2Publis
     broker.answer(1, ("content-type", "text/html"))
     assert ended(publisher) == [Ended(1, grpc.StatusCode.UNKNOWN, "UNKNOWN: no gRPC status (HTTP 200)")]
     publisher.send(2, b"second")
-    broker.socket.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 10)
+    broker.socket.sendall(b"\0\0\1\0\0\0\0\0\0x")  # data of stream 0, which has none
     (second,) = ended(publisher)
     assert (second.call, second.code) == (2, grpc.StatusCode.UNAVAILABLE)
     assert "does not speak gRPC" in second.reason
