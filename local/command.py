@@ -30,7 +30,7 @@ from pipeline.pubsub.emulator import emulator_problems
 _DEFAULTS = {"rate": "200", "duration": "15"}
 
 # Flags of `loadtest run` that are the same here, with their help.
-_SCHEDULE = ("schedule", "to_rate", "steps", "period", "width", "trace", "seed", "payload_seed")
+_SENDING = ("schedule", "to_rate", "steps", "period", "width", "trace", "seed", "payload_seed", "drivers")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -47,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", help="messages a second (default: 200)")
     parser.add_argument("--duration", help="seconds to send for (default: 15)")
     helps = {option.name: option.metadata["help"] for option in fields(RunOptions)}
-    for name in _SCHEDULE:
+    for name in _SENDING:
         parser.add_argument(f"--{name}", help=helps[name])
     parser.add_argument(
         "--input",

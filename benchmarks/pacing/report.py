@@ -14,7 +14,7 @@ from benchmarks.pacing.measures import Row
 DEFAULT = "http2, 0.5 ms"
 """The side that `loadtest run` uses with an emulator."""
 
-_HEADINGS = ("broker", "msg/s", "sent", "late ms p50", "p99", "max", "calls/s", "sender cores", "collector",
+_HEADINGS = ("broker", "msg/s", "sent", "p50 ms late", "p99", "max", "calls/s", "sender", "collector",
              "broker")  # fmt: skip
 
 
@@ -66,6 +66,7 @@ def show(console: Console, rows: Sequence[Row], machine: str) -> None:
     print_line(
         console, "whole run: with a collector on the same cores; its answers are the messages themselves"
     )
+    print_line(console, "sender, collector, broker: processor time over time, in cores")
     for verdict in verdicts(rows):
         print_line(console, str(verdict))
     print_line(console, machine)

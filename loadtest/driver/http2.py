@@ -1,7 +1,8 @@
 """Publish calls over HTTP/2, for emulators: gRPC's wire format without gRPC's threads.
 
-A call costs the sender 0.15 ms of processor time in place of 0.35, and it is known when it was written to the
-socket. Emulators speak plain text; Google's brokers take TLS, tokens and proxies, which are gRPC's matter.
+A call of three messages costs the sender 0.26 ms of processor time in place of 0.40 (`benchmarks.pacing`), and
+it is known when it was written to the socket. Emulators speak plain text; Google's brokers take TLS, tokens
+and proxies, which are gRPC's matter.
 The format: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 """
 
@@ -228,13 +229,22 @@ class Http2Publisher:
             if call := self._streams.get(event.stream_id):
                 call.headers.update(event.headers)
                 if event.stream_ended is not None:
-                    del self._streams[event.stream_id]
+                    if self._forget(event.stream_id, call):
+                        self._connection.reset_stream(event.stream_id)
                     self._answered(call.number, call.headers)
         elif isinstance(event, StreamReset):
-            if call := self._streams.pop(event.stream_id, None):
+            if call := self._streams.get(event.stream_id):
+                self._forget(event.stream_id, call)
                 self._ended(call.number, grpc.StatusCode.UNAVAILABLE, "the broker reset the call")
         elif isinstance(event, ConnectionTerminated):
             self._lost("the broker is going away")
+
+    def _forget(self, stream: int, call: _Call) -> bool:
+        """Drop a call that has ended; return whether a part of it had not been handed over."""
+        del self._streams[stream]
+        if call.unsent:
+            self._waiting.remove(call)
+        return bool(call.unsent)
 
     def _answered(self, call: int, headers: Mapping[bytes, bytes]) -> None:
         status = headers.get(b"grpc-status")

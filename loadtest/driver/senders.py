@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from loadtest.clock import EpochClock
 from loadtest.driver.pacer import Share
@@ -96,7 +97,8 @@ class Senders:
         self._give(Order.CLOSE)
         for process in self._processes:
             assert process.stdin is not None  # for mypy: it is a pipe
-            process.stdin.close()
+            with suppress(BrokenPipeError):  # it ended before it had read its task
+                process.stdin.close()
             try:
                 process.wait(CLOSE_WITHIN_S)
             except subprocess.TimeoutExpired:

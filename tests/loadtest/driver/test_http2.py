@@ -136,6 +136,27 @@ def test_what_a_window_does_not_take_is_written_once_there_is_room(
     assert received(broker) == len(large) + len(b"after it") + 2 * 5
 
 
+@pytest.mark.parametrize("resets", [True, False])
+def test_a_call_that_ends_before_it_is_written_is_not_written_on(
+    broker: Broker, publisher: Http2Publisher, resets: bool
+) -> None:
+    publisher.send(1, b"x" * 100_000)
+    publisher.send(2, b"after it")
+    broker.accept()
+    until(broker, publisher, DataReceived, 4)
+    if resets:
+        broker.connection.reset_stream(1)
+        broker.flush()
+    else:
+        broker.answer(1, ("grpc-status", "8"))
+    code = grpc.StatusCode.UNAVAILABLE if resets else grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert [(event.call, event.code) for event in ended(publisher)] == [(1, code)]
+    broker.connection.increment_flow_control_window(1 << 20)
+    broker.flush()
+    said = until(broker, publisher, StreamEnded, 1)
+    assert [(type(event), event.call) for event in said] == [(Written, 2)]
+
+
 def received(broker: Broker) -> int:
     return sum(len(event.data or b"") for event in broker.events if isinstance(event, DataReceived))
 
