@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import grpc
 from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError, ServiceUnavailable
+from google.cloud.pubsub_v1 import SubscriberClient
 
 from loadtest.driver.pubsub import PubsubError, connect, request_message
 from pipeline.pubsub.calls import routing
@@ -70,12 +71,13 @@ class Exchange:
         self._publish(bodies, prefix)
         arrived: queue.SimpleQueue[Answer | Exception] = queue.SimpleQueue()
         done = threading.Event()
-        readers = [
-            threading.Thread(target=_read, args=(name, is_result, prefix, arrived, done), daemon=True)
-            for name, is_result in self._subscriptions.items()
-        ]
-        for reader in readers:
-            reader.start()
+        clients, readers = [], []
+        for name, is_result in self._subscriptions.items():
+            client = subscriber_client()
+            arguments = (client, name, is_result, prefix, arrived, done)
+            clients.append(client)
+            readers.append(threading.Thread(target=_read, args=arguments, daemon=True))
+            readers[-1].start()
         missing = set(range(len(bodies)))
         deadline = time.monotonic() + timeout_s
         try:
@@ -92,6 +94,8 @@ class Exchange:
                     yield answer
         finally:
             done.set()
+            for client in clients:
+                client.close()  # which ends the pull that waits for nothing more
             for reader in readers:
                 reader.join()
 
@@ -109,33 +113,34 @@ class Exchange:
 
 
 def _read(
+    subscriber: SubscriberClient,
     subscription: str,
     is_result: bool,
     prefix: str,
     arrived: queue.SimpleQueue[Answer | Exception],
     done: threading.Event,
 ) -> None:
-    with subscriber_client() as subscriber:
-        while not done.is_set():
-            try:
-                pulled = subscriber.pull(
-                    subscription=subscription, max_messages=100, retry=None, timeout=PULL_S
-                ).received_messages
-            except (DeadlineExceeded, ServiceUnavailable):
-                done.wait(0.1)
-                continue
-            except GoogleAPICallError as error:
-                arrived.put(error)
-                return
-            for each in pulled:
-                attributes = dict(each.message.attributes)
-                request_id = attributes.get("request_id", "")
-                if request_id.startswith(prefix):
-                    number = int(request_id.removeprefix(prefix))
-                    arrived.put(Answer(number, is_result, each.message.data, attributes))
+    while not done.is_set():
+        try:
+            pulled = subscriber.pull(
+                subscription=subscription, max_messages=100, retry=None, timeout=PULL_S
+            ).received_messages
             if pulled:
                 ids = [each.ack_id for each in pulled]
                 subscriber.acknowledge(subscription=subscription, ack_ids=ids, timeout=CALL_WITHIN_S)
+        except (DeadlineExceeded, ServiceUnavailable):
+            done.wait(0.1)
+            continue
+        except (GoogleAPICallError, ValueError) as error:  # gRPC's of a closed channel is a ValueError
+            if not done.is_set():
+                arrived.put(error)
+            return
+        for each in pulled:
+            attributes = dict(each.message.attributes)
+            request_id = attributes.get("request_id", "")
+            if request_id.startswith(prefix):
+                number = int(request_id.removeprefix(prefix))
+                arrived.put(Answer(number, is_result, each.message.data, attributes))
 
 
 @contextmanager

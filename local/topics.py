@@ -35,16 +35,20 @@ class Topics:
             ]
         return cls(*names)
 
-    def create(self) -> None:
-        """Create them all on the broker at PUBSUB_EMULATOR_HOST."""
+    def create(self, output_filter: str = "") -> None:
+        """Create them all on the broker at PUBSUB_EMULATOR_HOST.
+
+        Args:
+            output_filter: Of the subscription of the results, in Pub/Sub's language of filters.
+        """
         publisher, subscriber = publisher_client(), subscriber_client()
-        for topic, subscription in (
-            (self.input_topic, self.input_subscription),
-            (self.output_topic, self.output_subscription),
-            (self.dead_letter_topic, self.dead_letter_subscription),
+        for topic, subscription, filter_ in (
+            (self.input_topic, self.input_subscription, ""),
+            (self.output_topic, self.output_subscription, output_filter),
+            (self.dead_letter_topic, self.dead_letter_subscription, ""),
         ):
             publisher.create_topic(request={"name": topic}, retry=None, timeout=CREATE_WITHIN_S)
-            request = {"name": subscription, "topic": topic}
+            request = {"name": subscription, "topic": topic, "filter": filter_}
             subscriber.create_subscription(request=request, retry=None, timeout=CREATE_WITHIN_S)
         publisher.stop()
         subscriber.close()

@@ -83,18 +83,25 @@ def _calls(topic: str, messages: list[PubsubMessage]) -> Iterator[Proto]:
     """Yield the PublishRequests that the messages take, in order."""
     request, size = protos.PublishRequest(topic=topic), 0
     for message in messages:
-        wire = protos.PubsubMessage(data=message.data, attributes=message.attributes)
-        bytes_ = wire.ByteSize()
-        if request.messages and (
-            len(request.messages) == MAX_PUBLISH_MESSAGES or size + bytes_ > MAX_CALL_BYTES
-        ):
+        bytes_ = _add(request, message)
+        count = len(request.messages)
+        if count > 1 and (count > MAX_PUBLISH_MESSAGES or size + bytes_ > MAX_CALL_BYTES):
+            del request.messages[-1]
             yield request
             request, size = protos.PublishRequest(topic=topic), 0
-        request.messages.append(wire)
-        del wire  # a copy was appended; this one would live as long as the call
+            _add(request, message)
         size += bytes_
     if request.messages:
         yield request
+
+
+def _add(request: Proto, message: PubsubMessage) -> int:
+    """Put a message into a request, in place, and return its bytes on the wire."""
+    wire = request.messages.add()
+    wire.data = message.data
+    wire.attributes.update(message.attributes)
+    size: int = wire.ByteSize()
+    return size
 
 
 class _Publish(beam.DoFn):

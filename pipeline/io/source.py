@@ -96,9 +96,11 @@ class _Pull(beam.DoFn):
         tracker.try_claim(None)
         messages = subscriber.take(MAX_BUNDLE_MESSAGES, IDLE_WAIT_S)
         if messages:
-            finalizer.register(partial(subscriber.acknowledge, messages))
-        for received in messages:
-            message = received.message
+            # Not the messages: a large one would be held to the end of its bundle.
+            finalizer.register(partial(subscriber.acknowledge, [received.ack_id for received in messages]))
+        messages.reverse()
+        while messages:
+            message = messages.pop().message
             time_ = message.publish_time
             published = time_.ToDatetime(UTC) if message.HasField("publish_time") else None
             yield TimestampedValue(

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -116,9 +116,8 @@ class Subscriber:
             quiet = time.monotonic() - self._last_event >= QUIET_S
             return int(self._clock() * 1e6) if quiet else None
 
-    def acknowledge(self, messages: list[Any]) -> None:
+    def acknowledge(self, ack_ids: Sequence[str]) -> None:
         """Acknowledge messages whose results have been accepted."""
-        ack_ids = [message.ack_id for message in messages]
         # First, so that the message counts against the limit all the time.
         self._ack_manager.acknowledge(ack_ids)
         with self._condition:
@@ -164,6 +163,7 @@ class Subscriber:
                     pause = _FIRST_PAUSE_S
                     last_good = time.monotonic()
                     self._receive(response.received_messages)
+                    del response  # a large one would live until the next
                     self._await_room()
             except grpc.RpcError as error:
                 if self._closed.is_set():

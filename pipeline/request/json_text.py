@@ -10,10 +10,11 @@ import codecs
 import json
 import re
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.request.errors import DecodeError
 
@@ -26,19 +27,20 @@ MAX_WRITTEN_DEPTH = 254
 MAX_FIELDS = 10_000
 """Fields of an object of which the values are left as text. Each takes about 200 bytes."""
 
-_CHUNK_BYTES = 1 << 18
-# What a number that a float cannot hold has, each digit taken for a 0. Texts may have it, too. To look for it
-# so takes 12 ms for 9 MB; a regular expression for the same took 75 to 115.
+_CHUNK_BYTES = 1 << 16
+# What a number that a float cannot hold has, each digit taken for a 0: an exponent of three digits, or
+# 308 - 99 digits in a row and more (12 * 17 is less). Texts may have it, too.
 _DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
-_HUGE = (b"0e000", b"0e+000", b"0" * 309)
+_LARGE_EXPONENTS = (b"0e000", b"0e+000")
+_STRIDE = 17
+_MANY_DIGITS = b"0" * (12 * _STRIDE)
 _TEXT_OR_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+"|(-?[0-9][-+.0-9eE]*+)', re.DOTALL)
 _BYTE = re.compile(r"\(byte ([0-9]+)\)")
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-_STEPS = np.zeros(256, np.int8)
-_STEPS[[ord("["), ord("{")]] = 1
-_STEPS[[ord("]"), ord("}")]] = -1
+# What each byte adds to the level, as an int8.
+_STEPS = bytes({ord("["): 1, ord("{"): 1, ord("]"): 255, ord("}"): 255}.get(byte, 0) for byte in range(256))
 
 
 class NotJsonError(DecodeError):
@@ -62,20 +64,37 @@ class Nesting:
     fields: int
 
 
-def nesting(data: bytes) -> Nesting:
-    """Return how JSON is nested; of what is not JSON, at least the nesting of its valid beginning."""
+def nesting(data: bytes, max_depth: float = inf, max_fields: float = inf) -> Nesting:
+    """Return how JSON is nested; of what is not JSON, at least the nesting of its valid beginning.
+
+    Of what exceeds one of the two limits, the beginning that does.
+    """
     if b"\\" in data:
         # They stand in texts only. Pairs of them first: a quote after a pair ends its text.
         data = data.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
-    deepest = fields = level = quotes = 0
+    deepest = fields = level = in_text = 0
     for start in range(0, len(data), _CHUNK_BYTES):
-        part = np.frombuffer(data, np.uint8, min(_CHUNK_BYTES, len(data) - start), start)
-        quoted = np.cumsum(part == ord('"'), dtype=np.int32) + quotes
-        outside = (quoted & 1) == 0
-        levels = np.cumsum(_STEPS[part] * outside, dtype=np.int32) + level
+        part = data[start : start + _CHUNK_BYTES]
+        has_quotes = b'"' in part
+        if in_text and not has_quotes:
+            continue
+        characters = np.frombuffer(part, np.uint8)
+        # bytes.translate takes a third of the time of an array's lookup: 9 MB of `[],` take 6 ms so.
+        steps = np.frombuffer(part.translate(_STEPS), np.int8)
+        outside: NDArray[np.bool_] | None = None
+        if has_quotes:
+            quoted = np.cumsum(characters == ord('"'), dtype=np.int32) + in_text
+            outside = (quoted & 1) == 0
+            in_text = int(quoted[-1]) & 1
+            steps = steps * outside
+        levels = np.cumsum(steps, dtype=np.int32) + level
         deepest = max(deepest, int(levels.max()))
-        fields += int(np.count_nonzero((part == ord(":")) & outside & (levels == 1)))
-        level, quotes = int(levels[-1]), int(quoted[-1]) & 1
+        if b":" in part:
+            colons = (characters == ord(":")) & (levels == 1)
+            fields += int(np.count_nonzero(colons if outside is None else colons & outside))
+        level = int(levels[-1])
+        if deepest > max_depth or fields > max_fields:
+            break
     return Nesting(deepest, fields)
 
 
@@ -86,7 +105,7 @@ def containers(data: bytes) -> int:
 
 def is_too_deep(data: bytes) -> bool:
     """Return whether JSON is nested deeper than MAX_DEPTH."""
-    return containers(data) > MAX_DEPTH and nesting(data).depth > MAX_DEPTH
+    return containers(data) > MAX_DEPTH and nesting(data, MAX_DEPTH).depth > MAX_DEPTH
 
 
 def check_depth(data: bytes) -> None:
@@ -113,11 +132,11 @@ def raw_fields(
     """
     check_utf8(data)
     if containers(data) > max_depth or data.count(b":") > max_fields:
-        found = nesting(data)
+        found = nesting(data, max_depth, max_fields)
         if found.depth > max_depth:
             raise too_deep(max_depth)
         if found.fields > max_fields:
-            raise DecodeError(f"the JSON object has {found.fields:,} fields: at most {max_fields:,} are read")
+            raise DecodeError(f"the JSON object has more than {max_fields:,} fields")
     try:
         return _fields.decode(data)
     except msgspec.ValidationError:
@@ -132,13 +151,23 @@ def check_numbers(data: bytes) -> None:
     Raises:
         DecodeError: One is not.
     """
-    digits = data.translate(_DIGITS)
-    if not any(part in digits for part in _HUGE):
+    if not _may_have_huge_numbers(data):
         return
     for match in _TEXT_OR_NUMBER.finditer(data):
         number = match[1]
         if number is not None and not isfinite(float(number)):
             raise DecodeError(f"not valid JSON: {number[:20].decode()} is too large for a number")
+
+
+def _may_have_huge_numbers(data: bytes) -> bool:
+    # Of so many digits in a row, each 17th is one: 0.7 ms for 9 MB. An odd stride, as a list of short numbers
+    # may have a digit at each 16th byte.
+    sampled = data[::_STRIDE].translate(_DIGITS)
+    if _MANY_DIGITS[::_STRIDE] not in sampled and b"e" not in data and b"E" not in data:
+        return False
+    # 12 ms for 9 MB; a regular expression for the same took 75 to 115.
+    digits = data.translate(_DIGITS)
+    return any(part in digits for part in (_MANY_DIGITS, *_LARGE_EXPONENTS))
 
 
 def too_deep(most: int = MAX_DEPTH) -> DecodeError:

@@ -50,6 +50,7 @@ def test_a_loaded_model_cannot_be_handed_over() -> None:
     assert found.tensors_ms < found.load_ms
 
 
+@pytest.mark.slow
 def test_leaves_tables_and_figures(tmp_path: Path) -> None:
     assert main(["--rate=500", "--seconds=0.02", "--rounds=2", f"--out={tmp_path}"]) == 0
     figures = orjson.loads((tmp_path / "yielding.json").read_bytes())

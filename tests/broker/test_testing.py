@@ -60,6 +60,7 @@ def topics(address: str) -> int:
     return len(answer.topics)
 
 
+@pytest.mark.slow
 def test_the_example_passes_in_a_folder_of_its_own(tmp_path: Path) -> None:
     """With a module in that folder that has the broker's name, and without an emulator."""
     assert testing.__doc__ is not None

@@ -117,7 +117,8 @@ def test_an_endpoint_that_cannot_be_reached_is_told_of_while_waiting(tmp_path: P
     finally:
         run.terminate()
         _, errors = run.communicate(timeout=LIMIT_S)
-    assert any("the job's log says: http://127.0.0.1:9/predict: nothing listens at 127.0.0.1:9" in line for line in lines)
+    said = "the job's log says: http://127.0.0.1:9/predict: nothing listens at 127.0.0.1:9"
+    assert any(said in line for line in lines)
     assert "the job was started again once; its log says: http://127.0.0.1:9/predict" in lines[-1]
     assert run.returncode == 1
     assert "interrupted (SIGTERM) before the first message was sent" in errors

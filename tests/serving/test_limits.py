@@ -107,6 +107,7 @@ def test_a_call_that_waits_for_the_model_is_not_timed(serve: Serve, tmp_path: Pa
         assert waiting.reply().status == 200
 
 
+@pytest.mark.slow
 def test_who_takes_no_answers_is_cut_off(serve: Serve) -> None:
     harness = serve(replace(FAR, answer_s=SHORT_S))
     with wire(harness.address) as one:

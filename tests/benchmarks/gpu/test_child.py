@@ -17,6 +17,7 @@ from benchmarks.gpu.child import run_child
 from tests.waiting import LIMIT_S, TIME_SCALE, wait_until
 
 
+@pytest.mark.slow
 def test_a_part_that_hangs_leaves_nothing_running(tmp_path: Path) -> None:
     """It ends what it has started, and what it does not end is ended too."""
     code = f"""
@@ -67,6 +68,7 @@ runpy.run_module("benchmarks.gpu.process", run_name="__main__", alter_sys=True)
     assert (tmp_path / "ended").exists()
 
 
+@pytest.mark.slow
 def test_a_part_that_does_not_heed_sigterm_is_killed(tmp_path: Path) -> None:
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)"
     with (tmp_path / "log").open("wb") as log:

@@ -30,6 +30,7 @@ def test_wrong_flags(flags: list[str], problem: str, capsys: pytest.CaptureFixtu
     assert problem in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_rehearsal_says_that_it_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Both ways answer alike, by the same code that runs on a GPU."""
     flags = ["--rehearse", "--minutes=0.4", "--parts=against_stock,waiting", f"--out={tmp_path}"]

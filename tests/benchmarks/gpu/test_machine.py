@@ -96,6 +96,7 @@ def test_wheels_of_others_are_left_alone(tmp_path: Path, usage_error: UsageError
     assert mine.exists()
 
 
+@pytest.mark.slow
 def test_the_parts_need_neither_beam_nor_what_a_bare_machine_lacks() -> None:
     """In a process in which importing any of it fails."""
     code = """
@@ -107,6 +108,7 @@ import benchmarks.gpu.__main__, benchmarks.gpu.parts.worker, benchmarks.gpu.proc
     subprocess.run([sys.executable, "-c", code], cwd=command.ROOT, check=True, timeout=LIMIT_S)
 
 
+@pytest.mark.slow
 def test_the_cuda_tests_are_collected_in_a_bare_checkout(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     code = f"""

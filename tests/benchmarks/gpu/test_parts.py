@@ -62,6 +62,7 @@ def test_rows_that_memory_has_no_room_for_are_a_difference(
         assert (row["failed_rows"], row["answers"]) == (128, "DIFFERENT")
 
 
+@pytest.mark.slow
 def test_copies_are_measured_alone_and_together(context: Context) -> None:
     *steps, _, two, _ = copies.measure(context)
     assert [str(step["step"])[:4] for step in steps[:3]] == ["put ", "copy", "forw"]
@@ -98,6 +99,7 @@ def test_a_thread_that_fails_does_not_keep_the_others_waiting() -> None:
     assert time.monotonic() - begun < 0.5 * _TOGETHER_WITHIN_S
 
 
+@pytest.mark.slow
 def test_fewer_cores(context: Context) -> None:
     every = os.sched_getaffinity(0)
     try:
@@ -119,6 +121,7 @@ def test_workers_do_not_outlive_the_part(context: Context, monkeypatch: pytest.M
         next(processes.measure(replace(context, ends_at=time.monotonic() + 0.1)))
 
 
+@pytest.mark.slow
 def test_processes_without_time_say_so(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "GRACE_S", 2 * LIMIT_S)
     one, several, by_mps = processes.measure(replace(context, ends_at=time.monotonic()))
@@ -161,6 +164,7 @@ def test_never():
     return tests
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hangs", "problem"),
     [("time.sleep(1000)", "the tests took too long: .*test_hangs"), ("os._exit(9)", "pytest ended with 9")],

@@ -46,6 +46,10 @@ def take(subscriber: Subscriber, count: int) -> list[Any]:
     return taken
 
 
+def ids(messages: list[Any]) -> list[str]:
+    return [message.ack_id for message in messages]
+
+
 def outstanding(pubsub: Pubsub) -> int:
     return pubsub.broker.stats(pubsub.topics.input_subscription).outstanding
 
@@ -60,14 +64,14 @@ def test_messages_are_held_until_acknowledged(pubsub: Pubsub, make: Make) -> Non
     taken = take(subscriber, 3)
     assert [received.message.data for received in taken] == [b"a", b"b", b"c"]
     assert outstanding(pubsub) == 3
-    subscriber.acknowledge(taken[:2])
+    subscriber.acknowledge(ids(taken[:2]))
     wait_until(lambda: outstanding(pubsub) == 1)
 
 
 def test_close_gives_back_what_is_held(pubsub: Pubsub, make: Make) -> None:
     send(pubsub, *(b"%d" % n for n in range(10)))
     subscriber = make()
-    subscriber.acknowledge(take(subscriber, 3))
+    subscriber.acknowledge(ids(take(subscriber, 3)))
     take(subscriber, 2)
     subscriber.close()
     assert (outstanding(pubsub), backlog(pubsub)) == (0, 7)
@@ -80,7 +84,7 @@ def test_no_more_is_held_than_the_limit(pubsub: Pubsub, make: Make, monkeypatch:
     subscriber = make()
     taken = take(subscriber, 10)
     assert subscriber.take(50, 0.3) == []
-    subscriber.acknowledge(taken)
+    subscriber.acknowledge(ids(taken))
     assert len(take(subscriber, 10)) == 10
 
 
@@ -94,7 +98,7 @@ def test_no_more_bytes_are_held_than_the_limit(
     while batch := subscriber.take(20, 0.3):
         held += batch
     assert 1 <= len(held) <= 4
-    subscriber.acknowledge(held)
+    subscriber.acknowledge(ids(held))
     assert take(subscriber, 1)
 
 
@@ -103,13 +107,13 @@ def test_what_is_not_accepted_counts_against_the_limit(
 ) -> None:
     subscriber = make()
     send(pubsub, b"first")
-    subscriber.acknowledge(take(subscriber, 1))
+    subscriber.acknowledge(ids(take(subscriber, 1)))
     wait_until(lambda: outstanding(pubsub) == 0)
     # Only now: the server has been promised room for thousands, and holds nothing back.
     monkeypatch.setattr(module, "MAX_HELD_MESSAGES", 10)
     pubsub.broker.faults.fail("Acknowledge", grpc.StatusCode.UNAVAILABLE, times=100_000)
     send(pubsub, *(b"%d" % n for n in range(10)))
-    subscriber.acknowledge(take(subscriber, 10))
+    subscriber.acknowledge(ids(take(subscriber, 10)))
     send(pubsub, *(b"%d" % n for n in range(20)))
     assert subscriber.take(50, 0.3) == []
     pubsub.broker.faults.clear()
@@ -131,9 +135,9 @@ def test_watermark_waits_for_what_is_held(
     send(pubsub, b"b")
     first, second = take(subscriber, 2)
     assert subscriber.watermark() == first.message.publish_time.ToMicroseconds()
-    subscriber.acknowledge([first])
+    subscriber.acknowledge(ids([first]))
     assert subscriber.watermark() == second.message.publish_time.ToMicroseconds()
-    subscriber.acknowledge([second])
+    subscriber.acknowledge(ids([second]))
     assert subscriber.watermark() is None  # there may be more on its way
     monkeypatch.setattr(module, "QUIET_S", 0)
     assert subscriber.watermark() == 4_000_000_000_000_000
@@ -142,7 +146,7 @@ def test_watermark_waits_for_what_is_held(
 def test_a_broken_stream_is_opened_again(pubsub: Pubsub, make: Make) -> None:
     subscriber = make()
     send(pubsub, b"a")
-    subscriber.acknowledge(take(subscriber, 1))
+    subscriber.acknowledge(ids(take(subscriber, 1)))
     pubsub.broker.faults.fail("StreamingPull", grpc.StatusCode.UNAVAILABLE, times=2)
     assert pubsub.broker.faults.drop_streams() == 1
     send(pubsub, b"b")

@@ -314,6 +314,7 @@ def end_of(tmp_path: Path, forward: str, *flags: str) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.slow
 def test_a_lost_device_ends_the_process(tmp_path: Path) -> None:
     """Exit code 3, what is registered closed before."""
     lost = 'raise torch.AcceleratorError("CUDA error: device-side assert triggered")'
@@ -323,6 +324,7 @@ def test_a_lost_device_ends_the_process(tmp_path: Path) -> None:
     assert "device-side assert" in ended.stderr
 
 
+@pytest.mark.slow
 def test_calls_that_hang_end_the_process(tmp_path: Path) -> None:
     """The first one is abandoned; the second one takes hope with it."""
     ended = end_of(tmp_path, "threading.Event().wait()", "--inference_timeout_s=0.2")
