@@ -72,7 +72,7 @@ def send(address: str, publisher: str, rate: float, seconds: float, gather_s: fl
     pacer.GATHER_S = gather_s
     clock = epoch_clock()
     messages = int(rate * seconds)
-    with shared_file() as memory:
+    with shared_file(messages, 1) as memory:
         (state,) = SharedStates.make(memory.fileno(), messages, 1).senders
     state.give(Order.SEND)
     sending = Pacer(PUBLISHERS[publisher](address, clock), Share(TOPIC, "cafe", [BODY]), state, clock)

@@ -22,9 +22,25 @@ _WORD_BYTES = 8
 _MEMORY = Path("/dev/shm")
 
 
-def shared_file() -> IO[bytes]:
-    """Open an unnamed file whose descriptor other processes may inherit and map."""
-    return tempfile.TemporaryFile(dir=_MEMORY if _MEMORY.is_dir() else None)
+def shared_file(messages: int, senders: int) -> IO[bytes]:
+    """Open an unnamed file for the states of a run, whose descriptor other processes may inherit and map.
+
+    Raises:
+        OSError: There is no room for it.
+    """
+    size = SharedStates.size(messages, senders)
+    if _MEMORY.is_dir():
+        file = tempfile.TemporaryFile(dir=_MEMORY)  # noqa: SIM115 - the caller closes it
+        try:
+            # Reserved now: where a container's memory files are few, writing would end the process later.
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError:
+            file.close()
+        else:
+            return file
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    file.truncate(size)
+    return file
 
 
 class Order(IntEnum):
@@ -116,8 +132,7 @@ class SharedStates:
 
     @classmethod
     def make(cls, descriptor: int, messages: int, senders: int) -> SharedStates:
-        """Return fresh states, in an empty file that others may map: nothing is due, nothing sent."""
-        os.truncate(descriptor, cls.size(messages, senders))
+        """Return fresh states, in a file of `shared_file`: nothing is due, nothing sent."""
         states = cls.map(descriptor, messages, senders)
         states.intended[:] = np.inf
         states.sent_at[:] = np.nan

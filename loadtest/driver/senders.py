@@ -46,7 +46,7 @@ class Senders:
             messages: Of the run.
             drivers: How many processes.
         """
-        self._memory = shared_file()
+        self._memory = shared_file(messages, drivers)
         self._states = SharedStates.make(self._memory.fileno(), messages, drivers)
         self.intended = self._states.intended
         self.sent_at = self._states.sent_at

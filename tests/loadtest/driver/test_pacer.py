@@ -32,7 +32,7 @@ Connect = Callable[[str], Publisher]  # from a topic
 
 
 def lone_state(messages: int) -> SenderState:
-    with shared_file() as memory:
+    with shared_file(messages, 1) as memory:
         return SharedStates.make(memory.fileno(), messages, 1).senders[0]
 
 

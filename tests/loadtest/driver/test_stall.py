@@ -59,7 +59,7 @@ class StallingSystem:
 def test_a_stall_counts_for_all_that_was_due_in_it() -> None:
     """Of 60 s, 0.6 s are 1 %: the p99 of a stall of 2 s is what was due 0.6 s into it, which waits 1.4 s."""
     system = StallingSystem()
-    with shared_file() as memory:
+    with shared_file(RATE * SECONDS, 1) as memory:
         (state,) = SharedStates.make(memory.fileno(), RATE * SECONDS, 1).senders
     state.intended[:] = np.arange(RATE * SECONDS) / RATE
     state.give(Order.SEND)
