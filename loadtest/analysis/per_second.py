@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadtest.analysis.timeline import Timeline
 from loadtest.raw_log import Floats
@@ -54,7 +55,7 @@ def per_second(messages: Timeline, stages_ms: dict[str, Floats], batch_size: Flo
     step = float(max(1, np.ceil(last / MAX_POINTS)))
     # What is left of less than half an interval belongs to the one before: a rate over it would be noise.
     count = max(1, int(last / step + 0.5))
-    edges = np.arange(count + 1) * step
+    edges: Floats = np.arange(count + 1) * step
     edges[-1] = max(edges[-1], last)
     due_in = np.clip((messages.intended // step).astype(np.int64), 0, count - 1)
 
@@ -90,19 +91,17 @@ def per_second(messages: Timeline, stages_ms: dict[str, Floats], batch_size: Flo
     )
 
 
-def _quantiles(values: Floats, group: np.ndarray, count: int) -> dict[str, Floats]:
+def _quantiles(values: Floats, group: NDArray[np.int64], count: int) -> dict[str, Floats]:
     """Return, by name, [count] percentiles and maximum of each group's values; NaN for an empty group."""
     ordered = values[np.lexsort((values, group))]
     sizes = np.bincount(group, minlength=count)
-    first = np.cumsum(sizes) - sizes
+    full = sizes > 0
+    first = (np.cumsum(sizes) - sizes)[full]
     found = {}
     for name, q in (DRAWN_QUANTILES | {"max": 1.0}).items():
-        place = q * (sizes - 1)
-        below = np.clip(first + np.floor(place).astype(np.int64), 0, max(0, len(ordered) - 1))
-        above = np.clip(first + np.ceil(place).astype(np.int64), 0, max(0, len(ordered) - 1))
-        share = place - np.floor(place)
-        quantiles = np.full(count, np.nan)
-        full = sizes > 0
-        quantiles[full] = (ordered[below] * (1 - share) + ordered[above] * share)[full]
-        found[name] = quantiles
+        place = q * (sizes[full] - 1)
+        below, share = np.floor(place).astype(np.int64), place % 1
+        above = np.ceil(place).astype(np.int64)
+        found[name] = np.full(count, np.nan)
+        found[name][full] = ordered[first + below] * (1 - share) + ordered[first + above] * share
     return found

@@ -20,7 +20,7 @@ class Stage:
 
     Attributes:
         name: queue, batch_wait, inference, server (a part of inference) or rest.
-        mean: Over all results that report their stages. Those of all stages but server add up to the mean latency.
+        mean: Over all results that report it. Those of all stages but server add up to the mean latency.
         p50: Median.
         p99: 99th percentile.
         share: Of the mean latency, 0 to 1.

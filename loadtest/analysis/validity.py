@@ -54,7 +54,8 @@ def judge_driver(messages: Timeline, tightest_objective_s: float | None) -> Vali
     achieved = float(in_time.sum() / n) if n else 0.0
     if achieved < ACHIEVED_LEAST:
         reasons.append(
-            f"the driver sent {achieved * 100:.1f} % of the schedule in its time, {ACHIEVED_LEAST * 100:g} % are needed"
+            f"the driver sent {achieved * 100:.1f} % of the schedule in its time, "
+            f"{ACHIEVED_LEAST * 100:g} % are needed"
         )
     spread = None
     if len(error):

@@ -130,8 +130,8 @@ def _sentences(outcome: Outcome, evidence: Evidence) -> list[str]:
         )
     if counts.missing and outcome != "no answer":
         found.append(
-            f"{counts.missing:,} messages have neither a result nor a dead letter; each counts in the latency with at "
-            "least the time that it was waited for."
+            f"{counts.missing:,} messages have neither a result nor a dead letter; each counts in the "
+            "latency with at least the time that it was waited for."
         )
     if counts.dead_letters:
         found.append(f"{_share(counts.dead_letters, counts.due)} became dead letters.")
@@ -158,8 +158,8 @@ def _stable(outcome: Outcome, evidence: Evidence) -> list[str]:
         return [f"{grew}."]
     if evidence.n < ENOUGH:
         return [
-            f"The backlog was steady; with {evidence.n:,} messages an overload of less than {detectable} would "
-            "not have shown."
+            f"The backlog was steady; with {evidence.n:,} messages an overload of less than {detectable} "
+            "would not have shown."
         ]
     return [f"The backlog was steady; an overload of {detectable} would have shown."]
 
@@ -173,8 +173,8 @@ def _slow(evidence: Evidence) -> list[str]:
     if slowest.name == most.name:
         return [f"{text}, {slowest.share_of_slowest * 100:.0f} % among the slowest 1 %."]
     return [
-        f"{text}; among the slowest 1 %, {slowest.share_of_slowest * 100:.0f} % went into {label(slowest.name)} "
-        f"({_WAITS[slowest.name]})."
+        f"{text}; among the slowest 1 %, {slowest.share_of_slowest * 100:.0f} % went into "
+        f"{label(slowest.name)} ({_WAITS[slowest.name]})."
     ]
 
 
@@ -183,8 +183,8 @@ def _omitted(evidence: Evidence) -> list[str]:
     if due is None or sent is None or due < 1.1 * sent:
         return []
     return [
-        f"Counted from when the messages were sent, not from when they were due, p99 would read {milliseconds(sent)}: "
-        "what held the driver back would be left out."
+        f"Counted from when the messages were sent, not from when they were due, p99 would read "
+        f"{milliseconds(sent)}: what held the driver back would be left out."
     ]
 
 
@@ -196,8 +196,9 @@ def _doubts(outcome: Outcome, evidence: Evidence) -> list[str]:
         found.append("The run did not settle within its first half: repeat it for longer.")
     if law is not None and not law.holds:
         found.append(
-            f"Little's law is off by {abs(law.ratio - 1) * 100:.0f} %: {figure(law.mean_in_flight)} messages were in "
-            f"flight, rate times latency gives {figure(law.rate * law.mean_latency_s)}. {_why_not_little(evidence)}."
+            f"Little's law is off by {abs(law.ratio - 1) * 100:.0f} %: {figure(law.mean_in_flight)} messages "
+            f"were in flight, rate times latency gives {figure(law.rate * law.mean_latency_s)}. "
+            f"{_why_not_little(evidence)}."
         )
     if counts.negative:
         found.append(

@@ -9,6 +9,7 @@ import numpy as np
 
 from loadtest.analysis.per_second import PerSecond
 from loadtest.analysis.timeline import Timeline
+from loadtest.raw_log import Floats
 from loadtest.statistics.changes import cusum, windows
 from loadtest.statistics.percentiles import quantile
 from loadtest.statistics.stability import backlog_slope
@@ -19,6 +20,12 @@ _STEADY_SHAPES = ("constant", "poisson")
 
 # MSER-5 needs four groups of five.
 _LEAST_SECONDS = 20
+
+_GROUP = 5
+
+# A cut that moves the mean of no series by so much is not made.
+_SIGMAS = 3.0
+_MATTERS = 0.02
 
 # A shorter regime has no slope.
 _LEAST_REGIME_S = 1.0
@@ -77,11 +84,34 @@ def warm_up(schedule: str, asked_s: float, duration: float, series: PerSecond, f
         return WarmUp(min(asked_s, duration), asked_s, None)
     # Behind the schedule's end there is the draining, which is no part of the steady state.
     seconds = slice(max(1, int(duration // series.step_s)))
-    floor = math.ceil(min(floor_s, duration / 2) / series.step_s)
-    p50 = series.latency_ms["p50"][seconds]
-    cut = cut_seconds(p50, series.answered[seconds], series.backlog[seconds], floor)
-    steady = cut.steady if len(p50) >= _LEAST_SECONDS else None
-    return WarmUp(min(max(cut.index * series.step_s, asked_s), duration), asked_s, steady)
+    floor = math.ceil(min(max(floor_s, asked_s), duration / 2) / series.step_s)
+    p50, rate, backlog = series.latency_ms["p50"][seconds], series.answered[seconds], series.backlog[seconds]
+    cut = cut_seconds(p50, rate, backlog, floor)
+    index, steady = cut.index, cut.steady if len(p50) >= _LEAST_SECONDS else None
+    if not any(_differs(each, floor, index) for each in (p50, rate, backlog)):
+        index, steady = floor, None if steady is None else True
+    return WarmUp(min(max(index * series.step_s, asked_s), duration), asked_s, steady)
+
+
+def _differs(series: Floats, floor: int, cut: int) -> bool:
+    """Return whether what lies between the floor and MSER-5's cut is unlike what comes after it.
+
+    Of 2,000 series of 60 s of noise alone, MSER-5 cuts 8 % in the middle, and of three series it is the worst
+    one that counts: half of a short run, and its p99.9, would be thrown away for nothing.
+    """
+    before, after = (_groups(part[~np.isnan(part)]) for part in (series[floor:cut], series[cut:]))
+    if not len(before) or len(after) < 2:
+        return bool(len(before))
+    gap = abs(float(before.mean() - after.mean()))
+    noise = float(after.std(ddof=1)) * math.sqrt(1 / len(before) + 1 / len(after))
+    return gap > _SIGMAS * noise and gap > _MATTERS * abs(float(after.mean()))
+
+
+def _groups(values: Floats) -> Floats:
+    """Return the means of groups of five values, as MSER-5 takes them; of fewer, their one mean."""
+    if len(values) < _GROUP:
+        return np.array([values.mean()]) if len(values) else values
+    return values[: len(values) // _GROUP * _GROUP].reshape(-1, _GROUP).mean(axis=1)
 
 
 def regimes(messages: Timeline, series: PerSecond, start: float, end: float) -> tuple[Regime, ...]:

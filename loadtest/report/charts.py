@@ -74,8 +74,8 @@ def _percentiles(analysis: Analysis) -> Chart:
     ]
     both = [latency.figures["p99"].value for latency in (analysis.corrected, analysis.uncorrected)]
     text = (
-        f"At p99: {milliseconds(both[0])} from when a message was due, {milliseconds(both[1])} from when it was sent. "
-        "The lines end where the samples do."
+        f"At p99: {milliseconds(both[0])} from when a message was due, {milliseconds(both[1])} from when it "
+        "was sent. The lines end where the samples do."
     )
     return Chart("Latency by percentile", text, "ms", "lines", "quantile", places, lines, logarithmic=True)
 
@@ -110,7 +110,7 @@ def _stages(analysis: Analysis) -> Iterator[Chart]:
         # It is a part of inference: as layers, the two must not count twice.
         times["inference"] = times["inference"] - np.nan_to_num(times["server"])
     lines = [
-        Line(_STAGE_LABELS[name], times[name], color)
+        Line(name.replace("_", " "), times[name], color)
         for name, color in _STAGES.items()
         if np.isfinite(times[name]).any()
     ]
@@ -119,11 +119,6 @@ def _stages(analysis: Analysis) -> Iterator[Chart]:
     yield _over_time(
         analysis, "Where the time goes", f"Of the mean latency: {told}.", "ms", lines, kind="stack"
     )
-
-
-_STAGE_LABELS = {
-    "queue": "queue", "batch_wait": "batch wait", "inference": "inference", "server": "server", "rest": "rest",
-}  # fmt: skip
 
 
 def _batches(analysis: Analysis) -> Iterator[Chart]:
@@ -146,7 +141,7 @@ def _batches(analysis: Analysis) -> Iterator[Chart]:
 
 
 def _histogram(batches: Batches) -> tuple[list[str], Floats]:
-    """Return names of bars, and what share of the requests each has; of many sizes, ranges of powers of two."""
+    """Return names of bars and each one's share of the requests; of many sizes, by powers of two."""
     sizes = np.array([size for size, _ in batches.requests_by_size])
     counts = np.array([count for _, count in batches.requests_by_size], dtype=np.float64)
     shares = counts / counts.sum() * 100
@@ -157,7 +152,7 @@ def _histogram(batches: Batches) -> tuple[list[str], Floats]:
     for each in range(int(power.max()) + 1):
         low, high = 2 ** (each - 1) + 1, 2**each
         labels.append(f"{high:,}" if low >= high else f"{low:,}–{high:,}")
-    return labels, np.bincount(power, shares, len(labels))
+    return labels, np.bincount(power, shares, len(labels)).astype(np.float64)
 
 
 def _over_time(

@@ -16,8 +16,8 @@ from loadtest.report.json_file import NAME as JSON_FILE
 from loadtest.report.json_file import to_json
 from loadtest.report.page import to_html
 from loadtest.report.picture import PictureError, find_browser, take_picture
-from loadtest.terminal import make_console, say
 from loadtest.run_folder import replace_file
+from loadtest.terminal import make_console, say
 from pipeline.options.spelling import with_underscores
 
 HTML_FILE = "report.html"
@@ -65,8 +65,8 @@ def _write(analyses: Sequence[Analysis], flags: argparse.Namespace, browser: str
     html = to_html(analyses, [str(folder) for folder in flags.folders]).encode()
     if len(html) > MOST_BYTES:
         raise ReportError(
-            f"the page of {len(analyses)} runs would have {len(html) / 1e6:.1f} MB, at most {MOST_BYTES / 1e6:g} "
-            "open well: give fewer folders"
+            f"the page of {len(analyses)} runs would have {len(html) / 1e6:.1f} MB, at most "
+            f"{MOST_BYTES / 1e6:g} open well: give fewer folders"
         )
     contents = {page: html}
     contents |= {f / JSON_FILE: to_json(a) for f, a in zip(flags.folders, analyses, strict=True)}
@@ -103,7 +103,7 @@ def _print(analyses: Sequence[Analysis], folders: Sequence[Path], written: Seque
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m loadtest report",
-        description="Make one page out of the raw logs of one or several runs, and report.json in each folder.",
+        description="Make one page out of the raw logs of runs, and report.json in each folder.",
         allow_abbrev=False,
     )
     parser.add_argument(

@@ -26,7 +26,7 @@ class Cell:
     Attributes:
         value: For people.
         detail: Its interval.
-        change: From the first run, and whether it is more than noise; empty where one of the two has no figure.
+        change: From the first run, and whether the intervals overlap; empty where one has no figure.
     """
 
     value: str
@@ -85,8 +85,9 @@ def comparison_charts(analyses: Sequence[Analysis], names: Sequence[str]) -> lis
         for number, (a, name) in enumerate(usable, start=1)
     ]
     text = "From when each message was due, after the warm-up. The lines end where the samples do."
+    places = np.array(quantiles)
     return [
-        Chart("Latency by percentile", text, "ms", "lines", "quantile", np.array(quantiles), lines, logarithmic=True),
+        Chart("Latency by percentile", text, "ms", "lines", "quantile", places, lines, logarithmic=True),
         _over_time(usable, "p99 of each second", "ms", lambda a: a.per_second.latency_ms["p99"], log=True),
         _over_time(usable, "Answers", "1/s", lambda a: a.per_second.answered, log=False),
     ]  # fmt: skip

@@ -12,9 +12,9 @@ from loadtest.report.json_file import DIGITS
 
 
 def to_csv(analyses: Sequence[Analysis]) -> str:
-    """Return one row for each second of each run: its id, the second, rates, backlog, latency, stages, batches.
+    """Return one row for each second of each run: rates, backlog, latency, stages and batch size.
 
-    What is not known is empty. A cell that a spreadsheet would take for a formula begins with an apostrophe.
+    What is not known is empty. An id that a spreadsheet would take for a formula begins with an apostrophe.
     """
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")

@@ -36,7 +36,8 @@ def find_browser() -> str:
             return found
     raise PictureError(
         "--png needs a browser, and there is none of "
-        f"{', '.join(BROWSERS)}: install one (on Debian: apt-get install chromium), or open the HTML file elsewhere"
+        f"{', '.join(BROWSERS)}: install one (on Debian: apt-get install chromium), or open the HTML file "
+        "elsewhere"
     )
 
 
