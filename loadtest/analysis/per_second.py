@@ -55,7 +55,7 @@ def per_second(messages: Timeline, stages_ms: dict[str, Floats], batch_size: Flo
     step = float(max(1, np.ceil(last / MAX_POINTS)))
     # What is left of less than half an interval belongs to the one before: a rate over it would be noise.
     count = max(1, int(last / step + 0.5))
-    edges: Floats = np.arange(count + 1) * step
+    edges = np.arange(count + 1, dtype=np.float64) * step
     edges[-1] = max(edges[-1], last)
     due_in = np.clip((messages.intended // step).astype(np.int64), 0, count - 1)
 

@@ -59,6 +59,7 @@ class Chart:
         lines: Each with [n] values.
         logarithmic: Whether the vertical axis is; values of 0 are gaps then.
         labels: Of the places, for the axis "labels".
+        place: What a place is, such as "size".
         marks: Vertical lines.
         shades: Stretches that are set apart.
     """
@@ -72,6 +73,7 @@ class Chart:
     lines: Sequence[Line]
     logarithmic: bool = False
     labels: Sequence[str] = ()
+    place: str = "at"
     marks: Sequence[Mark] = ()
     shades: Sequence[Shade] = ()
 

@@ -77,7 +77,17 @@ def _percentiles(analysis: Analysis) -> Chart:
         f"At p99: {milliseconds(both[0])} from when a message was due, {milliseconds(both[1])} from when it "
         "was sent. The lines end where the samples do."
     )
-    return Chart("Latency by percentile", text, "ms", "lines", "quantile", places, lines, logarithmic=True)
+    return Chart(
+        "Latency by percentile",
+        text,
+        "ms",
+        "lines",
+        "quantile",
+        places,
+        lines,
+        logarithmic=True,
+        place="percentile",
+    )
 
 
 def _rates(analysis: Analysis) -> Chart:

@@ -6,17 +6,21 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.analysis.analyse import Analysis, analyse
 from loadtest.analysis.settings import Settings
-from loadtest.raw_log import RawLog, RawLogError
+from loadtest.raw_log import RUN, RawLog, RawLogError
 from loadtest.report.csv_file import to_csv
 from loadtest.report.json_file import NAME as JSON_FILE
 from loadtest.report.json_file import to_json
 from loadtest.report.page import to_html
 from loadtest.report.picture import PictureError, find_browser, take_picture
+from loadtest.report.search_section import search_sections
 from loadtest.run_folder import replace_file
+from loadtest.search.search_file import SEARCH, SearchFileError, resume
+from loadtest.search.tiers import TiersSearch
 from loadtest.terminal import make_console, say
 from pipeline.options.spelling import with_underscores
 
@@ -43,38 +47,51 @@ def report_command(arguments: Sequence[str]) -> int:
         print(f"loadtest: {error}", file=sys.stderr)
         return 2
     try:
-        analyses = [_analysed(folder, Settings(deadline_s=flags.deadline_s)) for folder in flags.folders]
-        written = _write(analyses, flags, browser)
-    except (RawLogError, ReportError, PictureError) as error:
+        content = _read(flags.folders, Settings(deadline_s=flags.deadline_s))
+        written = _write(content, flags, browser)
+    except (RawLogError, SearchFileError, ReportError, PictureError) as error:
         print(f"loadtest: {error}", file=sys.stderr)
         return 1
     if flags.json:
-        sys.stdout.write(_joined([to_json(analysis).decode() for analysis in analyses]))
+        sys.stdout.write(_joined([to_json(analysis).decode() for analysis in content.runs.values()]))
     else:
-        _print(analyses, flags.folders, written)
-    return 1 if any(not analysis.validity.valid for analysis in analyses) else 0
+        _print(content, written)
+    return 1 if any(not analysis.validity.valid for analysis in content.runs.values()) else 0
 
 
-def _analysed(folder: Path, settings: Settings) -> Analysis:
-    return analyse(RawLog.read(folder), settings)
+@dataclass(frozen=True)
+class _Content:
+    """What the folders hold: runs, searches or both, by folder."""
+
+    runs: dict[Path, Analysis]
+    searches: dict[Path, TiersSearch]
 
 
-def _write(analyses: Sequence[Analysis], flags: argparse.Namespace, browser: str) -> list[Path]:
+def _read(folders: Sequence[Path], settings: Settings) -> _Content:
+    searches = {folder: resume(folder / SEARCH) for folder in folders if (folder / SEARCH).is_file()}
+    # The folder of a search need not be that of a run; one that is neither is told of as no run.
+    runs = [folder for folder in folders if folder not in searches or (folder / RUN).is_file()]
+    return _Content({folder: analyse(RawLog.read(folder), settings) for folder in runs}, searches)
+
+
+def _write(content: _Content, flags: argparse.Namespace, browser: str) -> list[Path]:
     """Write every file that is asked for and return their paths, the page's first."""
     page = flags.out or flags.folders[0] / HTML_FILE
-    html = to_html(analyses, [str(folder) for folder in flags.folders]).encode()
+    analyses = list(content.runs.values())
+    names = [str(folder) for folder in content.runs]
+    html = to_html(analyses, names, list(content.searches.values())).encode()
     if len(html) > MOST_BYTES:
         raise ReportError(
             f"the page of {len(analyses)} runs would have {len(html) / 1e6:.1f} MB, at most "
             f"{MOST_BYTES / 1e6:g} open well: give fewer folders"
         )
     contents = {page: html}
-    contents |= {f / JSON_FILE: to_json(a) for f, a in zip(flags.folders, analyses, strict=True)}
+    contents |= {folder / JSON_FILE: to_json(analysis) for folder, analysis in content.runs.items()}
     if flags.csv:
         contents[flags.csv] = to_csv(analyses).encode()
-    for path, content in contents.items():
+    for path, text in contents.items():
         try:
-            replace_file(path, content)
+            replace_file(path, text)
         except OSError as error:
             raise ReportError(
                 f"{path} cannot be written ({error.strerror}): give a file in a folder that you may write to"
@@ -89,9 +106,14 @@ def _joined(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else "[\n" + ",".join(texts) + "]\n"
 
 
-def _print(analyses: Sequence[Analysis], folders: Sequence[Path], written: Sequence[Path]) -> None:
+def _print(content: _Content, written: Sequence[Path]) -> None:
     console = make_console()
-    for analysis, folder in zip(analyses, folders, strict=True):
+    for folder, search in content.searches.items():
+        for section in search_sections(search):
+            say(console, f"{folder}: {section.objectives}: {section.outcome}", style="bold")
+            for sentence in (section.headline, *section.sentences):
+                say(console, f"  {sentence}")
+    for folder, analysis in content.runs.items():
         verdict = analysis.verdict
         say(console, f"{folder}: {verdict.outcome}", style="bold")
         for sentence in (verdict.headline, *verdict.sentences):
@@ -111,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         type=Path,
         metavar="DIR",
-        help="folder of a run; others are compared with the first",
+        help="folder of a run or of a search; runs are compared",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help=f"HTML file (default: {HTML_FILE} in the first folder)"

@@ -87,7 +87,10 @@ def comparison_charts(analyses: Sequence[Analysis], names: Sequence[str]) -> lis
     text = "From when each message was due, after the warm-up. The lines end where the samples do."
     places = np.array(quantiles)
     return [
-        Chart("Latency by percentile", text, "ms", "lines", "quantile", places, lines, logarithmic=True),
+        Chart(
+            "Latency by percentile", text, "ms", "lines", "quantile", places, lines, logarithmic=True,
+            place="percentile",
+        ),
         _over_time(usable, "p99 of each second", "ms", lambda a: a.per_second.latency_ms["p99"], log=True),
         _over_time(usable, "Answers", "1/s", lambda a: a.per_second.answered, log=False),
     ]  # fmt: skip

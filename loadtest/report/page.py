@@ -18,7 +18,9 @@ from loadtest.report.charts import charts, marks
 from loadtest.report.comparison import compared, comparison_charts
 from loadtest.report.resource_charts import resource_charts, unavailable
 from loadtest.report.rounding import rounded
+from loadtest.report.search_section import search_sections
 from loadtest.report.tables import account, facts, key_figures, latency_rows, regime_rows, stage_rows
+from loadtest.search.tiers import TiersSearch
 
 _PAGE = Path(__file__).parent / "page"
 _VENDOR = Path(__file__).parent / "vendor"
@@ -27,7 +29,7 @@ _VENDOR = Path(__file__).parent / "vendor"
 _DIGITS = 4
 
 
-def to_html(analyses: Sequence[Analysis], names: Sequence[str]) -> str:
+def to_html(analyses: Sequence[Analysis], names: Sequence[str], searches: Sequence[TiersSearch] = ()) -> str:
     """Return the page.
 
     Whatever comes from a run is escaped, and the page's own scripts are the only ones that a browser may run:
@@ -36,6 +38,7 @@ def to_html(analyses: Sequence[Analysis], names: Sequence[str]) -> str:
     Args:
         analyses: Of the runs; the first is what others are compared with.
         names: Of each run, for people, such as its folder.
+        searches: Whose answers come first.
     """
     environment = Environment(
         loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -63,7 +66,13 @@ def to_html(analyses: Sequence[Analysis], names: Sequence[str]) -> str:
         for name, analysis in zip(names, analyses, strict=True)
     ]
     several = len(analyses) > 1
+    tiers = [
+        (section, drawn.add(section.charts)) for search in searches for section in search_sections(search)
+    ]
+    verdicts = [section.headline for section, _ in tiers] + [each.verdict.headline for each in analyses]
     return environment.get_template("page.html").render(
+        title=verdicts[0],
+        tiers=tiers,
         runs=runs,
         compared=compared(analyses, names) if several else None,
         compared_charts=drawn.add(comparison_charts(analyses, names)) if several else [],

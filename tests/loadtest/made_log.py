@@ -92,7 +92,8 @@ def made_log(load: Load | None = None, system: System | None = None, faults: Fau
         deliveries=np.ones(len(sent), dtype=np.int64),
     )
     _hurt(messages, faults)
-    ended_at = STARTED + max(load.seconds, float(answered.max(initial=0.0))) + (10.0 if faults.missing else 0.0)
+    last = max(load.seconds, float(answered.max(initial=0.0)))
+    ended_at = STARTED + last + (10.0 if faults.missing else 0.0)
     samples = tuple(_samples(load, sizes, started, random))
     names = {
         "driver/cpu_s": "s", "job/cpu_s": "s", "broker/cpu_s": "s", "driver/rss_bytes": "bytes",

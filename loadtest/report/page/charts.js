@@ -63,7 +63,9 @@
       let free = left;
       const write = (text, at) => {
         const long = u.ctx.measureText(text).width;
-        if (at < free || at + long > left + width) return;
+        // Where there is no room on the right of a line, there may be some on its left.
+        if (at + long > left + width) at -= long + 8 * ratio;
+        if (at < free) return;
         u.ctx.fillStyle = color("--quiet");
         u.ctx.fillText(text, at, top + 3 * ratio);
         free = at + long + 6 * ratio;
@@ -136,6 +138,10 @@
       x.filter = (u, splits) => splits;
       x.values = (u, splits) => splits.map((place) => (place > u.scales.x.max * 1.001 ? null : place === 1 ? "p0" : percentile(place)));
     }
+    if (chart.axis === "rate") {
+      x.splits = (u) => rounds(u.scales.x.min, u.scales.x.max);
+      x.filter = (u, splits) => splits;
+    }
     if (chart.axis === "labels") {
       const each = Math.ceil((chart.labels.length * 44) / width);
       x.splits = () => chart.places;
@@ -159,6 +165,7 @@
   function scales(chart, drawn) {
     const x = { time: false };
     if (chart.axis === "quantile") Object.assign(x, { distr: 3, log: 10 });
+    if (chart.axis === "rate") Object.assign(x, { distr: 3, log: 10, range: [chart.places[0] / 1.15, chart.places[chart.places.length - 1] * 1.15] });
     if (chart.axis === "labels") x.range = [-0.6, chart.places.length - 0.4];
     const known = drawn.flat().filter((value) => value !== null);
     const y = chart.logarithmic
@@ -179,7 +186,7 @@
       height: width < 500 ? 220 : 260,
       scales: scales(chart, drawn),
       axes: axes(chart, width),
-      series: [{ label: { time: "at", quantile: "percentile", labels: "size", rate: "rate" }[chart.axis], value: (u, value) => placeText(chart, value) }, ...seriesOf(chart)],
+      series: [{ label: chart.place, value: (u, value) => placeText(chart, value) }, ...seriesOf(chart)],
       cursor: { drag: { x: chart.axis === "time", y: false }, sync: chart.axis === "time" ? { key: "time" } : undefined, points: { show: chart.kind !== "bars" } },
       legend: { live: true, markers: { width: 0, fill: (u, i) => u.series[i].stroke() } },
       hooks: { drawClear: [background(chart)], draw: [foreground(chart)] },
@@ -202,7 +209,7 @@
       return line;
     };
     if (step > 1) made.createCaption().textContent = `Every ${step}th place; --csv writes them all.`;
-    made.createTHead().append(row([chart.axis === "time" ? "at" : "", ...chart.lines.map((line) => line.label)], "th"));
+    made.createTHead().append(row([chart.place, ...chart.lines.map((line) => line.label)], "th"));
     const body = made.createTBody();
     chart.places.forEach((at, i) => {
       if (i % step) return;

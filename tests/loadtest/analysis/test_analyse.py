@@ -136,7 +136,9 @@ class TestVerdict:
         verdict = of(made_log()).verdict
         assert verdict.outcome == "sustained"
         assert verdict.headline.startswith("It carried 200 messages a second for 50 s, all answered; p99 ")
-        assert any("an overload of less than 5.0 % would not have shown" in each for each in verdict.sentences)
+        assert any(
+            "an overload of less than 5.0 % would not have shown" in each for each in verdict.sentences
+        )
 
     def test_overload_is_named_with_the_share_that_stayed_behind(self) -> None:
         analysis = of(made_log(Load(rate=2_500)))
