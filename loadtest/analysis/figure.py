@@ -23,6 +23,7 @@ class Figure:
         basis: What it rests on.
         low: Lower end of its 95 % interval; None where there are too few samples for one.
         high: Upper end of it; infinite where too few samples lie beyond it.
+        standard_error: In the unit; None where there are too few samples for one.
         n: Samples that it was made from.
         effective_n: Independent samples that are worth as much; less than `n` where neighbours are alike.
         guard: Whether the samples are enough.
@@ -36,6 +37,7 @@ class Figure:
     basis: Basis = "measured"
     low: float | None = None
     high: float | None = None
+    standard_error: float | None = None
     n: int | None = None
     effective_n: float | None = None
     guard: Guard = "ok"

@@ -77,6 +77,7 @@ def percentile(name: str, values: Floats, lowest_missing: float = np.inf) -> Fig
         "ms",
         low=bounds.low if bounds else None,
         high=bounds.high if bounds else None,
+        standard_error=bounds.standard_error if bounds else None,
         n=n,
         effective_n=independent,
         guard=verdict,

@@ -174,14 +174,14 @@ class TestVerdict:
 
 class TestWarmUp:
     def test_a_slow_start_is_cut(self) -> None:
-        settled = of(made_log(Load(rate=300, seconds=240)))
-        slow = of(made_log(Load(rate=300, seconds=240), System(warm_up_s=60)))
+        settled = of(made_log(Load(rate=150, seconds=240)))
+        slow = of(made_log(Load(rate=150, seconds=240), System(warm_up_s=60)))
         assert 60 <= slow.warm_up.cut_s <= 120
         p99s = [analysis.corrected.figures["p99"].value for analysis in (settled, slow)]
         assert p99s[1] == pytest.approx(p99s[0], rel=0.02)
 
     def test_noise_alone_is_not_cut(self) -> None:
-        cuts = [of(made_log(Load(rate=300, seed=seed, shape="poisson"))).warm_up.cut_s for seed in range(4)]
+        cuts = [of(made_log(Load(rate=100, seed=seed, shape="poisson"))).warm_up.cut_s for seed in range(4)]
         assert cuts.count(10.0) >= 3
 
     def test_what_the_user_set_aside_is_cut_whatever_the_shape(self) -> None:
