@@ -12,7 +12,8 @@ from loadtest.driver.run import run
 from loadtest.driver.system import System
 from loadtest.interrupt import stop_on_signals
 from loadtest.options import parse
-from loadtest.report import print_report
+from loadtest.report.command import report_command
+from loadtest.report.last_screen import print_report
 from loadtest.run_folder import FolderError, held, note_of_earlier_results
 from loadtest.terminal import make_console
 from pipeline.process.output import until_output_closes
@@ -53,7 +54,7 @@ def run_command(arguments: Sequence[str]) -> int:
     return 1 if failures else 0
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"run": run_command}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"run": run_command, "report": report_command}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ from loadtest.driver.errors import RunError
 from loadtest.driver.pubsub import PubsubError
 from loadtest.interrupt import stop_on_signals
 from loadtest.options import RunOptions, parse
-from loadtest.report import MADE_REQUESTS, print_report
+from loadtest.report.last_screen import MADE_REQUESTS, print_report
 from loadtest.run_folder import FolderError, held, make_fresh, replace_file
 from loadtest.terminal import make_console
 from local.children import ChildError

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from loadtest.reasons import Reason
-from loadtest.report import print_report
+from loadtest.report.last_screen import print_report
 from loadtest.summary import Summary, summarise
 from tests.loadtest.test_summary import measurement
 
