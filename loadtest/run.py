@@ -24,7 +24,6 @@ from loadtest.options import RunOptions
 from loadtest.pubsub import Calls, connect, request_message
 from loadtest.records import Records
 from loadtest.run_folder import SUMMARY, Staging, make_private
-from loadtest.schedule import send_offsets
 from loadtest.sender import Sender
 from loadtest.summary import Measurement, Summary, summarise
 from pipeline.pubsub.calls import routing
@@ -67,10 +66,10 @@ def run(
         FolderError: `options.out` cannot be made.
     """
     clock = clock or epoch_clock()
-    records = options.input
+    records = options.input if options.payload_seed is None else options.input.shuffled(options.payload_seed)
     make_private(options.out)
     run_id = secrets.token_hex(4)
-    offsets = send_offsets(options.schedule, options.rate, options.warmup + options.duration, options.seed)
+    offsets = options.arrivals.offsets()
     # Filled in once the probe is back; no answer of a sequence arrives before that.
     intended = np.full(len(offsets), np.inf)
     scores = Scores(records)
@@ -247,7 +246,7 @@ class Run:
             ended_at: When `drive` returned.
             error: What it returned.
         """
-        auc, auc_note = self.scores.auc(self.sender.sent) if is_example(self.records) else (None, None)
+        auc, auc_note = self.scores.auc(self.sender.sent) if is_example(self.options.input) else (None, None)
         window_start = start + self.options.warmup
         return Measurement(
             run=self.run_id,

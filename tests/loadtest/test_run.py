@@ -19,7 +19,7 @@ from loadtest.options import RunOptions
 from loadtest.pubsub import request_message
 from loadtest.records import read_records
 from loadtest.run import RunError, run
-from loadtest.schedule import send_offsets
+from loadtest.schedule.shapes import Schedule
 from pipeline.pubsub.protos import PublishRequest
 from tests.loadtest.conftest import (
     DEAD_LETTER_TOPIC,
@@ -113,7 +113,7 @@ def test_the_schedule_is_the_one_asked_for(hub: Hub, options: RunOptions) -> Non
 
     with echo(hub.calls, INPUT, note):
         summary = run(dataclasses.replace(options, schedule="poisson", seed=5))
-    offsets = send_offsets("poisson", 400, 0.5, 5)
+    offsets = Schedule("poisson", 400, 0.5, seed=5).offsets()
     assert summary.sent == len(offsets)
     gaps = np.diff([arrived[number] for number in range(len(offsets))])
     np.testing.assert_allclose(gaps, np.diff(offsets), rtol=0, atol=2e-6)
