@@ -20,8 +20,10 @@ def cusum(growth: Floats, k: float = 0.5, h: float = 5.0) -> list[int]:
     Each value is compared with the mean of its regime so far (self-starting: Hawkins, 1987). What it lies
     above (or below) that mean by more than k standard deviations is summed; where a sum passes h, the regime
     has changed. The change is put where it splits what came until then into the two most different means
-    (the likelihood's maximum), and the next regime starts there. Pure noise raises an alarm each 465 values on
-    average, a stable queue hardly ever, as its growth makes up for itself: 1 in 100 runs of 300 s at 0.95 load.
+    (the likelihood's maximum), and the next regime starts there. Pure noise raises an alarm each 465
+    values on
+    average, a stable queue hardly ever, as its growth makes up for itself: 1 in 100 runs of 300 s at 0.95
+    load.
 
     Args:
         growth: [n] growth of the backlog in each second.

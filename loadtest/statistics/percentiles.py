@@ -30,11 +30,13 @@ class Interval:
         low: Lower end of the 95 % confidence interval, in the unit of the values.
         high: Upper end; infinite where the values leave it open.
         effective_n: Independent samples that would tell as much of a mean as these autocorrelated ones.
+        standard_error: Half the interval over Student's t; an open end counts as the largest value.
     """
 
     low: float
     high: float
     effective_n: float
+    standard_error: float
 
 
 def quantile(values: Floats, q: float) -> float:
@@ -66,8 +68,9 @@ def interval(values: Floats, q: float) -> Interval | None:
     beyond = values > quantile(values, q)
     shares = [float(block.mean()) for block in np.array_split(beyond, BLOCKS)]
     half = STUDENT_T * float(np.std(shares, ddof=1)) / math.sqrt(BLOCKS)
-    high = quantile(values, q + half) if q + half < 1 else math.inf
-    return Interval(quantile(values, max(q - half, 0.0)), high, effective_n(values))
+    low, closed = quantile(values, max(q - half, 0.0)), quantile(values, min(q + half, 1.0))
+    high = closed if q + half < 1 else math.inf
+    return Interval(low, high, effective_n(values), (closed - low) / (2 * STUDENT_T))
 
 
 def effective_n(values: Floats) -> float:

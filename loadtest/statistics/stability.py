@@ -18,7 +18,9 @@ _END = 0.1
 # all of 200 M/M/1 queues, and one of 0.95 in none (`python -m benchmarks.search`); in 1,996 and 0 of 2,000.
 THRESHOLD = 0.003
 
-# A verdict on fewer messages may miss an overload of 2 %.
+# A verdict on fewer messages may miss an overload of 2 %, and takes a threshold that is higher by
+# sqrt(ENOUGH / n):
+# noise grows so, and one message in flight at the end of 16 is no overload.
 ENOUGH = 60_000
 
 
@@ -29,7 +31,7 @@ class Stability:
     Attributes:
         slope: Growth of the backlog, messages a second.
         relative: It over the rate of the window.
-        stable: Whether that is at most the threshold.
+        stable: Whether that is at most the threshold for its number of messages.
         detectable_overload: Smallest overload that the window can tell, over the rate: 0.02 is 2 %.
     """
 
@@ -99,7 +101,7 @@ def judge(
         answered: [n] when it was answered; NaN for never.
         start: Of the window, after the warm-up.
         end: Of the window: of the schedule, not of the time that its last answers are waited for.
-        threshold: Of the relative slope.
+        threshold: Of the relative slope, for 60,000 messages or more.
 
     Raises:
         ValueError: The window is too short, or no message is due in it.
@@ -109,4 +111,5 @@ def judge(
         raise ValueError("no message is due in the window: measure longer, or at a higher rate")
     slope = backlog_slope(intended, answered, start, end)
     relative = slope * (end - start) / due
-    return Stability(slope, relative, bool(relative <= threshold), detectable_overload(due))
+    limit = threshold * max(1.0, math.sqrt(ENOUGH / due))
+    return Stability(slope, relative, bool(relative <= limit), detectable_overload(due))
