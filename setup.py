@@ -32,10 +32,11 @@ setup(
         "torch==2.13.0",
     ],
     extras_require={
-        "local": [*SERVING, "rich>=14"],
+        "local": [*SERVING, "h2>=4.3", "rich>=14"],
         "serving": SERVING,
         "dev": [
             *SERVING,
+            "h2>=4.3",
             "hypothesis",
             "import-linter",
             "mypy",

@@ -19,6 +19,8 @@ from pipeline.options.spelling import unknown_flags, with_underscores
 
 MAX_MESSAGES = 50_000_000  # about 4 GB of per-message figures
 
+MAX_DRIVERS = 64
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -120,6 +122,10 @@ class RunOptions:
             OPTIONAL_INTEGER, "shuffles the requests of --input (default: they keep the file's order)"
         ),
     )
+    drivers: int = field(
+        default=1,
+        metadata=_flag(INTEGER, "processes that send, each a part of the schedule (default: 1)"),
+    )
     warmup: float = field(
         default=0.0,
         metadata=_flag(NUMBER, "seconds sent beforehand and left out of latencies and rates (default: 0)"),
@@ -184,6 +190,8 @@ class RunOptions:
         for name, seed in (("seed", self.seed), ("payload_seed", self.payload_seed)):
             if seed is not None and seed < 0:
                 found.append(f"--{name}={seed} must be an integer of at least 0")
+        if not 1 <= self.drivers <= MAX_DRIVERS:
+            found.append(f"--drivers={self.drivers} must be from 1 to {MAX_DRIVERS}")
         if not self.out.name:
             found.append("--out is missing: give a folder for the results")
         elif any(place.exists() and not place.is_dir() for place in (self.out, *self.out.parents)):

@@ -11,11 +11,11 @@ from dataclasses import fields, replace
 
 from google.api_core.exceptions import GoogleAPICallError
 
+from loadtest.driver.errors import RunError
+from loadtest.driver.pubsub import PubsubError
 from loadtest.interrupt import stop_on_signals
 from loadtest.options import RunOptions, parse
-from loadtest.pubsub import PubsubError
 from loadtest.report import MADE_REQUESTS, print_report
-from loadtest.run import RunError
 from loadtest.run_folder import FolderError, held, make_fresh, replace_file
 from loadtest.terminal import make_console
 from local.children import ChildError
