@@ -10,6 +10,7 @@ from loadtest.driver.errors import RunError
 from loadtest.driver.pubsub import PubsubError
 from loadtest.driver.run import run
 from loadtest.driver.system import System
+from loadtest.endpoint.command import endpoint_command
 from loadtest.interrupt import stop_on_signals
 from loadtest.options import parse
 from loadtest.report.command import report_command
@@ -54,7 +55,11 @@ def run_command(arguments: Sequence[str]) -> int:
     return 1 if failures else 0
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"run": run_command, "report": report_command}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "run": run_command,
+    "endpoint": endpoint_command,
+    "report": report_command,
+}
 
 
 def main(arguments: Sequence[str]) -> int:
