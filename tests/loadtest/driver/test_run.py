@@ -359,6 +359,7 @@ def test_a_run_that_is_stopped_leaves_a_partial_raw_log(hub: Hub, options: RunOp
     assert int((~np.isnan(log.messages.result_at)).sum()) == summary.received
 
 
+@pytest.mark.slow
 def test_a_sender_that_is_killed_ends_the_run_with_its_figures(hub: Hub, options: RunOptions) -> None:
     killed: list[int] = []
 
