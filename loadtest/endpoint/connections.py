@@ -30,7 +30,7 @@ class FirstCall:
             from no replica; 0 where the first attempt was served.
         attempts_before: Attempts that were refused or found nobody.
         first_ms: Of the call, its connection included.
-        connect_ms: Of it the connection, TLS with it.
+        connect_ms: Of it the connection, TLS with it; NaN where an attempt before had opened it.
     """
 
     ready_after_s: float

@@ -23,6 +23,8 @@ from pipeline.request.input_spec import Inputs, InputSpec
 
 # select, by which the driver wakes on time, takes file descriptors below 1,024.
 MOST_CONNECTIONS = 512
+# A probe of 1 s is the shortest that the slope of a backlog can be told of, with some room.
+LEAST_PROBE_S = 4.0
 DEFAULT_OBJECTIVE = "p99<100ms"
 
 _OF_THE_JOB = (
@@ -43,6 +45,21 @@ def _numbers(low: int, high: int) -> Callable[[str], tuple[int, ...]]:
         return tuple(sorted({one(part.strip()) for part in text.split(",")}))
 
     return parse
+
+
+def _positive(text: str) -> float:
+    """Return a number above 0.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{text!r} is not a number above 0")
+    return number
 
 
 def _of_run(name: str) -> Flag:
@@ -95,7 +112,7 @@ _FLAGS: tuple[Flag, ...] = (
     ),
     Flag(
         "start",
-        float,
+        _positive,
         "first rate of the search, calls/s (default: a quarter of what was possible)",
         None,
         False,
@@ -207,6 +224,11 @@ def parse(arguments: Sequence[str]) -> tuple[EndpointOptions | None, list[str]]:
     found += problems
     schedule, problems = _schedule(parsed)
     found += problems
+    if not found and not LEAST_PROBE_S <= parsed["probe_s"] <= parsed["probe_max_s"]:
+        found.append(
+            f"--probe_s={parsed['probe_s']:g} must be from {LEAST_PROBE_S:g}, as the first probes last a "
+            f"quarter of it, to --probe_max_s ({parsed['probe_max_s']:g})"
+        )
     if found:
         return None, found
     target, problems = _target(parsed)

@@ -74,10 +74,13 @@ def _connections(report: EndpointReport) -> Iterator[str]:
             if first.attempts_before
             else ""
         )
-        yield (
-            f"First call of all: {milliseconds(first.first_ms)}, {milliseconds(first.connect_ms)} of it for "
-            f"the connection{waited}"
+        # After a refusal it goes over the connection that brought that.
+        opened = (
+            ""
+            if math.isnan(first.connect_ms)
+            else f", {milliseconds(first.connect_ms)} of it for the connection"
         )
+        yield f"First call of all: {milliseconds(first.first_ms)}{opened}{waited}"
     if connection is not None:
         yield (
             f"Warm, median of {connection.pairs}: {milliseconds(connection.kept_ms)} on a kept connection, "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ from loadtest.endpoint.command import endpoint_command
 from loadtest.raw_log import RawLog
 from tests.integration.conftest import EXAMPLE
 from tests.loadtest.endpoint.server import KnownEndpoint
-from tests.waiting import LIMIT_S, TIME_SCALE
+from tests.waiting import LIMIT_S, TIME_SCALE, WARNINGS_ARE_ERRORS, wait_until
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_the_law_of_a_known_server_is_found(
     """One worker that sleeps 10 ms and 2 ms a row. A busy machine adds to it, and nothing takes from it."""
     endpoint.a_s, endpoint.b_s = 0.010, 0.002
     endpoint_command(
-        [*flags, "--rows=1,8,32", "--connections=1,2", "--seconds=0.5", "--probe_s=1", "--probe_max_s=1",
+        [*flags, "--rows=1,8,32", "--connections=1,2", "--seconds=0.5", "--probe_s=4", "--probe_max_s=4",
          "--budget=3", "--objective=p50<100s"]
     )  # fmt: skip
     report = found(tmp_path)
@@ -113,6 +115,28 @@ def test_the_law_of_a_known_server_is_found(
     assert isinstance(connections, list)
     assert connections[1]["p50_ms"] > connections[0]["p50_ms"]
     assert connections[1]["rate"] < 1.5 * connections[0]["rate"]
+
+
+@pytest.mark.slow
+def test_an_interrupt_leaves_what_was_measured(
+    endpoint: KnownEndpoint, flags: list[str], tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "loadtest", "endpoint", *flags, "--rate=50", "--duration=1000"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | WARNINGS_ARE_ERRORS,
+    )
+    wait_until(lambda: len(endpoint.rows) > 50)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 1
+    assert "Partial: interrupted (SIGINT)" in output
+    log = RawLog.read(tmp_path / "out" / "loads" / "schedule-1")
+    assert log.facts.partial is not None
+    assert log.facts.partial.startswith("interrupted (SIGINT) after ")
+    assert 0 < len(log.messages) < 50_000
+    assert not np.isnan(log.messages.result_at).any()
 
 
 @pytest.mark.slow

@@ -135,6 +135,11 @@ def test_a_schedule_has_a_row_for_each_batch_size(whole: EndpointReport) -> None
     assert "8 rows: 3 of 100 calls waited for a connection" in shown(report, 120)
 
 
+def test_a_first_call_on_a_connection_that_was_open(whole: EndpointReport) -> None:
+    text = shown(replace(whole, first=FirstCall(1.0, 1, 840.0, math.nan)), 120)
+    assert "First call of all: 840 ms, after 1.0 s and 1 attempts that were not served" in text
+
+
 def test_no_size_meets_the_objectives(whole: EndpointReport) -> None:
     text = shown(replace(whole, best=None), 120)
     assert "No batch size meets p99<100ms at half of its throughput" in text
