@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 from loadtest.display import progress_display
+from loadtest.driver.errors import RunError
+from loadtest.driver.pubsub import PubsubError
+from loadtest.driver.run import run
+from loadtest.driver.system import System
 from loadtest.interrupt import stop_on_signals
 from loadtest.options import parse
-from loadtest.pubsub import PubsubError
 from loadtest.report import print_report
-from loadtest.run import RunError, run
 from loadtest.run_folder import FolderError, held, note_of_earlier_results
 from loadtest.terminal import make_console
 from pipeline.process.output import until_output_closes
@@ -34,7 +36,7 @@ def run_command(arguments: Sequence[str]) -> int:
             if note := note_of_earlier_results(options.out):
                 print(f"loadtest: {note}", file=sys.stderr)
             with progress_display(console) as display:
-                summary = run(options, display=display, stop=stop)
+                summary = run(options, system=System({"kind": "job"}), display=display, stop=stop)
     except (FolderError, RunError, PubsubError) as error:
         print(f"loadtest: {error}", file=sys.stderr)
         return 1

@@ -7,15 +7,15 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from google.api_core.exceptions import GoogleAPICallError
 
+from loadtest.driver.errors import RunError
+from loadtest.driver.pubsub import PubsubError
 from loadtest.interrupt import stop_on_signals
 from loadtest.options import RunOptions, parse
-from loadtest.pubsub import PubsubError
 from loadtest.report import MADE_REQUESTS, print_report
-from loadtest.run import RunError
 from loadtest.run_folder import FolderError, held, make_fresh, replace_file
 from loadtest.terminal import make_console
 from local.children import ChildError
@@ -27,7 +27,10 @@ from local.topics import PROJECT, Topics
 from pipeline.options.spelling import unknown_flags
 from pipeline.pubsub.emulator import emulator_problems
 
-_DEFAULTS = {"rate": "200", "duration": "15", "schedule": "constant", "seed": "1"}
+_DEFAULTS = {"rate": "200", "duration": "15"}
+
+# Flags of `loadtest run` that are the same here, with their help.
+_SCHEDULE = ("schedule", "to_rate", "steps", "period", "width", "trace", "seed", "payload_seed")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -43,8 +46,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rate", help="messages a second (default: 200)")
     parser.add_argument("--duration", help="seconds to send for (default: 15)")
-    parser.add_argument("--schedule", help="constant or poisson (default: constant)")
-    parser.add_argument("--seed", help="of the poisson schedule (default: 1)")
+    helps = {option.name: option.metadata["help"] for option in fields(RunOptions)}
+    for name in _SCHEDULE:
+        parser.add_argument(f"--{name}", help=helps[name])
     parser.add_argument(
         "--input",
         help="JSON Lines file of requests (default: the example's records; for a model of your own, random "
@@ -127,7 +131,7 @@ def _options(arguments: Sequence[str], topics: Topics) -> tuple[argparse.Namespa
     named, unknown = make_parser().parse_known_args(arguments)
     given = {name: value for name, value in vars(named).items() if name != "compare" and value is not None}
     values = {
-        **_DEFAULTS,
+        **(_DEFAULTS if given.get("schedule") != "trace" else {}),
         "input": str(EXAMPLE / "records.jsonl"),
         "out": f"runs/{time.strftime('%Y%m%d-%H%M%S')}",
         **given,

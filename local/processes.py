@@ -11,8 +11,8 @@ from pathlib import Path
 from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
 from rich.console import Console
 
+from loadtest.driver.pubsub import PubsubError
 from loadtest.interrupt import Stop
-from loadtest.pubsub import PubsubError
 from loadtest.terminal import say
 from local import children
 from local.children import Child, ChildError, Job
@@ -48,6 +48,11 @@ class Processes:
         """How the first of them ended by itself; without the broker or the container the job fails, too."""
         named = (self.broker, self.container, self.job)
         return next((each.failure for each in named if each and each.failure), None)
+
+    def pids(self) -> dict[str, int]:
+        """Return the process ids of those that run here, by name."""
+        named = {"job": self.job, "broker": self.broker, "container": self.container}
+        return {name: each.pid for name, each in named.items() if each}
 
     def stop(self) -> list[str]:
         """Stop job and container; return a line for each that ends uncleanly, if none has failed before."""

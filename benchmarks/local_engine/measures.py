@@ -15,7 +15,8 @@ from benchmarks.local_engine.sides import SIDES
 from benchmarks.local_engine.usage import JobEndedError, UsageMeter
 from loadtest.interrupt import Stop
 from loadtest.records import read_records
-from loadtest.run import RunError, run
+from loadtest.driver.errors import RunError
+from loadtest.driver.run import run
 from local.run import EXAMPLE
 from local.topics import Topics
 

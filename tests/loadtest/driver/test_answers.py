@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtest.answers import Answers
 from loadtest.auc import Scores
+from loadtest.driver.answers import Answers
 from loadtest.records import Records
 from pipeline.pubsub.protos import PubsubMessage, StreamingPullResponse
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import grpc
 
-from loadtest.acknowledger import Acknowledger
-from loadtest.answers import AnswerKind, Answers
 from loadtest.clock import Clock
-from loadtest.pubsub import Calls
+from loadtest.driver.acknowledger import Acknowledger
+from loadtest.driver.answers import AnswerKind, Answers
+from loadtest.driver.pubsub import Calls
 from pipeline.pubsub.calls import routing
 from pipeline.pubsub.codes import TRANSIENT, explain
 from pipeline.pubsub.protos import StreamingPullRequest

@@ -7,10 +7,10 @@ import grpc
 import numpy as np
 import pytest
 
-from loadtest.answers import Answers
 from loadtest.auc import Scores
 from loadtest.clock import epoch_clock
-from loadtest.collector import Collector
+from loadtest.driver.answers import Answers
+from loadtest.driver.collector import Collector
 from loadtest.records import Records
 from pipeline.pubsub.protos import PublishRequest, PubsubMessage
 from tests.loadtest.conftest import DEAD_LETTER_TOPIC, DEAD_LETTERS, OUTPUT, OUTPUT_TOPIC, Hub

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +17,16 @@ from sklearn.metrics import roc_auc_score
 
 from loadtest import auc
 from loadtest.display import Display, Progress
+from loadtest.driver.errors import RunError
+from loadtest.driver.pubsub import request_message
+from loadtest.driver.run import run
+from loadtest.driver.system import System
 from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
-from loadtest.pubsub import request_message
+from loadtest.raw_log import RawLog
 from loadtest.records import read_records
-from loadtest.run import RunError, run
-from loadtest.schedule import send_offsets
+from loadtest.run_folder import RESULTS
+from loadtest.schedule.shapes import Schedule
 from pipeline.pubsub.protos import PublishRequest
 from tests.loadtest.conftest import (
     DEAD_LETTER_TOPIC,
@@ -113,7 +120,7 @@ def test_the_schedule_is_the_one_asked_for(hub: Hub, options: RunOptions) -> Non
 
     with echo(hub.calls, INPUT, note):
         summary = run(dataclasses.replace(options, schedule="poisson", seed=5))
-    offsets = send_offsets("poisson", 400, 0.5, 5)
+    offsets = Schedule("poisson", 400, 0.5, seed=5).offsets()
     assert summary.sent == len(offsets)
     gaps = np.diff([arrived[number] for number in range(len(offsets))])
     np.testing.assert_allclose(gaps, np.diff(offsets), rtol=0, atol=2e-6)
@@ -226,7 +233,9 @@ def test_a_run_that_does_not_begin_leaves_earlier_results_alone(hub: Hub, option
     with echo(hub.calls, INPUT, to_results):
         run(dataclasses.replace(options, duration=0.1))
     earlier = {path.name: path.read_bytes() for path in options.out.iterdir()}
-    assert earlier.keys() == {"results.jsonl", "dead_letters.jsonl", "summary.json"}
+    assert earlier.keys() == {
+        "results.jsonl", "dead_letters.jsonl", "summary.json", "run.json", "messages.npz", "samples.jsonl",
+    }  # fmt: skip
     with pytest.raises(RunError, match="no answer to a first request"):
         run(dataclasses.replace(options, ready_timeout=0.2))
     assert {path.name: path.read_bytes() for path in options.out.iterdir()} == earlier
@@ -288,7 +297,112 @@ def test_a_subscription_that_disappears_ends_the_run_with_its_figures(hub: Hub, 
 
 
 def test_no_thread_outlives_a_run(hub: Hub, options: RunOptions) -> None:
-    names = ("sender", "stream result", "stream dead_letter", "collector", "acknowledger")
+    names = ("sampler", "stream result", "stream dead_letter", "collector", "acknowledger")
     with echo(hub.calls, INPUT, to_results):
         run(dataclasses.replace(options, duration=0.1))
     wait_until(lambda: not [t for t in threading.enumerate() if t.name in names])
+
+
+def test_the_raw_log_has_each_message_and_what_processes_used(hub: Hub, options: RunOptions) -> None:
+    def answering(message: Any) -> list[Answer]:
+        match sequence(message):
+            case 5:
+                return [(DEAD_LETTER_TOPIC, dead_letter_message(message))]
+            case 9:
+                return to_results(message) * 3
+            case _:
+                return to_results(message)
+
+    with subprocess.Popen(["sleep", "600"]) as job, echo(hub.calls, INPUT, answering):
+        system = System({"kind": "echo"}, lambda: {"job": job.pid})
+        summary = run(
+            dataclasses.replace(options, schedule="poisson", seed=3, payload_seed=7, drivers=2), system=system
+        )
+        job.kill()
+    log = RawLog.read(options.out)
+    facts, messages = log.facts, log.messages
+    assert (facts.run, facts.partial, facts.drivers) == (summary.run, None, 2)
+    assert (facts.schedule, facts.arrivals_seed, facts.payloads_seed) == ("poisson --rate=400", 3, 7)
+    assert facts.system == {"kind": "echo", "input_topic": INPUT_TOPIC, "output_subscription": OUTPUT}
+    assert (facts.duration, facts.warmup, facts.dead_letter_reasons) == (0.5, 0, {"decode: ": 1})
+    assert 0 < facts.publish_calls <= len(messages) == summary.sent
+    offsets = Schedule("poisson", 400, 0.5, seed=3).offsets()
+    np.testing.assert_allclose(messages.intended - facts.started, offsets, rtol=0, atol=1e-6)
+    assert (messages.sent_at >= messages.intended).all()
+    answered_at = np.fmin(messages.result_at, messages.dead_letter_at)
+    assert (answered_at >= messages.intended).all()
+    assert messages.deliveries.sum() == len(messages) + summary.duplicates == len(messages) + 2
+    assert np.isnan(messages.result_at).nonzero()[0].tolist() == [5]
+    assert np.isnan(messages.stages_ms[:, 0]).nonzero()[0].tolist() == [5]
+    results = lines(options.out / RESULTS)
+    sent = {line["sequence"]: line["result"]["passthrough"]["record_id"] for line in results}
+    assert [sent[k] for k in range(4)] == options.input.shuffled(7).ids[:4]
+    for name in ("driver", "sender-1", "sender-2", "job"):
+        times, cpu_s = log.values(f"{name}/cpu_s")
+        assert len(times) >= 2
+        assert (np.diff(cpu_s) >= 0).all()
+        assert (log.values(f"{name}/rss_bytes")[1] > 0).all()
+
+
+def test_a_run_that_is_stopped_leaves_a_partial_raw_log(hub: Hub, options: RunOptions) -> None:
+    stop = Stop()
+
+    def stop_soon(progress: Progress) -> None:
+        if progress.received > 20:
+            stop.end("interrupted (SIGINT)")
+
+    with echo(hub.calls, INPUT, to_results):
+        summary = run(dataclasses.replace(options, duration=60), display=Recorder(stop_soon), stop=stop)
+    log = RawLog.read(options.out)
+    assert (log.facts.partial, len(log.messages)) == (summary.error, 24_000)
+    assert int((~np.isnan(log.messages.sent_at)).sum()) == summary.sent
+    assert int((~np.isnan(log.messages.result_at)).sum()) == summary.received
+
+
+def test_a_sender_that_is_killed_ends_the_run_with_its_figures(hub: Hub, options: RunOptions) -> None:
+    killed: list[int] = []
+
+    def kill(progress: Progress) -> None:
+        if progress.received > 20 and not killed:
+            for process in Path("/proc").iterdir():
+                if process.name.isdigit() and is_sender(process):
+                    killed.append(int(process.name))
+                    os.kill(killed[-1], signal.SIGKILL)
+                    break
+
+    with echo(hub.calls, INPUT, to_results):
+        summary = run(dataclasses.replace(options, duration=3600, drivers=2), display=Recorder(kill))
+    assert (summary.error or "").startswith("a sending process was killed (SIGKILL) after ")
+    assert summary.sent > 20
+    assert summary.lost <= summary.publish_errors  # what was in flight may have arrived
+    assert not any(is_sender(Path(f"/proc/{pid}")) for pid in children())
+
+
+def is_sender(process: Path) -> bool:
+    """Whether it is a sender that this process has started."""
+    try:
+        parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+        return parent == os.getpid() and b"loadtest.driver.sending" in (process / "cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
+
+
+def children() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def test_a_broker_that_goes_away_for_good_leaves_an_account(hub: Hub, options: RunOptions) -> None:
+    """Its messages are tried again until the run gives up; none is forgotten."""
+
+    def fail(progress: Progress) -> None:
+        if progress.received > 20:
+            hub.broker.faults.fail("Publish", grpc.StatusCode.UNAVAILABLE, times=1_000_000, message="away")
+
+    with echo(hub.calls, INPUT, to_results):
+        summary = run(dataclasses.replace(options, drain_timeout=1), display=Recorder(fail))
+    assert summary.sent == 200
+    assert summary.received < 200
+    assert summary.lost == 200 - summary.received
+    # The echo cannot publish either: some were lost on the way back.
+    assert 0 < summary.publish_errors <= summary.lost
+    assert summary.last_publish_error == "UNAVAILABLE: away"

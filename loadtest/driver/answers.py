@@ -18,17 +18,12 @@ from numpy.typing import NDArray
 
 from loadtest.auc import Scores
 from loadtest.json_fields import result_fields
+from loadtest.raw_log import REPORTED
 from loadtest.reasons import Reasons
 from loadtest.run_folder import DEAD_LETTERS, RESULTS, new_file
 from pipeline.request.errors import DecodeError
 
 AnswerKind = Literal["result", "dead_letter"]
-
-# Fields of a result's `latency_ms` that follow one another, in milliseconds.
-STAGES = ("queue", "batch_wait", "inference")
-
-# All fields that are kept. `server`, the endpoint's own time, lies inside `inference`: it is no stage more.
-REPORTED = (*STAGES, "server")
 
 _FILE_BUFFER_BYTES = 1 << 18
 
@@ -42,6 +37,8 @@ class Answers:
         dead_letter_at: [n] the same for its first dead letter.
         stages_ms: [n, 4] stage times of each request's first result in milliseconds, columns as in REPORTED;
             NaN where null or absent.
+        batch_size: [n] the same for how many requests shared its model call.
+        delivered: [n] deliveries of each request, int64.
         received: Distinct requests with a result.
         dead_lettered: Distinct requests with a dead letter.
         answered: Distinct requests with either.
@@ -72,6 +69,8 @@ class Answers:
         self.result_at = np.full(len(intended), np.nan)
         self.dead_letter_at = np.full(len(intended), np.nan)
         self.stages_ms = np.full((len(intended), len(REPORTED)), np.nan)
+        self.batch_size = np.full(len(intended), np.nan)
+        self.delivered = np.zeros(len(intended), dtype=np.int64)
         self.received = self.dead_lettered = self.answered = 0
         self.deliveries = 0
         self.foreign = 0
@@ -126,6 +125,7 @@ class Answers:
         has_dead_letter = self.dead_letter_at[sequence] == self.dead_letter_at[sequence]
         duplicate = bool(has_result or has_dead_letter)
         self.deliveries += 1
+        self.delivered[sequence] += 1
         if kind == "result":
             line = self._result(sequence, collected, duplicate, message.data, first=not has_result)
             if not has_result:
@@ -153,12 +153,8 @@ class Answers:
             # As it came, on one line: a line end within JSON is a space.
             text = orjson.Fragment(data.replace(b"\n", b" ").replace(b"\r", b" "))
             self._scores.add(sequence, result)
-            latency = result.get("latency_ms")
-            if first and isinstance(latency, dict):
-                for column, stage in enumerate(REPORTED):
-                    value = latency.get(stage)
-                    if isinstance(value, int | float):
-                        self.stages_ms[sequence, column] = value
+            if first:
+                self._keep(sequence, result)
         return {
             "sequence": sequence,
             "collected": collected,
@@ -166,6 +162,17 @@ class Answers:
             "duplicate": duplicate,
             "result": text,
         }
+
+    def _keep(self, sequence: int, result: dict[str, object]) -> None:
+        latency = result.get("latency_ms")
+        if isinstance(latency, dict):
+            for column, stage in enumerate(REPORTED):
+                value = latency.get(stage)
+                if isinstance(value, int | float):
+                    self.stages_ms[sequence, column] = value
+        batch_size = result.get("batch_size")
+        if isinstance(batch_size, int | float):
+            self.batch_size[sequence] = batch_size
 
     def flush(self) -> None:
         """Write what is buffered to the files, so that they can be followed during the run."""
