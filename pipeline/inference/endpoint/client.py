@@ -79,6 +79,8 @@ class EndpointClient:
         self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint calls", daemon=True)
         self._thread.start()
         self._http = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        self._lock = threading.Lock()  # guards the two sums over all bundles
+        self._waited_s = self._throttled_s = 0.0
 
     def __str__(self) -> str:
         return f"endpoint {self._config.address.url}"
@@ -104,6 +106,7 @@ class EndpointClient:
             EndpointError: The endpoint does not serve this job.
         """
         throttle = ThrottleClock()
+        begun = time.monotonic()
         future = asyncio.run_coroutine_threadsafe(self._predict_all(list(requests), throttle), self._loop)
         reported_s = 0.0
         stopping_since: float | None = None
@@ -122,9 +125,15 @@ class EndpointClient:
                         raise TransientError(f"told to stop while waiting for {self._config.address.url}")
         finally:
             future.cancel()
+            with self._lock:
+                self._waited_s += time.monotonic() - begun
+                self._throttled_s += throttle.seconds
 
     def close(self) -> None:
-        """Cancel what is in flight and close the connections. Closing again changes nothing."""
+        """Cancel what is in flight, close the connections, and log what waiting there was.
+
+        Closing again changes nothing.
+        """
         if self._loop.is_closed():
             return
         if self._tokens is not None:
@@ -134,6 +143,16 @@ class EndpointClient:
         self._thread.join(_CLOSE_WITHIN_S)
         if not self._thread.is_alive():
             self._loop.close()
+        # Read by people, and by `loadtest.bottleneck.job_log`.
+        _LOGGER.info(
+            "%s: %d attempts, %d of them found it full; bundles waited for it for %.3f s, "
+            "throttled for %.3f s",
+            self._config.address.url,
+            self._http.attempts,
+            self._http.congested,
+            self._waited_s,
+            self._throttled_s,
+        )
 
     async def _open(self) -> RetryingClient:
         # `RetryingClient` limits the calls.

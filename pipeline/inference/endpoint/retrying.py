@@ -50,7 +50,13 @@ class Response(Generic[_T]):
 
 
 class RetryingClient:
-    """A client that calls one endpoint for all bundles of a process. Its methods run on one event loop."""
+    """A client that calls one endpoint for all bundles of a process. Its methods run on one event loop.
+
+    Attributes:
+        limit: On the calls in flight.
+        attempts: Begun so far.
+        congested: Of them, those that found the endpoint full (429), or too slow to answer in time.
+    """
 
     def __init__(
         self,
@@ -81,6 +87,7 @@ class RetryingClient:
         self._clock = clock
         self._random = random.Random()
         self.limit = ConcurrencyLimit(max_concurrency)
+        self.attempts = self.congested = 0
         self._scale_up = ScaleUp(address.url, retry_policy.scale_up_wait_s, self._random)
         self._unlogged = 0
         self._logged_at = -_LOG_EVERY_S
@@ -140,6 +147,7 @@ class RetryingClient:
         # The endpoint is to blame for a wait for a slot only while the limit is lowered.
         with throttle.measure() if self.limit.lowered and not self.limit.free else nullcontext():
             round_ = await self.limit.acquire()
+        self.attempts += 1
         try:
             state.begin(self._clock())
             http = await post(
@@ -159,6 +167,7 @@ class RetryingClient:
             return Response(value, http, state.start, self._clock())
         except RetryError as failure:
             if failure.congested and not failure.not_ready:
+                self.congested += 1
                 self.limit.congested(round_)
             raise
         except SplitError:
