@@ -5,19 +5,15 @@ The recipe, measured against plain bisection and votes on M/M/1 queues (`python 
 1. bracket: by factors of 4 from the start, with short probes. A rate that fails without a growing backlog is
    followed by one above it ("look above"): its latency may be due to a low rate, as with batch windows.
 2. bisect: geometric middles, until the bracket is 10 % wide.
-3. root: an isotonic fit through the margins of all probes; its root is probed three times, each time
-refitted.
+3. root: an isotonic fit through the margins of all probes; its root is probed three times, each time anew.
 4. confirm: 0.99 of the root, twice as long, with another seed; 2 % less after a failure, four times at most.
-5. breach: 1.05 of what was confirmed must fail. A failed confirmation, or a failure that is no chance, below
-   that has shown it already. If it
-   passes, and passes confirmation, it is what is confirmed, and the boundary a cliff: the fit was wrong.
+5. breach: 1.05 of what was confirmed must fail. A failed confirmation, 2 % above, has shown it already. If it
+   passes, and passes twice as long, it is the new claim: the fit was wrong, and the boundary is a bracket.
 
 A rate that passes more than 10 % above one that fails is probed again with it ("recheck"). If both say the
-same
-again, the system is not monotone, and the largest passing rate below the lowest failing one is searched
-for; a
-rate below all others is looked at for it ("look below"). If not, the search starts again with all that it
-knows.
+same again, the system is not monotone, and the largest passing rate below the lowest failing one is searched
+for; a rate below all others is looked at for it ("look below"). If not, the search starts again with all that
+it knows.
 """
 
 from __future__ import annotations
@@ -44,7 +40,7 @@ _REACH = 8
 _ROUNDS = 3
 # Of a probe's length, for the bracket.
 _SHORT = 0.25
-# Standard errors by which a margin is off 0 for certain.
+# Standard errors by which each probe of the root must miss it for a cliff.
 _CLIFF = 3.0
 
 Steps = Generator[Probe, Observation, None]
@@ -287,21 +283,22 @@ class BoundarySearch:
         )
 
     def _show_breach(self) -> Steps:
+        made: tuple[Purpose, ...] | None = ("confirm", "breach")
         while True:
             assert self._claim is not None
             claim = self._claim.rate
             above = claim * ABOVE_CLAIM * (1 + self._widening(claim))
-            shown = self._points.lowest_failure(above=claim, certain=_CLIFF)
+            shown = self._points.lowest_failure(above=claim, purposes=made)
             if shown is None or shown.rate > above:
                 shown = yield from self._probe(above, "breach")
-            if shown.passed:
-                shown = yield from self._probe(above, "confirm", times=2)
+                if shown.passed:
+                    shown = yield from self._probe(above, "confirm", times=2)
             if not shown.passed:
                 self._converged = True
                 self._reason = f"{claim:.6g}/s is confirmed, and {shown.rate:.6g}/s fails"
                 return
-            self._claim = shown
-            self._kind = "cliff"
+            # The fit was too low. Any failure above counts from here on.
+            self._claim, self._kind, made = shown, "cliff", None
             yield from self._recheck()
             low, high = self._points.edge()
             if low is None or high is None or high > low * RESOLUTION:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from loadtest.search.probes import Observation, Probe
+from loadtest.search.probes import Observation, Probe, Purpose
 from loadtest.statistics.isotonic import Isotonic, fit
 
 # Of a rate. Nearer to each other, a pass above a failure is noise, and the fit's matter.
@@ -62,10 +63,9 @@ class Points:
         return [one for one in self.merged() if one.rate >= rate]
 
     def edge(self) -> tuple[float | None, float | None]:
-        """Return the largest passing rate below the lowest failing one, and that one; None for what is
-        missing.
+        """Return the largest passing rate below the lowest failing one, and that one.
 
-        Rates that fail below all that pass are not this edge.
+        Either is None where there is none. Rates that fail below all that pass are not this edge.
         """
         merged = self.merged()
         passing = [one.rate for one in merged if one.passed]
@@ -83,20 +83,16 @@ class Points:
                 return failing.rate, above[0]
         return None
 
-    def lowest_failure(self, above: float | None, certain: float | None = None) -> Observation | None:
-        """Return the failed probe of the lowest rate above one, or None.
-
-        Args:
-            above: Messages a second; None for all rates.
-            certain: Standard errors by which a margin must be above 0, where the probe was not made to
-                confirm.
-        """
+    def lowest_failure(
+        self, above: float | None, purposes: Collection[Purpose] | None = None
+    ) -> Observation | None:
+        """Return the failed probe of the lowest rate above one, of some purposes or of all."""
         found = [
             seen.observation
             for seen in self._seen
             if not seen.observation.passed
             and (above is None or seen.probe.rate > above)
-            and (certain is None or _is_certain(seen, certain))
+            and (purposes is None or seen.probe.purpose in purposes)
         ]
         return min(found, key=lambda one: one.rate, default=None)
 
@@ -136,10 +132,3 @@ class Points:
         )
         top = min([one.rate for one in merged if one.passed and one.rate > high * INVERSION], default=np.inf)
         return [seen for seen in self._seen if bottom < seen.probe.rate < top]
-
-
-def _is_certain(seen: Seen, errors: float) -> bool:
-    if seen.probe.purpose in ("confirm", "breach"):
-        return True
-    full = seen.probe.purpose in ("bisect", "root", "recheck")
-    return full and seen.observation.margin > errors * seen.observation.standard_error
