@@ -11,7 +11,6 @@ from pathlib import Path
 from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
 from rich.console import Console
 
-from loadtest.driver.pubsub import PubsubError
 from loadtest.interrupt import Stop
 from loadtest.terminal import say
 from local import children

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtest.analysis.timeline import Bools, Timeline
-from loadtest.raw_log import REPORTED, STAGES
-from loadtest.raw_log import Floats, RawLog
+from loadtest.raw_log import REPORTED, STAGES, Floats, RawLog
 
 # Of the requests, by latency: what the slowest wait for is often not what most wait for.
 _SLOWEST = 0.01

@@ -13,8 +13,8 @@ import numpy as np
 import orjson
 import pytest
 
-from pipeline.inference.endpoint import codec as codec_module
 from pipeline.inference.endpoint import attempt
+from pipeline.inference.endpoint import codec as codec_module
 from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
 from pipeline.options.address import Address
 from pipeline.pubsub.limits import MAX_ATTRIBUTE_VALUE_BYTES
