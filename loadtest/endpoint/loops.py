@@ -7,8 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from loadtest.endpoint.bodies import Body
 from loadtest.endpoint.caller import Caller
 from loadtest.endpoint.calls import UNSENT, Calls, Recorder
@@ -48,7 +46,9 @@ class OpenLoop:
         self._recorder = Recorder(len(offsets), bodies[0].rows)
         self._queue: deque[tuple[int, float]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stop_at = np.inf
+        # Not the number of tasks: one that has ended is among them for a moment, and looks at no queue.
+        self._busy = 0
+        self._error: BaseException | None = None
 
     async def run(
         self,
@@ -98,6 +98,8 @@ class OpenLoop:
                 stopped, end = True, min(end, self._clock() + 5.0)
         ended = self._clock()
         await self._give_up()
+        if self._error is not None:  # of this program: what an endpoint does is in the answers
+            raise self._error
         return recorder.calls(
             due,
             start=start,
@@ -111,10 +113,11 @@ class OpenLoop:
         )
 
     def _begin(self, number: int) -> None:
-        if len(self._tasks) < self._connections:
+        if self._busy < self._connections:
+            self._busy += 1
             task = asyncio.create_task(self._work(number))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._done)
         else:
             self._queue.append((number, self._clock()))
 
@@ -132,7 +135,13 @@ class OpenLoop:
                 self._recorder.ended_at[number] = now
                 self._recorder.fail(number, UNSENT, f"no connection was free for {self._deadline_s:g} s")
             else:
+                self._busy -= 1
                 return
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            self._error = self._error or task.exception()
 
     async def _give_up(self) -> None:
         now = self._clock()

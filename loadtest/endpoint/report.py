@@ -48,7 +48,8 @@ def print_report(console: Console, report: EndpointReport, out: Path) -> None:
     if report.connections:
         _print_connections(console, report)
     if report.degradation is not None:
-        _print_probes(console, report.degradation)
+        if report.degradation.probes:
+            _print_probes(console, report.degradation)
         for sentence in _of_the_rate(report.degradation):
             say(console, sentence)
     if report.loads:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from types import TracebackType
 
 import orjson
@@ -27,7 +26,8 @@ class KnownEndpoint:
         rows: Of each call, in the order of arrival.
         connections: Distinct connections that calls came on.
         in_flight: Calls now; `most_in_flight`, at most so far.
-        arrived: time.monotonic() of each call.
+        heads: Headers of each call.
+        paths: Of each call.
     """
 
     def __init__(self, a_s: float = 0.0, b_s: float = 0.0) -> None:
@@ -39,7 +39,8 @@ class KnownEndpoint:
         self.open = threading.Event()
         self.open.set()
         self.rows: list[int] = []
-        self.arrived: list[float] = []
+        self.heads: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.connections: set[int] = set()
         self.in_flight = self.most_in_flight = 0
         self._transports: list[object] = []  # alive, so that no id comes again
@@ -51,7 +52,7 @@ class KnownEndpoint:
         async def serve() -> None:
             self._worker = asyncio.Lock()
             app = web.Application()
-            app.router.add_post("/predict", self._answer)
+            app.router.add_post("/{path:.*}", self._answer)
             self._runner = web.AppRunner(app, access_log=None)
             await self._runner.setup()
             await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -78,8 +79,9 @@ class KnownEndpoint:
             self._transports.append(request.transport)
             self.connections.add(id(request.transport))
         count = len(orjson.loads(await request.read())["instances"])
-        self.arrived.append(time.monotonic())
         self.rows.append(count)
+        self.heads.append(dict(request.headers))
+        self.paths.append(request.path)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:

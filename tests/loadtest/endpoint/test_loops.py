@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import threading
 import time
+from typing import cast
 
 import numpy as np
 import pytest
 
+from loadtest.clock import epoch_clock
+from loadtest.endpoint.bodies import Body
+from loadtest.endpoint.caller import Answer, Caller
 from loadtest.endpoint.calls import Calls, Recorder, by_failure
 from loadtest.endpoint.loops import OpenLoop, closed_loop, unwatched
 from loadtest.interrupt import Stop
@@ -71,6 +77,41 @@ def test_no_answer_is_waited_for(endpoint: KnownEndpoint) -> None:
     assert calls.sent_at.max() < calls.ended_at.min()
 
 
+class Immediate:
+    """As much of a caller as a load takes; it answers within the very step of the loop, or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.clock = epoch_clock()
+        self.called: list[bytes] = []
+        self._error = error
+
+    async def call(self, body: Body) -> Answer:
+        self.called.append(body.data)
+        if self._error is not None:
+            raise self._error
+        now = self.clock()
+        return Answer("", "", False, now, now, math.nan, math.nan, 0.0)
+
+    async def forget_connections(self) -> None:
+        pass
+
+
+def at_once(caller: Immediate) -> Calls:
+    load = OpenLoop(cast(Caller, caller), bodies(), np.zeros(5), 1)
+    return asyncio.run(load.run(duration=0.1, warmup=0.0, deadline_s=LIMIT_S, drain_s=LIMIT_S, stop=Stop()))
+
+
+def test_a_connection_that_is_just_free_is_taken_in_turn() -> None:
+    caller = Immediate()
+    assert at_once(caller).served.all()
+    assert caller.called == [body.data for body in bodies()]
+
+
+def test_an_error_of_the_driver_is_no_failure_of_the_endpoint() -> None:
+    with pytest.raises(ZeroDivisionError):
+        at_once(Immediate(ZeroDivisionError()))
+
+
 def test_a_stall_is_in_the_latency_of_all_that_were_due_meanwhile(endpoint: KnownEndpoint) -> None:
     """Over one connection, which the first call holds: the others were due long before they could leave."""
     endpoint.open.clear()
@@ -107,6 +148,22 @@ def test_refusals_are_counted_by_status(endpoint: KnownEndpoint) -> None:
     assert len(endpoint.rows) == 10  # none was tried again
     assert (calls.latency_s[~calls.served] >= 77.0).all()
     assert (calls.latency_s[calls.served] < 77.0).all()
+
+
+def test_an_endpoint_that_is_full_refuses_what_is_above(endpoint: KnownEndpoint) -> None:
+    """It holds three calls, and refuses others while it does; they are due while it holds them."""
+    endpoint.most_waiting = 2
+    endpoint.open.clear()
+
+    def watch(due: int, recorder: Recorder) -> None:
+        if recorder.failed == 7:
+            endpoint.open.set()
+
+    calls = send(endpoint.url, 10, watch=watch)
+    assert by_failure(calls) == {"429": 7}
+    # Though they were refused at once, the three that were served are the fast ones.
+    assert calls.ended_at[~calls.served].max() < calls.ended_at[calls.served].min()
+    assert calls.latency_s[~calls.served].min() > calls.latency_s[calls.served].max()
 
 
 def test_an_answer_that_is_no_prediction_is_a_failure(endpoint: KnownEndpoint) -> None:
