@@ -72,7 +72,10 @@ def _batching(e: Evidence) -> Remedy:
         limit = _LARGER * e.batch_limit
         change = Change((f"--max_batch_size={limit}",), "share a call's fixed costs among more requests")
         factor = 1 / (fixed / _LARGER + 1 - fixed)
-        formula = f"answered / (fixed / {_LARGER} + 1 - fixed), fixed the share of a batch's time that is the same for each"
+        formula = (
+            f"answered / (fixed / {_LARGER} + 1 - fixed): "
+            "fixed is the share of a batch's time that does not depend on its size"
+        )
         return change, _rate(e, factor, formula)
     change = Change(("--max_batch_wait_ms=0",), "let a free model take what is there at once")
     value = e.latency_s - (e.batch_wait_s or 0.0)
