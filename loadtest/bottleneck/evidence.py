@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from loadtest.bottleneck.thresholds import HAND_OVER_S
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
@@ -98,6 +100,13 @@ class Evidence:
     most_workers: int | None = None
     upscale_decisions: int | None = None
     replicas: float | None = None
+
+    @property
+    def handing_over(self) -> float | None:
+        """Share of a local job's time in which batches go from decoding to the model; None if not known."""
+        if self.bundles_limit != 1 or self.model_calls is None or not self.batch_size:
+            return None
+        return min(1.0, HAND_OVER_S * self.answered / self.batch_size)
 
     def share(self, seconds: float | None) -> float | None:
         """Return a stage's share of the latency without queue and the driver's delay; None where not known.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from loadtest.bottleneck.evidence import Evidence
 from loadtest.bottleneck.job_flags import Limits, limits
 from loadtest.bottleneck.job_log import ATTEMPTS, CONGESTED, THROTTLED, WAITED
-from loadtest.bottleneck.thresholds import LATE_S, QUICK_S, SPREAD
+from loadtest.bottleneck.thresholds import HAND_OVER_S, LATE_S, QUICK_S, SPREAD
 from loadtest.raw_log import Floats, RawLog
 from loadtest.statistics.stability import judge
 
@@ -172,12 +172,14 @@ def _decoding(batch_wait: Floats, size: Floats, window: _Window) -> float | None
     """Return the share of the time in which a thread decodes that does nothing else meanwhile.
 
     It decodes the n requests of a call one after the other, each in d seconds, and then makes the call. A
-    request's batch wait begins with its own decoding: it is d, 2 d … n d, on average d (n + 1) / 2.
+    request's batch wait begins with its own decoding: it is d, 2 d … n d, on average d (n + 1) / 2, and the
+    batch's hand-over.
     """
     known = window.answered & (size >= 1) & ~np.isnan(batch_wait)
     if not known.any():
         return None
-    decoding_s = float((2 * batch_wait[known] / (size[known] + 1)).sum())
+    alone = (batch_wait[known] - HAND_OVER_S).clip(0)
+    decoding_s = float((2 * alone / (size[known] + 1)).sum())
     # A bundle that is answered early in the window was decoded before it.
     return min(1.0, decoding_s / window.busy_s)
 

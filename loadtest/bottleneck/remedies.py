@@ -66,12 +66,15 @@ def _decode(e: Evidence) -> Remedy:
 
 
 def _batching(e: Evidence) -> Remedy:
-    if e.fixed_share is not None and e.batch_limit is not None and e.batch_size is not None:
+    # Where the batches are all of one size, nothing is known of the model's part.
+    fixed = e.fixed_share if e.fixed_share is not None else e.handing_over
+    if fixed is not None and e.batch_limit is not None:
         limit = _LARGER * e.batch_limit
         change = Change((f"--max_batch_size={limit}",), "share a call's fixed costs among more requests")
-        factor = 1 / (e.fixed_share / _LARGER + 1 - e.fixed_share)
+        factor = 1 / (fixed / _LARGER + 1 - fixed)
         formula = (
-            f"answered / (fixed / {_LARGER} + 1 - fixed), of a call's time a + b x batch, fixed its share a"
+            f"answered / (fixed / {_LARGER} + 1 - fixed): "
+            "fixed is the share of a batch's time that does not depend on its size"
         )
         return change, _rate(e, factor, formula)
     change = Change(("--max_batch_wait_ms=0",), "let a free model take what is there at once")

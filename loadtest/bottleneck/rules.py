@@ -129,6 +129,15 @@ def _small_batches(e: Evidence) -> Facts:
     )
 
 
+def _batches_handed_over(e: Evidence) -> Facts:
+    full = None if e.batch_limit is None else LIMIT_FULL * e.batch_limit
+    what = "share of the bundle thread's time that is handing batches over"
+    return all_of(
+        compare(what, e.handing_over, "1", "at least", DOMINANT),
+        compare("requests in a batch, mean", e.batch_size, "1", "at least", full),
+    )
+
+
 def _model_busy(e: Evidence) -> Facts:
     busy = _over(e.model_calls, e.model_limit)
     bound = DOMINANT if e.bundles_limit == 1 else BUSY
@@ -255,6 +264,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "model compute", _model_busy, "results wait for the other batches of their bundle: `rest` holds them"
     ),
+    Rule("batching", _batches_handed_over, "with decoding and the model: at most one has half of the time"),
     Rule(
         "endpoint latency",
         _waits_for_endpoint,

@@ -8,6 +8,7 @@ import pytest
 
 from loadtest.bottleneck.job_log import with_job_log
 from loadtest.bottleneck.reading import evidence
+from loadtest.bottleneck.thresholds import HAND_OVER_S
 from loadtest.raw_log import Sample
 from tests.loadtest.bottleneck.runs import STARTED, run
 from tests.loadtest.bottleneck.test_job_log import LINE
@@ -61,7 +62,7 @@ def test_calls_are_counted_once_for_all_of_their_requests() -> None:
 def test_decoding_is_told_by_the_batch_wait() -> None:
     # Batches of 3, 2 ms for each request: waits of 6, 4 and 2 ms, a fifth of the time at 100 a second.
     log = run(batch_size=3)
-    log.messages.stages_ms[:, 1] = np.resize([6.0, 4.0, 2.0], len(log.messages))
+    log.messages.stages_ms[:, 1] = HAND_OVER_S * 1e3 + np.resize([6.0, 4.0, 2.0], len(log.messages))
     assert evidence(log, 5, 15).decoding == pytest.approx(0.2, rel=0.01)
 
 

@@ -47,6 +47,14 @@ def test_each_limit_has_one() -> None:
             {**GROWING, "answered": 30.0, "model_calls": 1.0, "model_limit": 1, "inference_s": 0.3},
             ("--compile=true",), "rate", 60.0,
         ),
+        # 0.4 ms of each of 2,000 batches a second are its hand-over: of a quarter as many, a quarter.
+        (
+            {
+                "growth": 0.5, "offered": 9000.0, "answered": 2000.0, "model_calls": 0.2, "model_limit": 1,
+                "bundles_limit": 1, "batch_size": 1.0, "batch_limit": 1,
+            },
+            ("--max_batch_size=4",), "rate", 5000.0,
+        ),
         ({"model_calls": 0.1, **stages(0.1, 0.6, 0.1)}, ("--compile=true",), "latency", 0.7),
         (
             {**GROWING, "answered": 30.0, "model_calls": 8.0, "model_limit": 8, "most_workers": 2},

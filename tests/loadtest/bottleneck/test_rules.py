@@ -21,6 +21,7 @@ _WAIT, _WAITS_LESS = stages(0.5, 0.25, 0.25), stages(0.49, 0.26, 0.25)
 _CALL, _CALLS_LESS = stages(0.25, 0.5, 0.25), stages(0.26, 0.49, 0.25)
 _LOCAL: Changes = {"bundles_limit": 1, "model_limit": 1}
 _IDLE: Changes = {"model_calls": 1.0, "model_limit": 8, "worker_utilisation": 0.2}
+_ONES: Changes = {**_LOCAL, "model_calls": 0.3, "batch_size": 1.0, "batch_limit": 1}
 _CALLS: Changes = {"endpoint_calls": 1.0}
 _FIXED: Changes = {"fixed_share": 0.5, "batch_size": 26.0, "batch_limit": 32}
 _MODEL: Changes = {**_LOCAL, "model_calls": 0.5}
@@ -64,6 +65,13 @@ BORDERS: tuple[tuple[Limit, Changes, Changes], ...] = (
         "batching",
         {**_IDLE, **_WAIT, "worker_utilisation": 0.79},
         {**_IDLE, **_WAIT, "worker_utilisation": None},
+    ),
+    # 1,250 batches of one a second, 0.4 ms each.
+    ("batching", {**_ONES, "answered": 1250.0}, {**_ONES, "answered": 1249.0}),
+    (
+        "batching",
+        {**_ONES, "answered": 2500.0, "batch_size": 1.6, "batch_limit": 2},
+        {**_ONES, "answered": 2500.0, "batch_size": 1.59, "batch_limit": 2},
     ),
     ("model compute", _MODEL, {**_MODEL, "model_calls": 0.49}),
     ("model compute", _CLOUD_MODEL, {**_CLOUD_MODEL, "model_calls": 6.39}),
