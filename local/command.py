@@ -21,7 +21,7 @@ from loadtest.terminal import make_console
 from local.children import ChildError
 from local.compare import MODES, compare
 from local.job_flags import JobFlags
-from local.made_requests import made_requests
+from local.made_requests import with_made_requests
 from local.run import EXAMPLE, run_local
 from local.topics import PROJECT, Topics
 from pipeline.options.spelling import unknown_flags
@@ -93,7 +93,7 @@ def local_command(arguments: Sequence[str]) -> int:
     problems += flags.problems(topics.job_arguments(), modes)
     made = given.input is None and flags.own_model
     if made:
-        options = _with_made_requests(options, flags, problems)
+        options = with_made_requests(options, flags, problems)
     if problems:
         print("\n".join(dict.fromkeys(problems)), file=sys.stderr)
         return 2
@@ -143,15 +143,3 @@ def _options(arguments: Sequence[str], topics: Topics) -> tuple[argparse.Namespa
     options, problems = parse([f"--{name}={value}" for name, value in values.items()])
     otherwise = "see --help; flags of the job come after --"
     return named, options, unknown_flags(unknown, list(vars(named)), otherwise) + problems
-
-
-def _with_made_requests(options: RunOptions, flags: JobFlags, problems: list[str]) -> RunOptions:
-    """Return the options with requests that fit the model; what prevents that is added to `problems`."""
-    if flags.has_decode_hook:
-        problems.append("--input: missing: with --decode_hook, you alone know what a request looks like")
-        return options
-    try:
-        return replace(options, input=made_requests(flags.input_spec()))
-    except ValueError as error:
-        problems.append(f"--input_shape: {error}")
-        return options
