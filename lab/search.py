@@ -36,7 +36,7 @@ from loadtest.interrupt import Stop, stop_on_signals
 from loadtest.report.command import HTML_FILE
 from loadtest.report.page import to_html
 from loadtest.run_folder import FolderError, held, make_fresh, replace_file
-from loadtest.search.boundary import Settings
+from loadtest.search.answer import Settings
 from loadtest.search.objectives import ObjectiveError, Tier
 from loadtest.search.probes import Probe
 from loadtest.search.search_file import SEARCH, SearchFileError, resume, write
@@ -46,8 +46,12 @@ from local.children import ChildError
 
 DEFAULT_TIER = "p99<250ms,lost=0"
 PROBES = "probes"
+# A quarter of it, as the first probes are, still tells the slope of a backlog.
+LEAST_PROBE_S = 12.0
+# More messages than the percentiles need, as a Poisson schedule may bring fewer than rate times seconds.
+_SPARE = 1.1
 # Tries of a probe that the driver could not keep the schedule of.
-_TRIES = 3
+_TRIES = 2
 _NUMBERS = {"start": 100.0, "probe_s": 60.0, "probe_max_s": 600.0, "budget": 7200.0, "hold": 0.0}
 
 
@@ -134,6 +138,10 @@ def parse_search(arguments: Sequence[str]) -> tuple[CommandLine, TiersSearch | N
             numbers[name] = math.nan
         if not 0 <= numbers[name] < math.inf or (name != "hold" and not numbers[name]):
             problems.append(f"--{name}={text} must be a number above 0")
+    if numbers["probe_s"] < LEAST_PROBE_S:
+        problems.append(
+            f"--probe_s={given.probe_s} must be at least {LEAST_PROBE_S:g}: the first probes take a quarter"
+        )
     tiers = []
     texts = [*(given.tier or []), *([",".join(given.objective)] if given.objective else [])]
     for text in texts or [DEFAULT_TIER]:
@@ -152,7 +160,12 @@ def parse_search(arguments: Sequence[str]) -> tuple[CommandLine, TiersSearch | N
             problems.append(f"--resume: {error}")
             return line, None, 0.0
     settings = Settings(
-        numbers["start"], numbers["probe_s"], numbers["probe_max_s"], numbers["budget"], line.options.seed
+        numbers["start"],
+        numbers["probe_s"],
+        numbers["probe_max_s"],
+        numbers["budget"],
+        line.options.seed,
+        math.ceil(_SPARE * max(tier.least_messages for tier in tiers)),
     )
     return line, TiersSearch(tiers, settings), numbers["hold"]
 
@@ -181,7 +194,12 @@ def find(
             number = len(search.history) + 1
             spent = sum(each.seconds for each, _ in search.history)
             _tell(console, words.announced(number, probe, target.warm_up_s, spent, search.settings.budget_s))
-            probed = _valid_probe(target, probe, tightest, out / PROBES / f"{number:02d}", stop, console)
+            folder = out / PROBES / f"{number:02d}"
+            probed = _valid_probe(target, probe, tightest, folder, stop, console)
+            if probed is None:
+                search.unreachable(probe)
+                write(out / SEARCH, search)
+                continue
             observations = observe(probe, probed.analysis, search.tiers)
             search.observe(probe, observations)
             found.probed[number] = probed
@@ -193,6 +211,8 @@ def find(
             _tell(console, f"holding {claim:,.6g}/s for {hold_s:g} s")
             probe = Probe(claim, hold_s, search.settings.seed + len(search.history), "confirm")
             found.held = _valid_probe(target, probe, tightest, out / "hold", stop, console)
+            if found.held is None:
+                found.ended = f"the driver could not hold {claim:,.6g}/s"
     except (ProbeError, ProbeInterruptedError) as error:
         found.ended = str(error)
     return found
@@ -200,12 +220,8 @@ def find(
 
 def _valid_probe(
     target: Target, probe: Probe, tightest_s: float | None, folder: Path, stop: Stop, console: Console | None
-) -> Probed:
-    """Return a probe whose driver kept its schedule.
-
-    Raises:
-        ProbeError: It did not, three times.
-    """
+) -> Probed | None:
+    """Return a probe whose driver kept its schedule; None where it did not, twice."""
     for _ in range(_TRIES):
         shown: AbstractContextManager[Display] = (
             nullcontext(Display()) if console is None else progress_display(console)
@@ -214,12 +230,8 @@ def _valid_probe(
             probed = make_probe(target, probe, tightest_s, folder, display, stop)
         if probed.analysis.validity.valid:
             return probed
-        reasons = "; ".join(probed.analysis.validity.reasons)
-        _tell(console, f"  INVALID: {reasons}")
-    raise ProbeError(
-        f"the driver is the limit at {probe.rate:,.6g}/s ({reasons}): give it processors of its own, "
-        "raise --drivers, or search lower"
-    )
+        _tell(console, f"  INVALID: {'; '.join(probed.analysis.validity.reasons)}")
+    return None
 
 
 def _tell(console: Console | None, text: str) -> None:
@@ -228,14 +240,18 @@ def _tell(console: Console | None, text: str) -> None:
 
 
 def limit_of(found: Found) -> tuple[Probed, Diagnosis] | None:
-    """Return the failing probe next to the answer, and what limits it; None where this process made none."""
-    boundary = found.search.boundaries()[0]
-    rate = boundary.infeasible_min
-    if rate is None:
+    """Return the probe that failed most clearly, and what limits it; None where this process made none.
+
+    Just above the answer hardly anything is wrong yet: what limits a system shows where it is overloaded.
+    """
+    failed = [
+        (observations[0].margin, number)
+        for number, (_, observations) in enumerate(found.search.history, start=1)
+        if observations and not observations[0].passed and number in found.probed
+    ]
+    if not failed:
         return None
-    probed = found.probed.get(words.by_rate(found.search.history)[rate])
-    if probed is None:
-        return None
+    probed = found.probed[max(failed)[1]]
     tightest = tightest_latency(found.search.tiers)
     start, end = probed.analysis.window
     return probed, diagnose(evidence(probed.log, start, end, QUICK_S if tightest is None else tightest))
@@ -262,7 +278,9 @@ def finish(found: Found, out: Path, *, json: bool) -> None:
     if found.ended:
         say(console, f"ended early: {found.ended}; --resume --out={out} goes on")
     if limit:
-        for text in words.limit_lines(limit[1]):
+        probed, diagnosis = limit
+        offered = probed.analysis.rates["offered"].value or 0.0
+        for text in words.limit_lines(f"at {offered:,.6g}/s", diagnosis):
             say(console, text)
     if found.held:
         say(console, f"held: {found.held.analysis.verdict.headline}")

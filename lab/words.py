@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from loadtest.bottleneck.diagnosis import Diagnosis, Expectation, Fact
-from loadtest.search.boundary import Boundary
+from loadtest.search.answer import Boundary
 from loadtest.search.objectives import LATENCIES
 from loadtest.search.probes import Breach, Observation, Probe, Purpose
 from loadtest.search.tiers import TiersSearch
@@ -65,9 +65,17 @@ def _answer(boundary: Boundary) -> str:
     return text
 
 
-def limit_lines(diagnosis: Diagnosis) -> list[str]:
-    """Return what limits a run, why, what to change first and what that should bring."""
-    lines = [f"what limits it: {diagnosis.limit}", *(f"  {_fact(fact)}" for fact in diagnosis.because)]
+def limit_lines(where: str, diagnosis: Diagnosis) -> list[str]:
+    """Return what limits a run, why, what to change first and what that should bring.
+
+    Args:
+        where: Which run, such as "at 900/s".
+        diagnosis: Of it.
+    """
+    lines = [
+        f"what limits it {where}: {diagnosis.limit}",
+        *(f"  {_fact(fact)}" for fact in diagnosis.because),
+    ]
     if diagnosis.change.text:
         flags = " ".join(diagnosis.change.flags)
         lines.append(f"try first: {diagnosis.change.text}{f' ({flags})' if flags else ''}")

@@ -8,7 +8,8 @@ import numpy as np
 
 from benchmarks.search.queues import SlowStart, mm1, mm1_quantile
 from benchmarks.search.systems import System
-from loadtest.search.boundary import Boundary, BoundarySearch, Settings
+from loadtest.search.answer import Boundary, Settings
+from loadtest.search.boundary import BoundarySearch
 from loadtest.search.probes import Observation, Probe
 from loadtest.statistics.percentiles import interval, quantile
 from loadtest.statistics.stability import ENOUGH, backlog, judge

@@ -30,7 +30,7 @@ from loadtest.endpoint.rates import HttpProbes, search_rate, tightest_latency
 from loadtest.endpoint.raw_logs import LOADS, raw_log, remove_raw_logs, write_raw_log
 from loadtest.interrupt import Stop
 from loadtest.schedule.shapes import Schedule
-from loadtest.search.boundary import Settings
+from loadtest.search.answer import Settings
 from pipeline.inference.endpoint.token import TokenSource
 
 # Of the first rate of a search, in what was possible.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loadtest.analysis.validity import ACHIEVED_LEAST, schedule_limit_ms
 from loadtest.endpoint.caller import NO_ANSWER, TIME_OUT
 from loadtest.endpoint.calls import GIVEN_UP, UNSENT, Calls, by_failure
 from loadtest.raw_log import Floats
@@ -17,12 +18,6 @@ from loadtest.statistics.percentiles import Guard, guard, interval, quantile
 from loadtest.statistics.stability import Stability, judge
 
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-
-# Of the schedule, and of the moment at which a call should have left.
-ACHIEVED_LEAST = 0.99
-SCHEDULE_LIMIT_MS = 5.0
-# Of the tightest latency that is asked for: a driver that is later than that decides over the verdict.
-OBJECTIVE_SHARE = 0.1
 
 # Failures without an answer; all others are errors that the endpoint answered with.
 LOST = frozenset({TIME_OUT, NO_ANSWER, UNSENT, GIVEN_UP})
@@ -110,9 +105,7 @@ def judge_driver(calls: Calls, tightest_s: float | None) -> Validity:
         calls: Of the load, its warm-up included: a driver that lags there has not caught up by magic.
         tightest_s: Shortest latency that is asked for; None where none is.
     """
-    limit_ms = SCHEDULE_LIMIT_MS
-    if tightest_s is not None:
-        limit_ms = min(limit_ms, OBJECTIVE_SHARE * tightest_s * 1e3)
+    limit_ms = schedule_limit_ms(tightest_s)
     handed = calls.sent_at - calls.waited_s
     # A call that was never sent was waiting for a connection.
     done = np.isnan(handed) | (handed <= calls.start + calls.duration + limit_ms / 1e3)

@@ -13,7 +13,8 @@ from loadtest.endpoint.load_figures import LoadFigures, figures_of, observation_
 from loadtest.endpoint.loops import OpenLoop, Watch
 from loadtest.interrupt import Stop
 from loadtest.schedule.shapes import Schedule
-from loadtest.search.boundary import Boundary, BoundarySearch, Settings
+from loadtest.search.answer import Boundary, Settings
+from loadtest.search.boundary import BoundarySearch
 from loadtest.search.objectives import LATENCIES, Tier
 from loadtest.search.probes import Breach, Probe
 

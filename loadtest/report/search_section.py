@@ -10,7 +10,7 @@ import numpy as np
 from loadtest.figures import figure, milliseconds, rate
 from loadtest.report.chart import Chart, Line, Mark
 from loadtest.report.tables import Shown
-from loadtest.search.boundary import Boundary
+from loadtest.search.answer import Boundary
 from loadtest.search.objectives import LATENCIES
 from loadtest.search.probes import Breach, Observation, Probe
 from loadtest.search.tiers import TiersSearch
@@ -48,7 +48,7 @@ def search_sections(search: TiersSearch) -> list[TierSection]:
     """Return a section for each tier of a search."""
     found = []
     for number, (tier, boundary) in enumerate(zip(search.tiers, search.boundaries(), strict=True)):
-        seen = [(probe, observations[number]) for probe, observations in search.history]
+        seen = [(probe, observations[number]) for probe, observations in search.history if observations]
         found.append(
             TierSection(
                 objectives=str(tier),

@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Literal
 
+from loadtest.search.answer import Boundary, Settings
 from loadtest.search.points import Points
-from loadtest.search.probes import Breach, Observation, Probe, Purpose
+from loadtest.search.probes import Observation, Probe, Purpose
 from loadtest.statistics.stability import ENOUGH, detectable_overload
 
 FACTOR = 4.0
@@ -43,66 +43,15 @@ _SHORT = 0.25
 # Standard errors by which each probe of the root must miss it for a cliff.
 _CLIFF = 3.0
 
-Steps = Generator[Probe, Observation, None]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to search.
-
-    Attributes:
-        start: First rate, messages a second.
-        probe_s: Seconds of a probe that is not short, at least.
-        probe_max_s: Seconds of a probe at most. In between, it is as long as 60,000 messages take.
-        budget_s: Seconds of all probes together.
-        seed: Of the first probe; each later one's is 1 higher.
-    """
-
-    start: float
-    probe_s: float = 60.0
-    probe_max_s: float = 600.0
-    budget_s: float = 7200.0
-    seed: int = 1
-
-
-@dataclass(frozen=True)
-class Boundary:
-    """Where a tier's objectives stop being met.
-
-    Attributes:
-        claim: The rate that was confirmed, messages a second; None where none was.
-        feasible_max: The claim, or without one the largest passing rate below the lowest failing one.
-        infeasible_min: The lowest failing rate above it.
-        first_breach: What failed there.
-        kind: "smooth" where the margins pass through 0, "cliff" where they jump, None before the root is
-            probed.
-        root: Where the fit crosses 0.
-        ci: 95 % interval of the root; of a cliff, the bracket that holds it.
-        detectable_overload: Smallest overload that the confirmation could tell, over the rate.
-        converged: Whether all steps of the recipe were done.
-        convergence_reason: Why the search ended.
-        non_monotone_warning: What passes above what fails; empty where nothing does.
-        probes: How many were made.
-        seconds: Of all of them.
-    """
-
-    claim: float | None
-    feasible_max: float | None
-    infeasible_min: float | None
-    first_breach: Breach | None
-    kind: Literal["smooth", "cliff"] | None
-    root: float | None
-    ci: tuple[float, float] | None
-    detectable_overload: float | None
-    converged: bool
-    convergence_reason: str
-    non_monotone_warning: str
-    probes: int
-    seconds: float
+Steps = Generator[Probe, Observation | None, None]
 
 
 class _EndedError(Exception):
     """The search cannot go on; the message is the reason."""
+
+
+class _UnreachableError(Exception):
+    """The driver could not make a probe's load."""
 
 
 class BoundarySearch:
@@ -120,6 +69,9 @@ class BoundarySearch:
         self._looked_below = False
         self._kind: Literal["smooth", "cliff"] | None = None
         self._claim: Observation | None = None
+        # The lowest rate that the driver could not send in time, and the seconds of such probes.
+        self._ceiling = math.inf
+        self._in_vain_s = 0.0
         self._reason = ""
         self._converged = False
         self._steps = self._search()
@@ -139,16 +91,27 @@ class BoundarySearch:
         Raises:
             ValueError: `next` returned another.
         """
+        self._send(probe, observation)
+
+    def unreachable(self, probe: Probe) -> None:
+        """Take that the load of the probe that `next` returned could not be made: the driver is the limit.
+
+        Raises:
+            ValueError: `next` returned another.
+        """
+        self._send(probe, None)
+
+    def note(self, probe: Probe, observation: Observation) -> None:
+        """Take what came of a probe that another tier's search asked for."""
+        self._points.add(probe, observation)
+
+    def _send(self, probe: Probe, observation: Observation | None) -> None:
         if probe != self.next():
             raise ValueError(f"{probe} was not asked for: observe what next() returned")
         try:
             self._pending = self._steps.send(observation)
         except StopIteration:
             self._pending = None
-
-    def note(self, probe: Probe, observation: Observation) -> None:
-        """Take what came of a probe that another tier's search asked for."""
-        self._points.add(probe, observation)
 
     def boundary(self) -> Boundary:
         """Return what is known so far."""
@@ -175,18 +138,20 @@ class BoundarySearch:
 
     def _search(self) -> Steps:
         try:
-            for _ in range(_ROUNDS):
-                yield from self._bracket()
-                yield from self._bisect()
-                yield from self._probe_root()
-                yield from self._confirm()
-                yield from self._show_breach()
-                if self._converged:
-                    return
+            try:
+                for _ in range(_ROUNDS):
+                    yield from self._bracket()
+                    yield from self._bisect()
+                    yield from self._probe_root()
+                    yield from self._confirm()
+                    yield from self._show_breach()
+                    if self._converged:
+                        return
+            except _UnreachableError:
+                yield from self._settle_below_the_ceiling()
             raise _EndedError(
-                f"after {_ROUNDS} rounds a higher rate than the boundary passed again: the system "
-                f"changes from "
-                "probe to probe; make probes longer"
+                f"after {_ROUNDS} rounds a higher rate than the boundary passed again: the system changes "
+                "from probe to probe; make probes longer"
             )
         except _EndedError as ended:
             self._reason = str(ended)
@@ -197,13 +162,15 @@ class BoundarySearch:
             yield from self._recheck()
             low, high = self._points.edge()
             if low is None and high is None:
-                rate = first
+                rate = first if first < self._ceiling else self._ceiling / FACTOR
             elif self._not_monotone and not self._points.merged()[0].passed and not self._looked_below:
                 self._looked_below = True
                 yield from self._probe(self._points.merged()[0].rate / FACTOR, "look below", short=True)
                 continue
             elif high is None and low is not None:
-                rate = low * FACTOR
+                if self._ceiling <= low * RESOLUTION:
+                    raise _UnreachableError
+                rate = low * FACTOR if low * FACTOR < self._ceiling else math.sqrt(low * self._ceiling)
             elif high is not None and (above := self._worth_a_look(high)):
                 yield from self._probe(above, "look above", short=True)
                 continue
@@ -216,14 +183,16 @@ class BoundarySearch:
                 raise _EndedError(
                     f"every rate from {first:g}/s {way}: start elsewhere, or change the objectives"
                 )
-            yield from self._probe(rate, "bracket", short=True)
+            try:
+                yield from self._probe(rate, "bracket", short=True)
+            except _UnreachableError:
+                continue
 
     def _worth_a_look(self, high: float) -> float | None:
         """Return a rate above the lowest failing one that may pass, or None.
 
         A backlog that grows at one rate grows at each higher one. A latency may fall: so it is looked at
-        once,
-        and, where nothing below passes, again unless it rises by more than three standard errors.
+        once, and, where nothing below passes, again unless it rises by more than three standard errors.
         """
         seen = self._points.at_or_above(high)
         if len(seen) > 1 and self._points.edge()[0] is not None:
@@ -232,7 +201,7 @@ class BoundarySearch:
             return None
         rises = any(after.margin > seen[0].margin + _CLIFF * after.standard_error for after in seen[1:])
         top = seen[-1].rate * FACTOR
-        return None if rises or top > high * FACTOR**_REACH else top
+        return None if rises or top > high * FACTOR**_REACH or top >= self._ceiling else top
 
     def _recheck(self) -> Steps:
         """Probe both rates again where one passes above one that fails; once for each failing rate."""
@@ -304,13 +273,26 @@ class BoundarySearch:
             if low is None or high is None or high > low * RESOLUTION:
                 return
 
+    def _settle_below_the_ceiling(self) -> Steps:
+        """Confirm the largest rate that passes, as none above it can be tried."""
+        low, _ = self._points.edge()
+        why = f"the driver cannot send {self._ceiling:.6g}/s in time"
+        if self._claim is None and low is not None:
+            try:
+                observation = yield from self._probe(low, "confirm", times=2)
+            except _UnreachableError:
+                raise _EndedError(f"{why}: give it processors of its own, or raise --drivers") from None
+            if observation.passed:
+                self._claim = observation
+        raise _EndedError(f"{why}: the system may carry more")
+
     def _probe(
         self, rate: float, purpose: Purpose, *, times: float = 1.0, short: bool = False
-    ) -> Generator[Probe, Observation, Observation]:
+    ) -> Generator[Probe, Observation | None, Observation]:
         settings = self._settings
         seconds = _SHORT * settings.probe_s if short else times * self._length(rate)
-        seconds = min(seconds, settings.probe_max_s)
-        if self._points.seconds + seconds > settings.budget_s:
+        seconds = min(max(seconds, settings.least_messages / rate), settings.probe_max_s)
+        if self._points.seconds + self._in_vain_s + seconds > settings.budget_s:
             raise _EndedError(
                 f"the budget of {settings.budget_s:g} s does not hold the next probe ({purpose}, "
                 f"{seconds:g} s): "
@@ -318,6 +300,10 @@ class BoundarySearch:
             )
         probe = Probe(rate, seconds, settings.seed + len(self._points), purpose)
         observation = yield probe
+        if observation is None:
+            self._ceiling = min(self._ceiling, rate)
+            self._in_vain_s += seconds
+            raise _UnreachableError
         self._points.add(probe, observation)
         return observation
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loadtest.search.probes import Breach, Observation
+from loadtest.statistics.percentiles import least_samples
 from loadtest.statistics.stability import Stability
 
 Comparison = Literal["<", "<=", "=", ">=", ">"]
@@ -125,6 +126,12 @@ class Tier:
 
     def __str__(self) -> str:
         return ",".join(map(str, self.objectives))
+
+    @property
+    def least_messages(self) -> int:
+        """Messages under which one of its percentiles is refused."""
+        percentiles = [one.metric for one in self.objectives if one.metric.startswith("p")]
+        return max((least_samples(float(name[1:]) / 100) for name in percentiles), default=0)
 
     def observe(
         self, rate: float, figures: Mapping[str, Figure], n: int, stability: Stability

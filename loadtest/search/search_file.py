@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 from loadtest.run_folder import replace_file
-from loadtest.search.boundary import Settings
+from loadtest.search.answer import Settings
 from loadtest.search.objectives import ObjectiveError, Tier
 from loadtest.search.probes import Breach, Observation, Probe
 from loadtest.search.tiers import TiersSearch
@@ -22,7 +22,7 @@ class SearchFileError(Exception):
 
 
 def write(path: Path, search: TiersSearch) -> None:
-    """Write settings, probes with their observations, and the boundaries so far,."""
+    """Write settings, probes with their observations, and the boundaries so far."""
     content = {
         "version": _VERSION,
         "settings": asdict(search.settings),
@@ -50,7 +50,11 @@ def resume(path: Path) -> TiersSearch:
             raise ValueError(f"its version is {content['version']}, not {_VERSION}")
         search = TiersSearch([Tier.parse(text) for text in content["tiers"]], Settings(**content["settings"]))
         for entry in content["probes"]:
-            search.observe(Probe(**entry["probe"]), [_observation(one) for one in entry["observations"]])
+            probe, observations = Probe(**entry["probe"]), entry["observations"]
+            if observations:
+                search.observe(probe, [_observation(one) for one in observations])
+            else:
+                search.unreachable(probe)
     except FileNotFoundError as error:
         raise SearchFileError(f"{path} is missing: give the folder of a search that has begun") from error
     except (OSError, ValueError, TypeError, KeyError, ObjectiveError) as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadtest.search.boundary import Boundary, BoundarySearch, Settings
+from loadtest.search.answer import Boundary, Settings
+from loadtest.search.boundary import BoundarySearch
 from loadtest.search.objectives import Tier
 from loadtest.search.probes import Observation, Probe
 
@@ -14,7 +15,8 @@ class TiersSearch:
 
     Attributes:
         tiers: In the order in which they are searched.
-        history: The probes so far, each with its observations: one for each tier.
+        history: The probes so far, each with its observations: one for each tier, or none where the driver
+            could not make the load.
     """
 
     def __init__(self, tiers: Sequence[Tier], settings: Settings) -> None:
@@ -46,6 +48,18 @@ class TiersSearch:
             if search is not asking:
                 search.note(probe, observation)
         self.history.append((probe, tuple(observations)))
+
+    def unreachable(self, probe: Probe) -> None:
+        """Take that the load of the probe that `next` returned could not be made.
+
+        Raises:
+            ValueError: `next` returned another.
+        """
+        asking = self._asking()
+        if asking is None:
+            raise ValueError(f"{probe} was not asked for: the search has ended")
+        asking.unreachable(probe)
+        self.history.append((probe, ()))
 
     def boundaries(self) -> list[Boundary]:
         """Return what is known so far of each tier."""

@@ -11,7 +11,7 @@ from loadtest.endpoint import rates
 from loadtest.endpoint.calls import Calls
 from loadtest.endpoint.rates import Degradation, HttpProbes, Load, search_rate, tightest_latency
 from loadtest.interrupt import Stop
-from loadtest.search.boundary import Settings
+from loadtest.search.answer import Settings
 from loadtest.search.objectives import Tier
 from loadtest.search.probes import Probe
 from tests.loadtest.endpoint.conftest import bodies, call

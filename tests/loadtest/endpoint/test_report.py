@@ -19,7 +19,7 @@ from loadtest.endpoint.load_figures import figures_of
 from loadtest.endpoint.rates import Degradation, ProbeResult
 from loadtest.endpoint.report import print_report, to_json
 from loadtest.endpoint.service_law import fit_law
-from loadtest.search.boundary import Boundary
+from loadtest.search.answer import Boundary
 from loadtest.search.probes import Breach
 from tests.loadtest.endpoint.conftest import evenly
 from tests.loadtest.endpoint.made_calls import START, made_calls

@@ -10,7 +10,7 @@ import pytest
 from loadtest.__main__ import main
 from loadtest.report.search_section import search_sections
 from loadtest.search import search_file
-from loadtest.search.boundary import Settings
+from loadtest.search.answer import Settings
 from loadtest.search.objectives import Tier
 from loadtest.search.probes import Breach, Observation
 from loadtest.search.tiers import TiersSearch

@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks.search.measures import search
 from benchmarks.search.systems import CLIFFS, NOT_MONOTONE, QUEUE, System, curve, queue
-from loadtest.search.boundary import Boundary, BoundarySearch, Settings
+from loadtest.search.answer import Boundary, Settings
+from loadtest.search.boundary import BoundarySearch
 from loadtest.search.probes import Observation, Probe
 
 

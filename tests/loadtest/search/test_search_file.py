@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from benchmarks.search.queues import mm1
-from loadtest.search.boundary import Settings
+from loadtest.search.answer import Settings
 from loadtest.search.objectives import Figure, Tier
 from loadtest.search.probes import Observation, Probe
 from loadtest.search.search_file import SEARCH, SearchFileError, resume, write
