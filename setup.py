@@ -32,12 +32,14 @@ setup(
         "torch==2.13.0",
     ],
     extras_require={
-        "local": [*SERVING, "rich>=14"],
+        "local": [*SERVING, "h2>=4.3", "jinja2>=3.1", "rich>=14"],
         "serving": SERVING,
         "dev": [
             *SERVING,
+            "h2>=4.3",
             "hypothesis",
             "import-linter",
+            "jinja2>=3.1",
             "mypy",
             "pre-commit",
             "pytest",

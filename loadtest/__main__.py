@@ -6,11 +6,15 @@ import sys
 from collections.abc import Callable, Sequence
 
 from loadtest.display import progress_display
+from loadtest.driver.errors import RunError
+from loadtest.driver.pubsub import PubsubError
+from loadtest.driver.run import run
+from loadtest.driver.system import System
+from loadtest.endpoint.command import endpoint_command
 from loadtest.interrupt import stop_on_signals
 from loadtest.options import parse
-from loadtest.pubsub import PubsubError
-from loadtest.report import print_report
-from loadtest.run import RunError, run
+from loadtest.report.command import report_command
+from loadtest.report.last_screen import print_report
 from loadtest.run_folder import FolderError, held, note_of_earlier_results
 from loadtest.terminal import make_console
 from pipeline.process.output import until_output_closes
@@ -34,7 +38,7 @@ def run_command(arguments: Sequence[str]) -> int:
             if note := note_of_earlier_results(options.out):
                 print(f"loadtest: {note}", file=sys.stderr)
             with progress_display(console) as display:
-                summary = run(options, display=display, stop=stop)
+                summary = run(options, system=System({"kind": "job"}), display=display, stop=stop)
     except (FolderError, RunError, PubsubError) as error:
         print(f"loadtest: {error}", file=sys.stderr)
         return 1
@@ -51,7 +55,11 @@ def run_command(arguments: Sequence[str]) -> int:
     return 1 if failures else 0
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"run": run_command}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "run": run_command,
+    "endpoint": endpoint_command,
+    "report": report_command,
+}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ from pipeline.request.json_body import EAGER_BYTES
 from pipeline.request.json_text import MAX_WRITTEN_DEPTH, raw_fields
 
 _IDENTITY: Sequence[str] = ("record_id", "label")
-_ANSWER: Sequence[str] = ("prediction", "latency_ms")
+_ANSWER: Sequence[str] = ("prediction", "latency_ms", "batch_size")
 
 
 def record_fields(data: bytes) -> dict[str, object]:
@@ -25,7 +25,7 @@ def record_fields(data: bytes) -> dict[str, object]:
 
 
 def result_fields(data: bytes) -> dict[str, object]:
-    """Return `prediction`, `latency_ms` and, of what passed through, `record_id` and `label`.
+    """Return `prediction`, `latency_ms`, `batch_size` and, of what passed through, `record_id` and `label`.
 
     Raises:
         DecodeError: It is no JSON object, or nested more than 254 deep.

@@ -6,15 +6,20 @@ import argparse
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from loadtest.records import Records, RecordsError, read_records
-from loadtest.schedule import SHAPES
+from loadtest.schedule.shapes import SHAPES, Schedule
+from loadtest.schedule.trace import NO_TRACE, Trace, TraceError, read_trace
 from pipeline.options.spelling import unknown_flags, with_underscores
 
 MAX_MESSAGES = 50_000_000  # about 4 GB of per-message figures
+
+MAX_DRIVERS = 64
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,13 @@ TEXT = Kind(str, "text", stand_in="")
 PATH = Kind(Path, "a path", stand_in=Path())
 # Read once, by whoever parses the flag: a pipe can be read no more than that.
 RECORDS = Kind(lambda text: read_records(Path(text)), "a JSON Lines file", stand_in=Records([], [], []))
+TRACE = Kind(lambda text: read_trace(Path(text)), "a file of times", stand_in=Trace(np.zeros(1)))
+# Where None stands for a value of ours.
+OPTIONAL_NUMBER = Kind(float, "a number", stand_in=None)
+OPTIONAL_INTEGER = Kind(int, "an integer", stand_in=None)
+
+OF_TRACE = ("rate", "duration")
+"""Flags whose values a trace brings along."""
 
 
 def _flag(kind: Kind, help: str) -> dict[str, Any]:
@@ -55,8 +67,10 @@ class RunOptions:
     output_subscription: str = field(
         metadata=_flag(TEXT, "subscription of the results, short id or projects/P/subscriptions/S")
     )
-    rate: float = field(metadata=_flag(NUMBER, "messages a second"))
-    duration: float = field(metadata=_flag(NUMBER, "seconds to send for, after the warm-up"))
+    rate: float = field(metadata=_flag(NUMBER, "messages a second (of a trace: its own)"))
+    duration: float = field(
+        metadata=_flag(NUMBER, "seconds to send for, after the warm-up (of a trace: its own)")
+    )
     input: Records = field(
         metadata=_flag(RECORDS, "JSON Lines file of request bodies, sent in order and cycled")
     )
@@ -64,8 +78,54 @@ class RunOptions:
     dead_letter_subscription: str = field(
         default="", metadata=_flag(TEXT, "subscription of the dead letters (default: none is read)")
     )
-    schedule: str = field(default="constant", metadata=_flag(TEXT, "constant or poisson (default: constant)"))
-    seed: int = field(default=1, metadata=_flag(INTEGER, "of the poisson schedule (default: 1)"))
+    schedule: str = field(
+        default="constant",
+        metadata=_flag(TEXT, f"{', '.join(SHAPES)} (default: constant)"),
+    )
+    to_rate: float | None = field(
+        default=None,
+        metadata=_flag(
+            NUMBER,
+            "messages a second that ramp and step end at, and that burst, spike and sine rise to from --rate",
+        ),
+    )
+    steps: int | None = field(
+        default=None, metadata=_flag(OPTIONAL_INTEGER, "levels of step from --rate to --to_rate (default: 5)")
+    )
+    period: float | None = field(
+        default=None,
+        metadata=_flag(
+            OPTIONAL_NUMBER,
+            "seconds from burst to burst (default: a fifth of --duration), or of one sine (default: all)",
+        ),
+    )
+    width: float | None = field(
+        default=None,
+        metadata=_flag(
+            OPTIONAL_NUMBER,
+            "seconds of a burst (default: a tenth of --period), or of the spike in the middle "
+            "(default: a tenth of --duration)",
+        ),
+    )
+    trace: Trace = field(
+        default=NO_TRACE,
+        metadata=_flag(
+            TRACE,
+            "file that --schedule=trace replays: on each line a number of seconds, or a JSON object with "
+            "timestamp or time (seconds, or as 2026-01-31T12:00:00Z) or timestamp_ms",
+        ),
+    )
+    seed: int = field(default=1, metadata=_flag(INTEGER, "of the arrivals of poisson (default: 1)"))
+    payload_seed: int | None = field(
+        default=None,
+        metadata=_flag(
+            OPTIONAL_INTEGER, "shuffles the requests of --input (default: they keep the file's order)"
+        ),
+    )
+    drivers: int = field(
+        default=1,
+        metadata=_flag(INTEGER, "processes that send, each a part of the schedule (default: 1)"),
+    )
     warmup: float = field(
         default=0.0,
         metadata=_flag(NUMBER, "seconds sent beforehand and left out of latencies and rates (default: 0)"),
@@ -96,6 +156,14 @@ class RunOptions:
             return None
         return resource_path(self.project, "subscriptions", self.dead_letter_subscription)
 
+    @property
+    def arrivals(self) -> Schedule:
+        """What decides when each message is due."""
+        return Schedule(
+            self.schedule, self.rate, self.duration, self.warmup, self.seed,
+            self.to_rate, self.steps, self.period, self.width, self.trace,
+        )  # fmt: skip
+
     def problems(self) -> list[str]:
         """Return one line for each thing that is wrong, naming the flag and what to give."""
         found = []
@@ -118,18 +186,27 @@ class RunOptions:
         ):  # fmt: skip
             if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
                 found.append(f"--{name}={value:g} must be a number {'of at least' if zero else 'above'} 0")
-        messages = self.rate * (self.warmup + self.duration)
-        if math.isfinite(messages) and messages > MAX_MESSAGES:
-            found.append(f"--rate times --duration is above {MAX_MESSAGES:,} messages: lower one of them")
-        if self.schedule not in SHAPES:
-            found.append(f"--schedule={self.schedule} is unknown: choose {' or '.join(SHAPES)}")
-        if self.seed < 0:
-            found.append(f"--seed={self.seed} must be an integer of at least 0")
+        found += self.arrivals.problems() or self._too_many()
+        for name, seed in (("seed", self.seed), ("payload_seed", self.payload_seed)):
+            if seed is not None and seed < 0:
+                found.append(f"--{name}={seed} must be an integer of at least 0")
+        if not 1 <= self.drivers <= MAX_DRIVERS:
+            found.append(f"--drivers={self.drivers} must be from 1 to {MAX_DRIVERS}")
         if not self.out.name:
             found.append("--out is missing: give a folder for the results")
         elif any(place.exists() and not place.is_dir() for place in (self.out, *self.out.parents)):
             found.append(f"--out={self.out} is, or lies under, a file: give a folder")
         return found
+
+    def _too_many(self) -> list[str]:
+        seconds = (self.rate, self.duration, self.warmup)
+        if not all(map(math.isfinite, seconds)) or min(self.rate, self.duration) <= 0:
+            return []
+        if self.arrivals.due() <= MAX_MESSAGES:
+            return []
+        if self.schedule == "trace":
+            return [f"--trace holds above {MAX_MESSAGES:,} messages: give a part of it"]
+        return [f"--rate times --duration is above {MAX_MESSAGES:,} messages: lower one of them"]
 
 
 def resource_path(project: str, collection: str, name: str) -> str:
@@ -173,6 +250,7 @@ def parse(arguments: Sequence[str]) -> tuple[RunOptions, list[str]]:
     texts: dict[str, str | None] = vars(named)
     found = unknown_flags(unknown, names)
     values: dict[str, object] = {}
+    traced = texts["schedule"] == "trace"
     for option in fields(RunOptions):
         kind: Kind = option.metadata["kind"]
         text = texts[option.name]
@@ -182,13 +260,19 @@ def parse(arguments: Sequence[str]) -> tuple[RunOptions, list[str]]:
             continue
         values[option.name] = kind.stand_in
         if text:
+            if traced and option.name in OF_TRACE:
+                found.append(f"--{option.name} has no part in --schedule=trace: leave it out")
             try:
                 values[option.name] = kind.convert(text)
-            except RecordsError as error:
+            except (RecordsError, TraceError) as error:
                 found += [f"--{option.name}: {problem}" for problem in error.problems]
             except ValueError:
                 found.append(f"--{option.name}={text} must be {kind.expected}")
+        elif traced and option.name in OF_TRACE:
+            continue
         elif kind in (NUMBER, RECORDS):  # of the others, `problems` tells the stand-in from a value
             found.append(f"--{option.name} is missing: give {option.metadata['help']}")
     options = RunOptions(**values)  # type: ignore[arg-type]
+    if traced and len(options.trace.offsets):
+        options = replace(options, rate=options.trace.rate, duration=options.trace.duration)
     return options, found + options.problems()

@@ -12,12 +12,16 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from loadtest.answers import REPORTED
+from loadtest.run_folder import MESSAGES as MESSAGES
+from loadtest.run_folder import RUN as RUN
+from loadtest.run_folder import SAMPLES as SAMPLES
 from loadtest.run_folder import replace_file
 
-RUN = "run.json"
-MESSAGES = "messages.npz"
-SAMPLES = "samples.jsonl"
+# Fields of a result's `latency_ms` that follow one another, in milliseconds.
+STAGES = ("queue", "batch_wait", "inference")
+
+# All fields that are kept. `server`, the endpoint's own time, lies inside `inference`: it is no stage more.
+REPORTED = (*STAGES, "server")
 
 Floats = NDArray[np.float64]
 
@@ -117,7 +121,7 @@ class Messages:
         sent_at: [n] when the call that carries it was written to the socket.
         result_at: [n] when its first result was collected.
         dead_letter_at: [n] when its first dead letter was collected.
-        stages_ms: [n, 4] `answers.REPORTED` of its first result, milliseconds.
+        stages_ms: [n, 4] `REPORTED` of its first result, milliseconds.
         batch_size: [n] requests that shared its model call, of its first result.
         deliveries: [n] how many answers of it came, int64.
     """

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from loadtest.json_fields import record_fields
 from pipeline.pubsub.limits import MAX_PUBLISH_BYTES
 from pipeline.request.errors import DecodeError
@@ -42,6 +44,11 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.bodies)
+
+    def shuffled(self, seed: int) -> Records:
+        """Return them in an order drawn from NumPy's default generator."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        return Records(*([column[i] for i in order] for column in (self.bodies, self.ids, self.labels)))
 
 
 def read_records(path: Path) -> Records:

@@ -15,6 +15,11 @@ RESULTS = "results.jsonl"
 DEAD_LETTERS = "dead_letters.jsonl"
 SUMMARY = "summary.json"
 
+# The raw log, from which all figures are made.
+RUN = "run.json"
+MESSAGES = "messages.npz"
+SAMPLES = "samples.jsonl"
+
 
 class FolderError(Exception):
     """A folder cannot take a run; the message says which and why, and what to do."""
@@ -138,8 +143,9 @@ class Staging:
         shutil.rmtree(self.path)
 
     def begin(self) -> None:
-        """Put the files in the places of an earlier run's, whose summary goes. Who writes to them goes on."""
-        (self._folder / SUMMARY).unlink(missing_ok=True)
+        """Put the files in the places of an earlier run's, whose summary and facts go. Who writes goes on."""
+        for name in (SUMMARY, RUN):
+            (self._folder / name).unlink(missing_ok=True)
         for file in self.path.iterdir():
             file.replace(self._folder / file.name)
         self.begun = True

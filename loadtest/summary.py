@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from loadtest.answers import REPORTED, STAGES
+from loadtest.raw_log import REPORTED, STAGES
 from loadtest.reasons import Reason
 from loadtest.run_folder import replace_file
+from loadtest.versions import versions
 from pipeline.options.workers import cores
 
 Floats = NDArray[np.float64]
@@ -26,8 +25,6 @@ BACKLOG_STEP_S = 0.25
 # Of the offered rate. A backlog that grows less may be the noise of a short run.
 BACKLOG_LIMIT = 0.05
 
-_PACKAGES = ("torch", "apache-beam", "numpy", "google-cloud-pubsub")
-
 
 @dataclass(frozen=True)
 class Measurement:
@@ -36,10 +33,10 @@ class Measurement:
     Attributes:
         run: Id of the run.
         intended: [n] when each message was due.
-        sent_at: [n] when it was handed over for publishing.
+        sent_at: [n] when the call that carries it was written to the socket.
         result_at: [n] when its first result was collected.
         dead_letter_at: [n] when its first dead letter was collected.
-        stages_ms: [n, 4] `answers.REPORTED` of its first result, milliseconds.
+        stages_ms: [n, 4] `raw_log.REPORTED` of its first result, milliseconds.
         warmup_messages: The first so many are left out of latencies, stages, schedule error and rates.
         window_start: When the measured window began, after the warm-up.
         window_end: When it ended; earlier than scheduled if the run was cut short.
@@ -97,7 +94,7 @@ class Summary:
             when answers lag.
         backlog_slope: Growth of sent - answered, messages a second: least squares over samples each 0.25 s of
             the window.
-        schedule_error_ms: Handed over - due.
+        schedule_error_ms: Written to the socket - due.
         latency_ms: First answer (result or dead letter) - due. A lost request enters with the time it was
             waited for, less than its latency would have been (it is censored); leaving it out would flatter
             the percentiles.
@@ -232,7 +229,7 @@ def summarise(measured: Measurement) -> Summary:
         auc_note=measured.auc_note,
         error=measured.error,
         last_publish_error=measured.last_publish_error,
-        versions=_versions(),
+        versions=versions(),
         cpus=cores(),
     )
 
@@ -265,13 +262,3 @@ def _backlog_slope(measured: Measurement, answered_at: Floats) -> float | None:
     left = np.searchsorted(np.sort(answered_at), samples, side="right")
     # From the first sample on, so that epoch seconds do not cost the fit its precision.
     return float(np.polyfit(samples - samples[0], entered - left, 1)[0])
-
-
-def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = None
-    return found

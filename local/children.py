@@ -165,6 +165,11 @@ class Job:
         self._watcher = threading.Thread(target=self._watch, name="job", daemon=True)
         self._watcher.start()
 
+    @property
+    def pid(self) -> int:
+        """The id of its process, another one after a restart."""
+        return self._process.pid
+
     def stop(self) -> int:
         """End the job and return its exit code: 0 if it ended cleanly."""
         with self._lock:

@@ -7,27 +7,30 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from google.api_core.exceptions import GoogleAPICallError
 
+from loadtest.driver.errors import RunError
+from loadtest.driver.pubsub import PubsubError
 from loadtest.interrupt import stop_on_signals
 from loadtest.options import RunOptions, parse
-from loadtest.pubsub import PubsubError
-from loadtest.report import MADE_REQUESTS, print_report
-from loadtest.run import RunError
+from loadtest.report.last_screen import MADE_REQUESTS, print_report
 from loadtest.run_folder import FolderError, held, make_fresh, replace_file
 from loadtest.terminal import make_console
 from local.children import ChildError
 from local.compare import MODES, compare
 from local.job_flags import JobFlags
-from local.made_requests import made_requests
+from local.made_requests import with_made_requests
 from local.run import EXAMPLE, run_local
 from local.topics import PROJECT, Topics
 from pipeline.options.spelling import unknown_flags
 from pipeline.pubsub.emulator import emulator_problems
 
-_DEFAULTS = {"rate": "200", "duration": "15", "schedule": "constant", "seed": "1"}
+_DEFAULTS = {"rate": "200", "duration": "15"}
+
+# Flags of `loadtest run` that are the same here, with their help.
+_SENDING = ("schedule", "to_rate", "steps", "period", "width", "trace", "seed", "payload_seed", "drivers")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -43,8 +46,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rate", help="messages a second (default: 200)")
     parser.add_argument("--duration", help="seconds to send for (default: 15)")
-    parser.add_argument("--schedule", help="constant or poisson (default: constant)")
-    parser.add_argument("--seed", help="of the poisson schedule (default: 1)")
+    helps = {option.name: option.metadata["help"] for option in fields(RunOptions)}
+    for name in _SENDING:
+        parser.add_argument(f"--{name}", help=helps[name])
     parser.add_argument(
         "--input",
         help="JSON Lines file of requests (default: the example's records; for a model of your own, random "
@@ -89,7 +93,7 @@ def local_command(arguments: Sequence[str]) -> int:
     problems += flags.problems(topics.job_arguments(), modes)
     made = given.input is None and flags.own_model
     if made:
-        options = _with_made_requests(options, flags, problems)
+        options = with_made_requests(options, flags, problems)
     if problems:
         print("\n".join(dict.fromkeys(problems)), file=sys.stderr)
         return 2
@@ -127,7 +131,7 @@ def _options(arguments: Sequence[str], topics: Topics) -> tuple[argparse.Namespa
     named, unknown = make_parser().parse_known_args(arguments)
     given = {name: value for name, value in vars(named).items() if name != "compare" and value is not None}
     values = {
-        **_DEFAULTS,
+        **(_DEFAULTS if given.get("schedule") != "trace" else {}),
         "input": str(EXAMPLE / "records.jsonl"),
         "out": f"runs/{time.strftime('%Y%m%d-%H%M%S')}",
         **given,
@@ -139,15 +143,3 @@ def _options(arguments: Sequence[str], topics: Topics) -> tuple[argparse.Namespa
     options, problems = parse([f"--{name}={value}" for name, value in values.items()])
     otherwise = "see --help; flags of the job come after --"
     return named, options, unknown_flags(unknown, list(vars(named)), otherwise) + problems
-
-
-def _with_made_requests(options: RunOptions, flags: JobFlags, problems: list[str]) -> RunOptions:
-    """Return the options with requests that fit the model; what prevents that is added to `problems`."""
-    if flags.has_decode_hook:
-        problems.append("--input: missing: with --decode_hook, you alone know what a request looks like")
-        return options
-    try:
-        return replace(options, input=made_requests(flags.input_spec()))
-    except ValueError as error:
-        problems.append(f"--input_shape: {error}")
-        return options

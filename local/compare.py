@@ -10,7 +10,7 @@ from rich.console import Console
 
 from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
-from loadtest.report import print_files, print_findings
+from loadtest.report.last_screen import print_files, print_findings
 from loadtest.run_folder import replace_file
 from loadtest.terminal import say
 from local.job_flags import JobFlags

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from loadtest.run import RunError
+from loadtest.driver.errors import RunError
 from loadtest.run_folder import new_file
 from local.children import Child, ChildError, OnFailure, tail
 from pipeline.process.user_modules import module_command

@@ -14,7 +14,7 @@ import grpc
 from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError, ServiceUnavailable
 from google.cloud.pubsub_v1 import SubscriberClient
 
-from loadtest.pubsub import PubsubError, connect, request_message
+from loadtest.driver.pubsub import PubsubError, connect, request_message
 from local.topics import nothing_answers
 from pipeline.pubsub.calls import routing
 from pipeline.pubsub.channels import subscriber_client

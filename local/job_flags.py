@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Sequence
 
 from pipeline.model.files.input_shape import UnknownShapeError, input_shape
@@ -63,6 +64,11 @@ class JobFlags:
         from pipeline.job import command_line  # here for the reason given in `problems`
 
         return command_line.help_text(self._arguments) or ""
+
+    @property
+    def text(self) -> str:
+        """The flags as one could type them."""
+        return shlex.join(self._arguments)
 
     @property
     def own_model(self) -> bool:

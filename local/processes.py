@@ -48,6 +48,11 @@ class Processes:
         named = (self.broker, self.container, self.job)
         return next((each.failure for each in named if each and each.failure), None)
 
+    def pids(self) -> dict[str, int]:
+        """Return the process ids of those that run here, by name."""
+        named = {"job": self.job, "broker": self.broker, "container": self.container}
+        return {name: each.pid for name, each in named.items() if each}
+
     def stop(self) -> list[str]:
         """Stop job and container; return a line for each that ends uncleanly, if none has failed before."""
         job_code = self.job.stop()

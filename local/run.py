@@ -11,9 +11,11 @@ from pathlib import Path
 from rich.console import Console
 
 from loadtest.display import progress_display
+from loadtest.driver.errors import RunError
+from loadtest.driver.run import run
+from loadtest.driver.system import System
 from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
-from loadtest.run import RunError, run
 from loadtest.run_folder import make_private, note_of_earlier_results
 from loadtest.summary import Summary
 from loadtest.terminal import say
@@ -58,7 +60,8 @@ def run_local(options: RunOptions, topics: Topics, flags: JobFlags, stop: Stop, 
         job, log, note = processes.job, processes.job_log, processes.note
         try:
             with progress_display(console) as display:
-                summary = run(options, display=NotedDisplay(display, note), stop=stop)
+                system = System({"kind": "local job", "flags": flags.text}, processes.pids)
+                summary = run(options, system=system, display=NotedDisplay(display, note), stop=stop)
         except RunError as error:
             raise RunError(f"{error}. {note.text() or 'The job has logged no trouble'}; see {log}") from error
         finally:

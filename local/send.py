@@ -17,10 +17,10 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import DefaultCredentialsError
 from rich.console import Console
 
+from loadtest.driver.errors import RunError
+from loadtest.driver.pubsub import PubsubError
 from loadtest.interrupt import Stop, stop_on_signals
-from loadtest.pubsub import PubsubError
 from loadtest.records import RecordsError, read_records
-from loadtest.run import RunError
 from loadtest.terminal import make_console, say
 from local.children import ChildError
 from local.exchange import Answer, Exchange, own_subscriptions

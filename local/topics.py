@@ -8,8 +8,8 @@ from pathlib import Path
 
 from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
 
+from loadtest.driver.pubsub import PubsubError
 from loadtest.options import RunOptions
-from loadtest.pubsub import PubsubError
 from loadtest.records import Records
 from pipeline.pubsub.channels import publisher_client, subscriber_client
 from pipeline.pubsub.emulator import VARIABLE

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("pipeline", "serving", "broker", "launch", "loadtest", "local", "benchmarks", "docker", "examples")
+FOLDERS = (
+    "pipeline", "serving", "broker", "launch", "loadtest", "local", "lab", "benchmarks", "docker", "examples",
+)  # fmt: skip
 
 
 def defaults(tree: ast.Module) -> Iterator[int]:

@@ -22,8 +22,8 @@ from benchmarks.hostile.good import RECORDS, Good
 from benchmarks.hostile.measures import Load, Turn
 from benchmarks.hostile.messages import MESSAGES
 from loadtest.display import Display, Progress
+from loadtest.driver.run import run
 from loadtest.records import read_records
-from loadtest.run import run
 from local.container import Container
 from local.topics import Topics
 from pipeline.pubsub.channels import publisher_client

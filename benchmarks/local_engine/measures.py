@@ -13,9 +13,10 @@ from benchmarks.local_engine.ladder import Row, Step, is_sustained
 from benchmarks.local_engine.report import one_line
 from benchmarks.local_engine.sides import SIDES
 from benchmarks.local_engine.usage import JobEndedError, UsageMeter
+from loadtest.driver.errors import RunError
+from loadtest.driver.run import run
 from loadtest.interrupt import Stop
 from loadtest.records import read_records
-from loadtest.run import RunError, run
 from local.run import EXAMPLE
 from local.topics import Topics
 

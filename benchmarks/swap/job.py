@@ -12,8 +12,8 @@ from benchmarks.harness.jobs import our_job, pubsub, running_job
 from benchmarks.swap.measures import WARMUP_S, Counts, Delivery, read
 from benchmarks.swap.models import RECORDS, Version, make_versions, point
 from loadtest.display import Display, Progress
+from loadtest.driver.run import run
 from loadtest.records import read_records
-from loadtest.run import run
 from local.topics import Topics
 
 REFRESH_S = 0.2  # between two looks of the job at its pointer

@@ -1,7 +1,8 @@
 """The calls of Pub/Sub on raw protocol buffers.
 
 Each function returns a callable of gRPC, which takes a request of `protos` (an iterator of them for
-`streaming_pull`), `timeout` in seconds and `metadata`, for which see `routing`.
+`streaming_pull`, bytes for `publish_serialised`), `timeout` in seconds and `metadata`, for which see
+`routing`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ def publish(channel: grpc.Channel) -> Any:
         request_serializer=protos.PublishRequest.SerializeToString,
         response_deserializer=protos.PublishResponse.FromString,
     )
+
+
+def publish_serialised(channel: grpc.Channel) -> Any:
+    """Return the Publish call for requests that are serialised already. Its answer is not looked into."""
+    return channel.unary_unary(f"{_PUBLISHER}/Publish", request_serializer=bytes, response_deserializer=bytes)
 
 
 def get_topic(channel: grpc.Channel) -> Any:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from launch.commands.table import command_named, parse
 from launch.rules.rule import problems
+from pipeline.inference.endpoint.attempt import CONNECT_TIMEOUT_S
 from pipeline.inference.endpoint.blame import TABLE, Row
 from pipeline.inference.endpoint.body import MAX_ANSWER_BYTES, MAX_ERROR_BYTES
 from pipeline.inference.endpoint.refusals import OTHERS_WITHIN_S
-from pipeline.inference.endpoint.retrying import CONNECT_TIMEOUT_S
 from pipeline.options.job_options import FLAGS
 from pipeline.pubsub.limits import MAX_ATTRIBUTE_VALUE_BYTES
 from pipeline.request.json_text import MAX_DEPTH

@@ -19,9 +19,9 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from broker import EmbeddedBroker
 from broker.testing import google_emulator, why_no_emulator
 from loadtest.display import Display, Progress
+from loadtest.driver.run import run
 from loadtest.interrupt import Stop
 from loadtest.records import read_records
-from loadtest.run import run
 from loadtest.summary import Summary
 from local.topics import Topics
 from pipeline.pubsub.channels import subscriber_channel

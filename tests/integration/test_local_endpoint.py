@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.run import RunError
+from loadtest.driver.errors import RunError
 from local.container import Container
 from tests.integration.conftest import MODEL, RECORDS, ROOT
 from tests.integration.test_local import local

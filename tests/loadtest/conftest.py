@@ -11,7 +11,7 @@ import pytest
 from google.cloud import pubsub_v1
 
 from broker import EmbeddedBroker
-from loadtest.pubsub import Calls, connect
+from loadtest.driver.pubsub import Calls, connect
 
 INPUT_TOPIC = "projects/project/topics/requests"
 OUTPUT_TOPIC = "projects/project/topics/results"

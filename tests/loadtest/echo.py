@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import orjson
 
-from loadtest.pubsub import Calls
+from loadtest.driver.pubsub import Calls
 from pipeline.pubsub.protos import AcknowledgeRequest, PublishRequest, PubsubMessage, StreamingPullRequest
 from tests.waiting import LIMIT_S
 

@@ -13,8 +13,8 @@ import pytest
 
 from loadtest.__main__ import main
 from tests.loadtest.conftest import INPUT, OUTPUT_TOPIC, Hub
+from tests.loadtest.driver.test_run import sequence, to_results
 from tests.loadtest.echo import echo, result_message
-from tests.loadtest.test_run import sequence, to_results
 from tests.waiting import LIMIT_S, TIME_SCALE, WARNINGS_ARE_ERRORS, wait_until
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import MISSING, fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from loadtest.options import RunOptions, make_parser, parse
@@ -69,7 +70,21 @@ def test_no_flags_at_all_names_each_missing_one() -> None:
         ({"warmup": "-1"}, "--warmup=-1 must be a number of at least 0"),
         ({"drain_timeout": "-1"}, "--drain_timeout=-1 must be a number of at least 0"),
         ({"ready_timeout": "0"}, "--ready_timeout=0 must be a number above 0"),
-        ({"schedule": "sine"}, "--schedule=sine is unknown: choose constant or poisson"),
+        (
+            {"schedule": "square"},
+            "--schedule=square is unknown: choose one of constant, poisson, ramp, step,",
+        ),
+        ({"schedule": "ramp"}, "--to_rate is missing: give the messages a second that ramp goes to"),
+        ({"schedule": "sine", "to_rate": "0"}, "--to_rate=0 must be a number above 0"),
+        ({"to_rate": "5"}, "--to_rate has no part in --schedule=poisson: leave it out"),
+        ({"schedule": "sine", "to_rate": "9", "width": "1"}, "--width has no part in --schedule=sine"),
+        ({"schedule": "burst", "to_rate": "9", "width": "x"}, "--width=x must be a number"),
+        ({"schedule": "burst", "to_rate": "9", "width": "1"}, "--width=1 must be below --period (1)"),
+        ({"schedule": "spike", "to_rate": "9", "width": "6"}, "--width=6 must be below --duration (5)"),
+        ({"schedule": "step", "to_rate": "9", "steps": "1"}, "--steps=1 must be from 2 to 1,000"),
+        ({"schedule": "step", "to_rate": "9", "steps": "two"}, "--steps=two must be an integer"),
+        ({"schedule": "ramp", "to_rate": "1e9"}, "--rate times --duration is above 50,000,000 messages"),
+        ({"payload_seed": "-1"}, "--payload_seed=-1 must be an integer of at least 0"),
         ({"seed": "1.5"}, "--seed=1.5 must be an integer"),
         ({"seed": "-1"}, "--seed=-1 must be an integer of at least 0"),
         ({"project": ""}, "--project is missing"),
@@ -92,7 +107,13 @@ def test_one_mistake_gives_one_line(flags: dict[str, str], change: dict[str, str
 
 
 def test_all_mistakes_are_listed_at_once(flags: dict[str, str]) -> None:
-    wrong = {"rate": "fast", "duration": "-1", "schedule": "sine", "input": "/no/such/file", "colour": "red"}
+    wrong = {
+        "rate": "fast",
+        "duration": "-1",
+        "schedule": "square",
+        "input": "/no/such/file",
+        "colour": "red",
+    }
     _, problems = parse(arguments(flags | wrong))
     assert {line.split("=")[0].split(":")[0] for line in problems} == {f"--{name}" for name in wrong}
     assert not any("\n" in line for line in problems)
@@ -129,3 +150,37 @@ def test_out_under_a_file_is_refused(flags: dict[str, str]) -> None:
 def test_help_names_every_flag() -> None:
     text = make_parser().format_help()
     assert all(f"--{option.name}" in text for option in fields(RunOptions))
+
+
+def test_a_trace_brings_rate_and_duration_along(flags: dict[str, str], tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    trace.write_text("10\n10.5\n11\n12.25\n")
+    own = {name: text for name, text in flags.items() if name not in ("rate", "duration")}
+    options, problems = parse(arguments(own | {"schedule": "trace", "trace": str(trace)}))
+    assert problems == []
+    assert (options.rate, options.duration) == (4 / 3, 3.0)
+    np.testing.assert_array_equal(options.arrivals.offsets(), [0, 0.5, 1, 2.25])
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        ({"schedule": "trace"}, ["--trace is missing"]),
+        (
+            {"schedule": "constant", "rate": "1", "duration": "1", "trace": "T"},
+            ["--trace: give --schedule=trace"],
+        ),
+        ({"schedule": "trace", "trace": "T", "warmup": "1"}, ["--warmup does not go with"]),
+        ({"schedule": "trace", "trace": "T", "rate": "1"}, ["--rate has no part in --schedule=trace"]),
+        ({"schedule": "trace", "trace": "/no/such"}, ["--trace: cannot read /no/such"]),
+    ],
+)
+def test_what_does_not_go_with_a_trace(
+    flags: dict[str, str], tmp_path: Path, change: dict[str, str], lines: list[str]
+) -> None:
+    (tmp_path / "T").write_text("0\n1\n")
+    own = {name: text for name, text in flags.items() if name not in ("rate", "duration")}
+    given = {name: str(tmp_path / "T") if text == "T" else text for name, text in change.items()}
+    _, problems = parse(arguments(own | given))
+    assert len(problems) == len(lines)
+    assert all(problem.startswith(line) for problem, line in zip(problems, lines, strict=True)), problems

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from loadtest.driver.errors import RunError
 from loadtest.options import RunOptions
-from loadtest.run import RunError
 from loadtest.run_folder import held
 from local import command
 from local.command import local_command

@@ -11,8 +11,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from itertools import pairwise
 
-import aiohttp
-
+from pipeline.inference.endpoint.attempt import open_session, trusted_by
 from pipeline.inference.endpoint.body import MAX_ANSWER_BYTES
 from pipeline.inference.endpoint.codec import Predictions, SplitError, TooLargeError, codec_for
 from pipeline.inference.endpoint.proxy import proxy_for
@@ -21,7 +20,6 @@ from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, Re
 from pipeline.inference.endpoint.retry_policy import RetryPolicy
 from pipeline.inference.endpoint.retrying import RetryingClient
 from pipeline.inference.endpoint.throttle import ThrottleClock
-from pipeline.inference.endpoint.tls import tls_context
 from pipeline.inference.endpoint.token import TokenSource
 from pipeline.options.address import Address
 from pipeline.pubsub.limits import MAX_ATTRIBUTE_VALUE_BYTES
@@ -35,8 +33,6 @@ POLL_S = 0.2
 # How long calls in flight may go on when the process is to stop: enough for most, and less than the time
 # until the forced end (`pipeline.process.stop.GRACE_S`).
 FINISH_WITHIN_S = 5.0
-# Shorter than our container's own, so that the server does not close a connection that is just being used.
-_KEEPALIVE_S = 60.0
 _CLOSE_WITHIN_S = 2.0
 
 
@@ -77,12 +73,14 @@ class EndpointClient:
         self._proxy = proxy_for(config.address)
         if self._proxy is not None:
             _LOGGER.info("calls to %s go through %s", config.address.url, self._proxy)
-        self._tls = tls_context() if config.address.url.lower().startswith("https:") else True
+        self._tls = trusted_by(config.address)
         self._tokens = TokenSource.default() if config.address.needs_token else None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint calls", daemon=True)
         self._thread.start()
         self._http = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        self._lock = threading.Lock()  # guards the two sums over all bundles
+        self._waited_s = self._throttled_s = 0.0
 
     def __str__(self) -> str:
         return f"endpoint {self._config.address.url}"
@@ -108,6 +106,7 @@ class EndpointClient:
             EndpointError: The endpoint does not serve this job.
         """
         throttle = ThrottleClock()
+        begun = time.monotonic()
         future = asyncio.run_coroutine_threadsafe(self._predict_all(list(requests), throttle), self._loop)
         reported_s = 0.0
         stopping_since: float | None = None
@@ -126,9 +125,15 @@ class EndpointClient:
                         raise TransientError(f"told to stop while waiting for {self._config.address.url}")
         finally:
             future.cancel()
+            with self._lock:
+                self._waited_s += time.monotonic() - begun
+                self._throttled_s += throttle.seconds
 
     def close(self) -> None:
-        """Cancel what is in flight and close the connections. Closing again changes nothing."""
+        """Cancel what is in flight, close the connections, and log what waiting there was.
+
+        Closing again changes nothing.
+        """
         if self._loop.is_closed():
             return
         if self._tokens is not None:
@@ -138,14 +143,20 @@ class EndpointClient:
         self._thread.join(_CLOSE_WITHIN_S)
         if not self._thread.is_alive():
             self._loop.close()
+        # Read by people, and by `loadtest.bottleneck.job_log`.
+        _LOGGER.info(
+            "%s: %d attempts, %d of them found it full; bundles waited for it for %.3f s, "
+            "throttled for %.3f s",
+            self._config.address.url,
+            self._http.attempts,
+            self._http.congested,
+            self._waited_s,
+            self._throttled_s,
+        )
 
     async def _open(self) -> RetryingClient:
-        # `RetryingClient` limits the calls; the pool's own limit would be a second one.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=self._tls)
-        # Neither are bodies decompressed, as a few bytes may become gigabytes, nor are cookies kept.
-        self._session = aiohttp.ClientSession(
-            connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
-        )
+        # `RetryingClient` limits the calls.
+        self._session = open_session(self._tls)
         config = self._config
         return RetryingClient(
             self._session,

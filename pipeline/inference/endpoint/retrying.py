@@ -13,9 +13,8 @@ from typing import Generic, TypeVar
 
 import aiohttp
 
-from pipeline.inference.endpoint.body import MAX_ANSWER_BYTES, MAX_ERROR_BYTES, read_body
+from pipeline.inference.endpoint.attempt import post
 from pipeline.inference.endpoint.codec import BadResponseError, SplitError
-from pipeline.inference.endpoint.connection_errors import failure
 from pipeline.inference.endpoint.limit import ConcurrencyLimit
 from pipeline.inference.endpoint.proxy import Proxy
 from pipeline.inference.endpoint.responses import HttpResponse, RetryError
@@ -31,10 +30,6 @@ _T = TypeVar("_T")
 
 _TOKEN_POLL_S = 0.05
 _LOG_EVERY_S = 30.0
-# For the connection alone, TLS with it: the log says soon that an address leads nowhere.
-CONNECT_TIMEOUT_S = 5.0
-# Whom Google Cloud is to count calls for: https://cloud.google.com/docs/quotas/set-quota-project
-_QUOTA_PROJECT = "x-goog-user-project"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +50,13 @@ class Response(Generic[_T]):
 
 
 class RetryingClient:
-    """A client that calls one endpoint for all bundles of a process. Its methods run on one event loop."""
+    """A client that calls one endpoint for all bundles of a process. Its methods run on one event loop.
+
+    Attributes:
+        limit: On the calls in flight.
+        attempts: Begun so far.
+        congested: Of them, those that found the endpoint full (429), or too slow to answer in time.
+    """
 
     def __init__(
         self,
@@ -82,12 +83,11 @@ class RetryingClient:
         self._url = address.url
         self._retry_policy = retry_policy
         self._tokens = tokens
-        quota_project = tokens.quota_project if tokens is not None else None
-        self._quota_header = {_QUOTA_PROJECT: quota_project} if quota_project else {}
         self._proxy = proxy
         self._clock = clock
         self._random = random.Random()
         self.limit = ConcurrencyLimit(max_concurrency)
+        self.attempts = self.congested = 0
         self._scale_up = ScaleUp(address.url, retry_policy.scale_up_wait_s, self._random)
         self._unlogged = 0
         self._logged_at = -_LOG_EVERY_S
@@ -147,9 +147,19 @@ class RetryingClient:
         # The endpoint is to blame for a wait for a slot only while the limit is lowered.
         with throttle.measure() if self.limit.lowered and not self.limit.free else nullcontext():
             round_ = await self.limit.acquire()
+        self.attempts += 1
         try:
             state.begin(self._clock())
-            http = await self._post(body, content_type, token, state.seconds_left)
+            http = await post(
+                self._session,
+                self._url,
+                body,
+                content_type,
+                timeout_s=min(self._retry_policy.timeout_s, state.seconds_left),
+                token=token,
+                quota_project=self._tokens.quota_project if self._tokens is not None else None,
+                proxy=self._proxy,
+            )
             http.check(self._url)
             value = decode(http)
             self.limit.succeeded()
@@ -157,6 +167,7 @@ class RetryingClient:
             return Response(value, http, state.start, self._clock())
         except RetryError as failure:
             if failure.congested and not failure.not_ready:
+                self.congested += 1
                 self.limit.congested(round_)
             raise
         except SplitError:
@@ -165,35 +176,6 @@ class RetryingClient:
             raise RetryError(str(error)) from error
         finally:
             self.limit.release()
-
-    async def _post(
-        self, body: bytes, content_type: str, token: str | None, seconds_left: float
-    ) -> HttpResponse:
-        # What is not compressed has the size that is counted.
-        headers = {"Content-Type": content_type, "Accept-Encoding": "identity"}
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-            headers.update(self._quota_header)
-        timeout = min(self._retry_policy.timeout_s, seconds_left)
-        connect_timeout = min(timeout, CONNECT_TIMEOUT_S)
-        proxy = self._proxy
-        if proxy is not None:
-            headers.update(proxy.call_headers)
-        try:
-            async with self._session.post(
-                self._url,
-                data=body,
-                headers=headers,
-                timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout),
-                allow_redirects=False,
-                proxy=None if proxy is None else proxy.url,
-                proxy_headers=None if proxy is None else proxy.tunnel_headers,
-            ) as response:
-                found = {name.lower(): value for name, value in response.headers.items()}
-                limit = MAX_ANSWER_BYTES if response.status == 200 else MAX_ERROR_BYTES
-                return HttpResponse(response.status, found, *await read_body(response, limit))
-        except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
-            raise failure(error, self._url, proxy, timeout, connect_timeout) from error
 
     async def _wait_for_scale_up(self, state: RetryState, throttle: ThrottleClock) -> None:
         begun = asyncio.get_running_loop().time()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -302,6 +304,26 @@ def test_throttled_seconds_are_those_of_the_wait(endpoint: ScriptedEndpoint, mak
     predict(client, requests(5), reported.append)
     # Four pauses, each at least half of 50, 100, 200 and 400 ms.
     assert sum(reported) >= 0.375
+
+
+def test_at_its_end_it_logs_how_long_it_was_throttled(
+    endpoint: ScriptedEndpoint, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make()
+    endpoint.script = [429, 500, 429]
+    with caplog.at_level(logging.INFO):
+        predict(client, requests(5))
+        client.close()
+        client.close()
+    [line] = [record.getMessage() for record in caplog.records if " attempts, " in record.getMessage()]
+    found = re.fullmatch(
+        r"http://\S+: 4 attempts, 2 of them found it full; bundles waited for it for ([0-9.]+) s, "
+        r"throttled for ([0-9.]+) s",
+        line,
+    )
+    assert found, line
+    # Three pauses, each at least half of 50, 100 and 200 ms, all of them while the bundle waited.
+    assert 0.175 <= float(found[2]) <= float(found[1])
 
 
 def test_closing_ends_what_is_in_flight(endpoint: ScriptedEndpoint, make: Make) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inference.endpoint import retrying
+from pipeline.inference.endpoint import attempt
 from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
 from pipeline.options.address import Address
 from pipeline.request.errors import EndpointError, TransientError
@@ -90,7 +90,7 @@ def test_a_way_that_is_blocked(
     call: Call, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server whose queue of connections is full drops further ones, as a firewall does."""
-    monkeypatch.setattr(retrying, "CONNECT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(attempt, "CONNECT_TIMEOUT_S", 0.1)
     with closing(socket.create_server(("127.0.0.1", 0), backlog=0)) as server:
         address = server.getsockname()
         waiting = [socket.socket() for _ in range(4)]

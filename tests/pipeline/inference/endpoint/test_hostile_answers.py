@@ -13,8 +13,8 @@ import numpy as np
 import orjson
 import pytest
 
+from pipeline.inference.endpoint import attempt
 from pipeline.inference.endpoint import codec as codec_module
-from pipeline.inference.endpoint import retrying
 from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
 from pipeline.options.address import Address
 from pipeline.pubsub.limits import MAX_ATTRIBUTE_VALUE_BYTES
@@ -44,7 +44,7 @@ def front(endpoint: ScriptedEndpoint) -> Iterator[FaultyEndpoint]:
 
 @pytest.fixture
 def make(front: FaultyEndpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    monkeypatch.setattr(retrying, "MAX_ANSWER_BYTES", LIMIT)
+    monkeypatch.setattr(attempt, "MAX_ANSWER_BYTES", LIMIT)
     monkeypatch.setattr(codec_module, "_FREE_OBJECTS", 1_000)
     clients: list[EndpointClient] = []
 

@@ -1,0 +1,1 @@
+"""How close to its schedule the load driver sends, and what that costs driver and broker."""

@@ -1,0 +1,1 @@
+"""The search for the highest sustainable rate, on systems whose truth is known."""

@@ -1,0 +1,1 @@
+"""The load lab's commands: what `./launch.sh loadtest COMMAND` runs."""

@@ -1,0 +1,34 @@
+"""`python -m lab COMMAND`, which is `./launch.sh loadtest COMMAND`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from lab.search import search_command
+from loadtest.endpoint.command import endpoint_command
+from loadtest.report.command import report_command
+from pipeline.process.output import until_output_closes
+
+COMMANDS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "search": (search_command, "the highest rate that meets objectives, with a shown failure above it"),
+    "endpoint": (endpoint_command, "an endpoint or a container straight, without the pipeline"),
+    "report": (report_command, "one page out of the raw logs of runs"),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command named first and return its exit code."""
+    if not arguments or arguments[0] not in COMMANDS:
+        asked_for_help = bool(arguments) and arguments[0] in ("-h", "--help")
+        lines = ["usage: ./launch.sh loadtest COMMAND [flags]", ""]
+        lines += [f"  {name:<10}{told}" for name, (_, told) in COMMANDS.items()]
+        lines += ["", "./launch.sh loadtest COMMAND --help lists the flags of that command."]
+        print("\n".join(lines), file=sys.stdout if asked_for_help else sys.stderr)
+        return 0 if asked_for_help else 2
+    command, _ = COMMANDS[arguments[0]]
+    return command(arguments[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(until_output_closes(lambda: main(sys.argv[1:])))

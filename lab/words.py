@@ -1,0 +1,108 @@
+"""Sentences of a search, as it goes, and of what limits a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from loadtest.bottleneck.diagnosis import Diagnosis, Expectation, Fact
+from loadtest.search.answer import Boundary
+from loadtest.search.objectives import LATENCIES
+from loadtest.search.probes import Breach, Observation, Probe, Purpose
+from loadtest.search.tiers import TiersSearch
+
+_WHY: Mapping[Purpose, str] = {
+    "bracket": "to find a rate that passes and one that fails",
+    "look above": "whether latency falls again at a higher rate",
+    "look below": "whether a lower rate passes",
+    "recheck": "as it contradicts another probe",
+    "bisect": "between the highest that passes and the lowest that fails",
+    "root": "where the fit puts the boundary",
+    "confirm": "to confirm the answer, twice as long",
+    "breach": "to show that more fails",
+}
+
+
+def announced(number: int, probe: Probe, warm_up_s: float, spent_s: float, budget_s: float) -> str:
+    """Return what a probe will do, and why."""
+    return (
+        f"probe {number}: {probe.rate:,.6g}/s for {probe.seconds:.3g} s after {warm_up_s:g} s of warm-up, "
+        f"{_WHY[probe.purpose]} (at most {max(0.0, budget_s - spent_s):,.0f} s of probes are left)"
+    )
+
+
+def outcome(observation: Observation) -> str:
+    """Return what came of a probe for one tier."""
+    messages = f"{observation.n:,} messages"
+    if observation.first_breach is None:
+        return f"passed ({messages})"
+    return f"failed: {_breach(observation.first_breach)} ({messages})"
+
+
+def _breach(breach: Breach) -> str:
+    if breach.metric == "backlog_slope":
+        return f"the backlog grows by {breach.observed:.2g} % of the rate"
+    if breach.metric in LATENCIES:
+        return f"{breach.metric} {breach.observed * 1e3:,.4g} ms, {breach.objective}"
+    return f"{breach.metric} {breach.observed:,.4g}, {breach.objective}"
+
+
+def answers(search: TiersSearch) -> Iterator[str]:
+    """Yield a sentence for each tier: the highest rate that is confirmed, or why there is none."""
+    for tier, boundary in zip(search.tiers, search.boundaries(), strict=True):
+        yield f"{tier}: {_answer(boundary)}"
+
+
+def _answer(boundary: Boundary) -> str:
+    if boundary.claim is None:
+        return f"no rate is confirmed: {boundary.convergence_reason or 'the search has not ended'}"
+    text = f"{boundary.claim:,.6g} messages/s are sustained"
+    if boundary.infeasible_min is not None and boundary.first_breach is not None:
+        text += f"; {boundary.infeasible_min:,.6g}/s fails ({_breach(boundary.first_breach)})"
+    if boundary.detectable_overload is not None:
+        text += f"; an overload of {100 * boundary.detectable_overload:.2g} % or more would have been seen"
+    if not boundary.converged:
+        text += f"; not converged: {boundary.convergence_reason}"
+    return text
+
+
+def limit_lines(where: str, diagnosis: Diagnosis) -> list[str]:
+    """Return what limits a run, why, what to change first and what that should bring.
+
+    Args:
+        where: Which run, such as "at 900/s".
+        diagnosis: Of it.
+    """
+    lines = [
+        f"what limits it {where}: {diagnosis.limit}",
+        *(f"  {_fact(fact)}" for fact in diagnosis.because),
+    ]
+    if diagnosis.change.text:
+        flags = " ".join(diagnosis.change.flags)
+        lines.append(f"try first: {diagnosis.change.text}{f' ({flags})' if flags else ''}")
+    if diagnosis.expected is not None:
+        lines.append(f"expected, extrapolated: {_expectation(diagnosis.expected)}")
+    return lines
+
+
+def _fact(fact: Fact) -> str:
+    text = f"{fact.what}: {fact.value:.3g}{_unit(fact.unit)}"
+    if fact.relation is not None and fact.bound is not None:
+        text += f", {fact.relation} {fact.bound:.3g}{_unit(fact.unit)}"
+    return text
+
+
+def _unit(unit: str) -> str:
+    return "" if unit == "1" else f" {unit}"
+
+
+def _expectation(expected: Expectation) -> str:
+    bound = "at most " if expected.at_most else ""
+    return (
+        f"{expected.figure} {bound}{expected.value:.3g} {expected.unit}, now {expected.now:.3g} "
+        f"{expected.unit} ({expected.formula})"
+    )
+
+
+def by_rate(seen: Sequence[tuple[Probe, Sequence[Observation]]]) -> dict[float, int]:
+    """Return the number, from 1, of the latest probe of each rate."""
+    return {probe.rate: number for number, (probe, _) in enumerate(seen, start=1)}

@@ -1,0 +1,315 @@
+"""Every flag of `python -m loadtest endpoint`: of the job those that name an endpoint, of a run, its own."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from loadtest.endpoint.bodies import decode_records
+from loadtest.endpoint.caller import Target
+from loadtest.options import Kind, RunOptions
+from loadtest.records import Records, RecordsError
+from loadtest.schedule.shapes import Schedule
+from loadtest.schedule.trace import NO_TRACE, TraceError
+from loadtest.search.objectives import Tier
+from pipeline.options import values
+from pipeline.options.address import RAW, address
+from pipeline.options.job_options import FLAGS, Flag
+from pipeline.options.spelling import unknown_flags, with_underscores
+from pipeline.request.input_spec import Inputs, InputSpec
+
+# select, by which the driver wakes on time, takes file descriptors below 1,024.
+MOST_CONNECTIONS = 512
+# A probe of 1 s is the shortest that the slope of a backlog can be told of, with some room.
+LEAST_PROBE_S = 4.0
+DEFAULT_OBJECTIVE = "p99<100ms"
+
+_OF_THE_JOB = (
+    "endpoint", "endpoint_location", "endpoint_url", "endpoint_token_host", "endpoint_protocol",
+    "endpoint_timeout_s", "input_shape",
+)  # fmt: skip
+_OF_A_SCHEDULE = ("rate", "duration", "schedule", "to_rate", "steps", "period", "width", "trace", "warmup")
+_OF_A_RUN = ("input", "out", "seed", "payload_seed", "ready_timeout", *_OF_A_SCHEDULE)
+# `--endpoint` and `--endpoint_url` are checked together.
+_NOT_REQUIRED = frozenset(_OF_A_SCHEDULE)
+
+
+def _numbers(low: int, high: int) -> Callable[[str], tuple[int, ...]]:
+    """Return a parser of whole numbers with commas between them, ascending and each once."""
+    one = values.integer(low, high)
+
+    def parse(text: str) -> tuple[int, ...]:
+        return tuple(sorted({one(part.strip()) for part in text.split(",")}))
+
+    return parse
+
+
+def _positive(text: str) -> float:
+    """Return a number above 0.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{text!r} is not a number above 0")
+    return number
+
+
+def _of_run(name: str) -> Flag:
+    option = next(field for field in fields(RunOptions) if field.name == name)
+    kind: Kind = option.metadata["kind"]
+
+    def parse(text: str) -> Any:
+        try:
+            return kind.convert(text)
+        except (RecordsError, TraceError):
+            raise
+        except ValueError:
+            raise ValueError(f"{text!r} is not {kind.expected}") from None
+
+    required = name in ("input", "out")
+    return Flag(name, parse, option.metadata["help"], None, required)
+
+
+_FLAGS: tuple[Flag, ...] = (
+    *(flag for flag in FLAGS if flag.name in _OF_THE_JOB),
+    Flag("project", str, "Google Cloud project of --endpoint, where that is an id", None, False),
+    *(_of_run(name) for name in _OF_A_RUN),
+    Flag(
+        "rows",
+        _numbers(1, 100_000),
+        "batch sizes, instances in a call (default: 1,8,32,128; 1 for a schedule)",
+        None,
+        False,
+    ),
+    Flag(
+        "connections",
+        _numbers(1, MOST_CONNECTIONS),
+        "numbers of connections to compare; the largest fills the endpoint",
+        "1,2,4,8",
+        False,
+    ),
+    Flag(
+        "max_connections",
+        values.integer(1, MOST_CONNECTIONS),
+        "most calls in flight of a schedule; further ones wait for a connection, which is in their latency",
+        "64",
+        False,
+    ),
+    Flag(
+        "seconds",
+        values.seconds,
+        "of each measurement of a batch size or a number of connections",
+        "3",
+        False,
+    ),
+    Flag(
+        "start",
+        _positive,
+        "first rate of the search, calls/s (default: a quarter of what was possible)",
+        None,
+        False,
+    ),
+    Flag("probe_s", values.seconds, "seconds of a probe of the search, at least", "10", False),
+    Flag(
+        "probe_max_s",
+        values.seconds,
+        "seconds of a probe at most, while 60,000 calls take longer",
+        "30",
+        False,
+    ),
+    Flag("budget", values.seconds, "seconds of all probes of the search together", "600", False),
+)
+_SWITCHES = {
+    "json": "print the figures as JSON instead of tables",
+    "quiet": "no progress on the standard error",
+}
+_NAMES = (*(flag.name for flag in _FLAGS), "objective", *_SWITCHES)
+
+
+@dataclass(frozen=True)
+class EndpointOptions:
+    """What is measured, without problems.
+
+    Attributes:
+        target: What is called.
+        inputs: Of the calls' rows, over and over.
+        out: Folder for the figures and the raw logs.
+        rows: Batch sizes, ascending.
+        connections: Numbers of connections, ascending.
+        max_connections: Most calls in flight of a schedule.
+        tier: Objectives, all to be met.
+        schedule: That is sent in place of the search; None for the search.
+        seconds: Of each measurement of a size or a number of connections.
+        start: First rate of the search; None for a quarter of what was possible.
+        probe_s: See `search.boundary.Settings`; so are the next three.
+        probe_max_s: As above.
+        budget_s: As above.
+        seed: As above; of the arrivals, too.
+        ready_timeout: Seconds to wait for the first call that is served.
+        json: Whether JSON is printed.
+        quiet: Whether no progress is shown.
+    """
+
+    target: Target
+    inputs: Sequence[Inputs]
+    out: Path
+    rows: tuple[int, ...]
+    connections: tuple[int, ...]
+    max_connections: int
+    tier: Tier
+    schedule: Schedule | None
+    seconds: float
+    start: float | None
+    probe_s: float
+    probe_max_s: float
+    budget_s: float
+    seed: int
+    ready_timeout: float
+    json: bool
+    quiet: bool
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags; it takes all values as text, so that all mistakes are found."""
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest endpoint",
+        description="Load an endpoint or a container directly: batch sizes, connections, and the rate where "
+        "it degrades; or, with --rate or --trace, one schedule.",
+        allow_abbrev=False,
+    )
+    for flag in _FLAGS:
+        told = flag.help.replace("%", "%%")
+        default = "" if flag.default is None else f" (default: {flag.default})"
+        parser.add_argument(f"--{flag.name}", metavar=flag.name.upper(), help=told + default)
+    parser.add_argument(
+        "--objective",
+        action="append",
+        metavar="OBJECTIVE",
+        help=f"such as p99<250ms or errors=0; repeat it: all must be met (default: {DEFAULT_OBJECTIVE})",
+    )
+    for name, told in _SWITCHES.items():
+        parser.add_argument(f"--{name}", action="store_true", help=told)
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> tuple[EndpointOptions | None, list[str]]:
+    """Return the options, or None and every problem with them."""
+    named, unknown = make_parser().parse_known_args(with_underscores(arguments, _NAMES))
+    texts: dict[str, Any] = vars(named)
+    found = unknown_flags(unknown, _NAMES)
+    parsed: dict[str, Any] = {}
+    for flag in _FLAGS:
+        # Empty is how workflow tools write what is not given.
+        text = texts[flag.name] or flag.default
+        parsed[flag.name] = None
+        if text is None:
+            if flag.required:
+                found.append(f"--{flag.name} is missing: give {flag.help}")
+            continue
+        try:
+            parsed[flag.name] = flag.parse(text)
+        except (RecordsError, TraceError) as error:
+            found += [f"--{flag.name}: {problem}" for problem in error.problems]
+        except ValueError as error:
+            found.append(f"--{flag.name}: {error}")
+    tier, problems = _tier(texts["objective"] or [DEFAULT_OBJECTIVE])
+    found += problems
+    schedule, problems = _schedule(parsed)
+    found += problems
+    if not found and not LEAST_PROBE_S <= parsed["probe_s"] <= parsed["probe_max_s"]:
+        found.append(
+            f"--probe_s={parsed['probe_s']:g} must be from {LEAST_PROBE_S:g}, as the first probes last a "
+            f"quarter of it, to --probe_max_s ({parsed['probe_max_s']:g})"
+        )
+    if found:
+        return None, found
+    target, problems = _target(parsed)
+    inputs, more = _inputs(parsed)
+    problems += more
+    if target is None or tier is None or problems:
+        return None, problems
+    rows = parsed["rows"] or ((1, 8, 32, 128) if schedule is None else (1,))
+    options = EndpointOptions(
+        target, inputs, parsed["out"], rows, parsed["connections"], parsed["max_connections"], tier,
+        schedule, parsed["seconds"], parsed["start"], parsed["probe_s"], parsed["probe_max_s"],
+        parsed["budget"], _or(parsed["seed"], 1), _or(parsed["ready_timeout"], 120.0), texts["json"],
+        texts["quiet"],
+    )  # fmt: skip
+    return options, []
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _tier(objectives: Sequence[str]) -> tuple[Tier | None, list[str]]:
+    try:
+        tier = Tier.parse(",".join(objectives))
+    except ValueError as error:
+        return None, [f"--objective: {error}"]
+    strange = [one for one in tier.objectives if one.metric in ("dead_letters", "duplicates")]
+    return tier, [f"--objective: {one}: a call to an endpoint has no {one.metric}; choose errors or lost"
+                  for one in strange]  # fmt: skip
+
+
+def _schedule(parsed: Mapping[str, Any]) -> tuple[Schedule | None, list[str]]:
+    """Return the schedule that the flags ask for; None where they ask for the search."""
+    given = [name for name in _OF_A_SCHEDULE if parsed[name] is not None]
+    if parsed["rate"] is None and parsed["trace"] is None:
+        return None, [f"--{name} belongs to a schedule: give --rate or --trace with it" for name in given]
+    shape = _or(parsed["schedule"], "constant" if parsed["trace"] is None else "trace")
+    rate, duration = parsed["rate"], _or(parsed["duration"], 30.0)
+    if parsed["trace"] is not None:
+        if rate is not None or parsed["duration"] is not None:
+            return None, ["--rate and --duration have no part in --trace: leave them out"]
+        rate, duration = parsed["trace"].rate, parsed["trace"].duration
+    found = [
+        f"--{name}={number:g} must be a number above 0"
+        for name, number in (("rate", rate), ("duration", duration))
+        if not 0 < number < float("inf")
+    ]
+    if found:
+        return None, found
+    schedule = Schedule(
+        shape, rate, duration, _or(parsed["warmup"], 0.0), _or(parsed["seed"], 1), parsed["to_rate"],
+        parsed["steps"], parsed["period"], parsed["width"], _or(parsed["trace"], NO_TRACE),
+    )  # fmt: skip
+    return schedule, schedule.problems()
+
+
+def _target(parsed: Mapping[str, Any]) -> tuple[Target | None, list[str]]:
+    protocol: str = parsed["endpoint_protocol"]
+    try:
+        where = address(
+            endpoint=parsed["endpoint"],
+            location=parsed["endpoint_location"],
+            url=parsed["endpoint_url"],
+            token_host=parsed["endpoint_token_host"],
+            project=parsed["project"],
+            protocol=protocol,
+        )
+    except ValueError as error:
+        if parsed["endpoint"] is None and parsed["endpoint_url"] is None:
+            return None, [
+                "--endpoint_url is missing: give the URL of a container, or --endpoint of Vertex AI"
+            ]
+        return None, [str(error)]
+    spec: InputSpec = parsed["input_shape"]
+    if protocol == RAW and len(spec.tensors) != 1:
+        return None, ["--endpoint_protocol=raw: takes one input, and --input_shape names several"]
+    return Target(where, protocol, parsed["endpoint_timeout_s"]), []
+
+
+def _inputs(parsed: Mapping[str, Any]) -> tuple[list[Inputs], list[str]]:
+    records: Records = parsed["input"]
+    if parsed["payload_seed"] is not None:
+        records = records.shuffled(parsed["payload_seed"])
+    return decode_records(records.bodies, parsed["input_shape"])

@@ -1,0 +1,112 @@
+"""One HTML file with everything in it: it needs no network and opens from a disk."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from loadtest.analysis.analyse import Analysis
+from loadtest.report.chart import Chart
+from loadtest.report.charts import charts, marks
+from loadtest.report.comparison import compared, comparison_charts
+from loadtest.report.resource_charts import resource_charts, unavailable
+from loadtest.report.rounding import rounded
+from loadtest.report.search_section import search_sections
+from loadtest.report.tables import account, facts, key_figures, latency_rows, regime_rows, stage_rows
+from loadtest.search.tiers import TiersSearch
+
+_PAGE = Path(__file__).parent / "page"
+_VENDOR = Path(__file__).parent / "vendor"
+
+# Of a value in a chart: a pixel is a thousandth of its height.
+_DIGITS = 4
+
+
+def to_html(analyses: Sequence[Analysis], names: Sequence[str], searches: Sequence[TiersSearch] = ()) -> str:
+    """Return the page.
+
+    Whatever comes from a run is escaped, and the page's own scripts are the only ones that a browser may run:
+    their hashes stand in its content security policy.
+
+    Args:
+        analyses: Of the runs; the first is what others are compared with.
+        names: Of each run, for people, such as its folder.
+        searches: Whose answers come first.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    scripts = [(_VENDOR / "uPlot.iife.min.js").read_text(), (_PAGE / "charts.js").read_text()]
+    styles = [(_VENDOR / "uPlot.min.css").read_text(), (_PAGE / "style.css").read_text()]
+    drawn = _Charts()
+    runs = [
+        {
+            "name": name,
+            "analysis": analysis,
+            "started": _date(analysis.facts.started),
+            "figures": key_figures(analysis),
+            "latency": latency_rows(analysis),
+            "marks": marks(analysis),
+            "charts": drawn.add(charts(analysis)),
+            "stages": stage_rows(analysis),
+            "resources": drawn.add(resource_charts(analysis)),
+            "unavailable": unavailable(analysis),
+            "regimes": regime_rows(analysis),
+            "account": account(analysis),
+            "facts": facts(analysis),
+        }
+        for name, analysis in zip(names, analyses, strict=True)
+    ]
+    several = len(analyses) > 1
+    tiers = [
+        (section, drawn.add(section.charts)) for search in searches for section in search_sections(search)
+    ]
+    verdicts = [section.headline for section, _ in tiers] + [each.verdict.headline for each in analyses]
+    return environment.get_template("page.html").render(
+        title=verdicts[0],
+        tiers=tiers,
+        runs=runs,
+        compared=compared(analyses, names) if several else None,
+        compared_charts=drawn.add(comparison_charts(analyses, names)) if several else [],
+        scripts=[Markup(script) for script in scripts],
+        styles=[Markup(style) for style in styles],
+        script_hashes=[_hash(script) for script in scripts],
+        charts=Markup(_in_script(drawn.all)),
+        licence=(_VENDOR / "LICENSE-uPlot.txt").read_text(),
+    )
+
+
+class _Charts:
+    """All charts of a page; each has a number, by which the script finds its place."""
+
+    def __init__(self) -> None:
+        self.all: list[Chart] = []
+
+    def add(self, found: list[Chart]) -> list[tuple[int, Chart]]:
+        numbered = list(enumerate(found, start=len(self.all)))
+        self.all += found
+        return numbered
+
+
+def _in_script(found: list[Chart]) -> str:
+    """Return JSON that no text in it can end the script element, or begin a comment, with."""
+    text = orjson.dumps(rounded(found, _DIGITS)).decode()
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _hash(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _date(epoch_s: float) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M UTC")

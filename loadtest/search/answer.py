@@ -1,0 +1,65 @@
+"""How to search, and what a search comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from loadtest.search.probes import Breach
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to search.
+
+    Attributes:
+        start: First rate, messages a second.
+        probe_s: Seconds of a probe that is not short, at least.
+        probe_max_s: Seconds of a probe at most. In between, it is as long as 60,000 messages take.
+        budget_s: Seconds of all probes together.
+        seed: Of the first probe; each later one's is 1 higher.
+        least_messages: Of any probe, as far as `probe_max_s` allows: what the objectives' percentiles need.
+    """
+
+    start: float
+    probe_s: float = 60.0
+    probe_max_s: float = 600.0
+    budget_s: float = 7200.0
+    seed: int = 1
+    least_messages: int = 0
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Where a tier's objectives stop being met.
+
+    Attributes:
+        claim: The rate that was confirmed, messages a second; None where none was.
+        feasible_max: The claim, or without one the largest passing rate below the lowest failing one.
+        infeasible_min: The lowest failing rate above it.
+        first_breach: What failed there.
+        kind: "smooth" where the margins pass through 0, "cliff" where they jump, None before the root is
+            probed.
+        root: Where the fit crosses 0.
+        ci: 95 % interval of the root; of a cliff, the bracket that holds it.
+        detectable_overload: Smallest overload that the confirmation could tell, over the rate.
+        converged: Whether all steps of the recipe were done.
+        convergence_reason: Why the search ended.
+        non_monotone_warning: What passes above what fails; empty where nothing does.
+        probes: How many were made.
+        seconds: Of all of them.
+    """
+
+    claim: float | None
+    feasible_max: float | None
+    infeasible_min: float | None
+    first_breach: Breach | None
+    kind: Literal["smooth", "cliff"] | None
+    root: float | None
+    ci: tuple[float, float] | None
+    detectable_overload: float | None
+    converged: bool
+    convergence_reason: str
+    non_monotone_warning: str
+    probes: int
+    seconds: float

@@ -1,0 +1,330 @@
+"""The search for the highest rate that meets a tier of objectives, under noise.
+
+The recipe, measured against plain bisection and votes on M/M/1 queues (`python -m benchmarks.search`):
+
+1. bracket: by factors of 4 from the start, with short probes. A rate that fails without a growing backlog is
+   followed by one above it ("look above"): its latency may be due to a low rate, as with batch windows.
+2. bisect: geometric middles, until the bracket is 10 % wide.
+3. root: an isotonic fit through the margins of all probes; its root is probed three times, each time anew.
+4. confirm: 0.99 of the root, twice as long, with another seed; 2 % less after a failure, four times at most.
+5. breach: 1.05 of what was confirmed must fail. A failed confirmation, 2 % above, has shown it already. If it
+   passes, and passes twice as long, it is the new claim: the fit was wrong, and the boundary is a bracket.
+
+A rate that passes more than 10 % above one that fails is probed again with it ("recheck"). If both say the
+same again, the system is not monotone, and the largest passing rate below the lowest failing one is searched
+for; a rate below all others is looked at for it ("look below"). If not, the search starts again with all that
+it knows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from typing import Literal
+
+from loadtest.search.answer import Boundary, Settings
+from loadtest.search.points import Points
+from loadtest.search.probes import Observation, Probe, Purpose
+from loadtest.statistics.stability import ENOUGH, detectable_overload
+
+FACTOR = 4.0
+RESOLUTION = 1.1
+ROOTS = 3
+BELOW_ROOT = 0.99
+STEP_DOWN = 0.98
+CONFIRMATIONS = 5
+ABOVE_CLAIM = 1.05
+# Factors of 4 that the bracket goes down or up from the start: 4^8 is 65,536.
+_REACH = 8
+# Brackets at most: another is needed where a failure that set one was chance.
+_ROUNDS = 3
+# Of a probe's length, for the bracket.
+_SHORT = 0.25
+# Standard errors by which each probe of the root must miss it for a cliff.
+_CLIFF = 3.0
+
+Steps = Generator[Probe, Observation | None, None]
+
+
+class _EndedError(Exception):
+    """The search cannot go on; the message is the reason."""
+
+
+class _UnreachableError(Exception):
+    """The driver could not make a probe's load."""
+
+
+class BoundarySearch:
+    """The search of one tier: a state machine that does no probe itself.
+
+    `next` returns the probe to make, `observe` takes what came of it, `boundary` says what is known so far.
+    The same observations lead to the same probes.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._points = Points()
+        self._rechecked: set[float] = set()
+        self._not_monotone = False
+        self._looked_below = False
+        self._kind: Literal["smooth", "cliff"] | None = None
+        self._claim: Observation | None = None
+        # The lowest rate that the driver could not send in time, and the seconds of such probes.
+        self._ceiling = math.inf
+        self._in_vain_s = 0.0
+        self._reason = ""
+        self._converged = False
+        self._steps = self._search()
+        self._pending: Probe | None = None
+        self._begun = False
+
+    def next(self) -> Probe | None:
+        """Return the probe to make now, the same until it is observed; None at the end."""
+        if not self._begun:
+            self._begun = True
+            self._pending = next(self._steps, None)
+        return self._pending
+
+    def observe(self, probe: Probe, observation: Observation) -> None:
+        """Take what came of the probe that `next` returned.
+
+        Raises:
+            ValueError: `next` returned another.
+        """
+        self._send(probe, observation)
+
+    def unreachable(self, probe: Probe) -> None:
+        """Take that the load of the probe that `next` returned could not be made: the driver is the limit.
+
+        Raises:
+            ValueError: `next` returned another.
+        """
+        self._send(probe, None)
+
+    def note(self, probe: Probe, observation: Observation) -> None:
+        """Take what came of a probe that another tier's search asked for."""
+        self._points.add(probe, observation)
+
+    def _send(self, probe: Probe, observation: Observation | None) -> None:
+        if probe != self.next():
+            raise ValueError(f"{probe} was not asked for: observe what next() returned")
+        try:
+            self._pending = self._steps.send(observation)
+        except StopIteration:
+            self._pending = None
+
+    def boundary(self) -> Boundary:
+        """Return what is known so far."""
+        low, high = self._points.edge()
+        claim = self._claim.rate if self._claim else None
+        feasible = claim if claim is not None else low
+        failing = self._points.lowest_failure(above=feasible)
+        bracket = (low, high) if low is not None and high is not None else None
+        return Boundary(
+            claim=claim,
+            feasible_max=feasible,
+            infeasible_min=failing.rate if failing else None,
+            first_breach=failing.first_breach if failing else None,
+            kind=self._kind,
+            root=self._points.root(),
+            ci=bracket if self._kind != "smooth" else self._points.root_interval(),
+            detectable_overload=detectable_overload(self._claim.n) if self._claim else None,
+            converged=self._converged,
+            convergence_reason=self._reason,
+            non_monotone_warning=self._warning(),
+            probes=len(self._points),
+            seconds=self._points.seconds,
+        )
+
+    def _search(self) -> Steps:
+        try:
+            try:
+                for _ in range(_ROUNDS):
+                    yield from self._bracket()
+                    yield from self._bisect()
+                    yield from self._probe_root()
+                    yield from self._confirm()
+                    yield from self._show_breach()
+                    if self._converged:
+                        return
+            except _UnreachableError:
+                yield from self._settle_below_the_ceiling()
+            raise _EndedError(
+                f"after {_ROUNDS} rounds a higher rate than the boundary passed again: the system changes "
+                "from probe to probe; make probes longer"
+            )
+        except _EndedError as ended:
+            self._reason = str(ended)
+
+    def _bracket(self) -> Steps:
+        first = self._settings.start
+        while True:
+            yield from self._recheck()
+            low, high = self._points.edge()
+            if low is None and high is None:
+                rate = first if first < self._ceiling else self._ceiling / FACTOR
+            elif self._not_monotone and not self._points.merged()[0].passed and not self._looked_below:
+                self._looked_below = True
+                yield from self._probe(self._points.merged()[0].rate / FACTOR, "look below", short=True)
+                continue
+            elif high is None and low is not None:
+                if self._ceiling <= low * RESOLUTION:
+                    raise _UnreachableError
+                rate = low * FACTOR if low * FACTOR < self._ceiling else math.sqrt(low * self._ceiling)
+            elif high is not None and (above := self._worth_a_look(high)):
+                yield from self._probe(above, "look above", short=True)
+                continue
+            elif low is None and high is not None:
+                rate = high / FACTOR
+            else:
+                return
+            if not first / FACTOR**_REACH <= rate <= first * FACTOR**_REACH:
+                way = "down fails" if high else "up passes"
+                raise _EndedError(
+                    f"every rate from {first:g}/s {way}: start elsewhere, or change the objectives"
+                )
+            try:
+                yield from self._probe(rate, "bracket", short=True)
+            except _UnreachableError:
+                continue
+
+    def _worth_a_look(self, high: float) -> float | None:
+        """Return a rate above the lowest failing one that may pass, or None.
+
+        A backlog that grows at one rate grows at each higher one. A latency may fall: so it is looked at
+        once, and, where nothing below passes, again unless it rises by more than three standard errors.
+        """
+        seen = self._points.at_or_above(high)
+        if len(seen) > 1 and self._points.edge()[0] is not None:
+            return None
+        if not all(point.stable for point in seen) or any(point.passed for point in seen):
+            return None
+        rises = any(after.margin > seen[0].margin + _CLIFF * after.standard_error for after in seen[1:])
+        top = seen[-1].rate * FACTOR
+        return None if rises or top > high * FACTOR**_REACH or top >= self._ceiling else top
+
+    def _recheck(self) -> Steps:
+        """Probe both rates again where one passes above one that fails; once for each failing rate."""
+        while not self._not_monotone and (pair := self._points.inversion()):
+            if pair[0] in self._rechecked:
+                self._not_monotone = True
+                return
+            self._rechecked.add(pair[0])
+            for rate in pair:
+                yield from self._probe(rate, "recheck")
+
+    def _bisect(self) -> Steps:
+        while True:
+            low, high = self._edge()
+            if high / low <= RESOLUTION * (1 + 1e-9):
+                return
+            yield from self._probe(math.sqrt(low * high), "bisect")
+            yield from self._recheck()
+
+    def _probe_root(self) -> Steps:
+        found = []
+        for _ in range(ROOTS):
+            low, high = self._edge()
+            root = self._points.root() or math.sqrt(low * high)
+            found.append((yield from self._probe(root, "root")))
+        # The fit said 0 at each. One probe's error is uncertain itself: theirs are pooled.
+        error = sum(one.standard_error for one in found) / ROOTS
+        self._kind = "cliff" if all(abs(one.margin) > _CLIFF * error for one in found) else "smooth"
+
+    def _confirm(self) -> Steps:
+        low, high = self._edge()
+        root = self._points.root() or math.sqrt(low * high)
+        widening = self._widening(root)
+        rate = BELOW_ROOT * root * (1 - widening)
+        if widening and (interval := self._points.root_interval()):
+            # Few messages leave the percentile uncertain, too.
+            rate = min(rate, interval[0])
+        for _ in range(CONFIRMATIONS):
+            observation = yield from self._probe(rate, "confirm", times=2)
+            if observation.passed:
+                self._claim = observation
+                return
+            rate *= STEP_DOWN
+        raise _EndedError(
+            f"none of {CONFIRMATIONS} rates from {BELOW_ROOT:g} of the root down passed twice as "
+            f"long a probe: "
+            "the system changes from probe to probe; make probes longer"
+        )
+
+    def _show_breach(self) -> Steps:
+        made: tuple[Purpose, ...] | None = ("confirm", "breach")
+        while True:
+            assert self._claim is not None
+            claim = self._claim.rate
+            above = claim * ABOVE_CLAIM * (1 + self._widening(claim))
+            shown = self._points.lowest_failure(above=claim, purposes=made)
+            if shown is None or shown.rate > above:
+                shown = yield from self._probe(above, "breach")
+                if shown.passed:
+                    shown = yield from self._probe(above, "confirm", times=2)
+            if not shown.passed:
+                self._converged = True
+                self._reason = f"{claim:.6g}/s is confirmed, and {shown.rate:.6g}/s fails"
+                return
+            # The fit was too low. Any failure above counts from here on.
+            self._claim, self._kind, made = shown, "cliff", None
+            yield from self._recheck()
+            low, high = self._points.edge()
+            if low is None or high is None or high > low * RESOLUTION:
+                return
+
+    def _settle_below_the_ceiling(self) -> Steps:
+        """Confirm the largest rate that passes, as none above it can be tried."""
+        low, _ = self._points.edge()
+        why = f"the driver cannot send {self._ceiling:.6g}/s in time"
+        if self._claim is None and low is not None:
+            try:
+                observation = yield from self._probe(low, "confirm", times=2)
+            except _UnreachableError:
+                raise _EndedError(f"{why}: give it processors of its own, or raise --drivers") from None
+            if observation.passed:
+                self._claim = observation
+        raise _EndedError(f"{why}: the system may carry more")
+
+    def _probe(
+        self, rate: float, purpose: Purpose, *, times: float = 1.0, short: bool = False
+    ) -> Generator[Probe, Observation | None, Observation]:
+        settings = self._settings
+        seconds = _SHORT * settings.probe_s if short else times * self._length(rate)
+        seconds = min(max(seconds, settings.least_messages / rate), settings.probe_max_s)
+        if self._points.seconds + self._in_vain_s + seconds > settings.budget_s:
+            raise _EndedError(
+                f"the budget of {settings.budget_s:g} s does not hold the next probe ({purpose}, "
+                f"{seconds:g} s): "
+                "raise --budget"
+            )
+        probe = Probe(rate, seconds, settings.seed + len(self._points), purpose)
+        observation = yield probe
+        if observation is None:
+            self._ceiling = min(self._ceiling, rate)
+            self._in_vain_s += seconds
+            raise _UnreachableError
+        self._points.add(probe, observation)
+        return observation
+
+    def _length(self, rate: float) -> float:
+        """Return the seconds that 60,000 messages take, within the settings."""
+        return min(max(self._settings.probe_s, ENOUGH / rate), self._settings.probe_max_s)
+
+    def _widening(self, rate: float) -> float:
+        """Return by how much more than with 60,000 messages an overload may go unnoticed, over the rate."""
+        return max(0.0, detectable_overload(int(rate * self._length(rate))) - detectable_overload(ENOUGH))
+
+    def _edge(self) -> tuple[float, float]:
+        low, high = self._points.edge()
+        if low is None or high is None:
+            raise _EndedError(
+                "probes of one rate contradict each other, and no bracket is left: make probes longer"
+            )
+        return low, high
+
+    def _warning(self) -> str:
+        pair = self._points.inversion()
+        if not pair or not self._not_monotone:
+            return ""
+        return f"not monotone: {pair[1]:.6g}/s passes and {pair[0]:.6g}/s, which is less, fails"

@@ -1,0 +1,1 @@
+"""The statistics of a run: arrays in, figures out; nothing is read or written."""
