@@ -37,6 +37,21 @@ def our_job(topics: Topics, *flags: str) -> list[str]:
     return [sys.executable, "-m", "pipeline", *topics.job_arguments(), *flags]
 
 
+def stock_job(topics: Topics, folder: Path) -> list[str]:
+    """Return the command of stock Beam's job between these topics; it writes its weights into the folder."""
+    return with_stocks_handler("benchmarks.harness.stock_job", topics, folder)
+
+
+def with_stocks_handler(module: str, topics: Topics, folder: Path) -> list[str]:
+    """Return the command of a job that takes the flags of `stock_job`."""
+    return [
+        *(sys.executable, "-m", module),
+        f"--input_subscription={topics.input_subscription}",
+        f"--output_topic={topics.output_topic}",
+        f"--state_dict={folder / 'state_dict.pt'}",
+    ]
+
+
 @contextmanager
 def running_job(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[str]]:
     """Start a process. At the end ask it to stop, and after 15 s end it by force."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness.jobs import our_job
+from benchmarks.harness.jobs import our_job, stock_job, with_stocks_handler
 from local.run import EXAMPLE
 from local.topics import Topics
 
@@ -26,31 +25,18 @@ class Side:
     command: Callable[[Topics, Path], list[str]]
 
 
-def _stock(topics: Topics, folder: Path) -> list[str]:
-    return _with_stocks_handler("benchmarks.harness.stock_job", topics, folder)
-
-
 def _hybrid(topics: Topics, folder: Path) -> list[str]:
-    return _with_stocks_handler("benchmarks.local_engine.hybrid_job", topics, folder)
+    return with_stocks_handler("benchmarks.local_engine.hybrid_job", topics, folder)
 
 
 def _ours(topics: Topics, folder: Path) -> list[str]:
     return our_job(topics, f"--model_path={EXAMPLE / 'model.pt2'}")
 
 
-def _with_stocks_handler(module: str, topics: Topics, folder: Path) -> list[str]:
-    return [
-        *(sys.executable, "-m", module),
-        f"--input_subscription={topics.input_subscription}",
-        f"--output_topic={topics.output_topic}",
-        f"--state_dict={folder / 'state_dict.pt'}",
-    ]
-
-
 # Steps of about 40 s. Stock fails after a few of the fine ones, which the others skip, so that all three rows
 # end within about 15 minutes on two cores.
 SIDES = {
-    "a": Side("stock Beam", (50.0, 100.0, 150.0, 200.0, 250.0, 300.0, 500.0, 1000.0), _stock),
+    "a": Side("stock Beam", (50.0, 100.0, 150.0, 200.0, 250.0, 300.0, 500.0, 1000.0), stock_job),
     "b": Side(
         "our source and sink, stock handler",
         (100.0, 1000.0, 2000.0, 3000.0, 4000.0, 5000.0, 6000.0),
