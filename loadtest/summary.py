@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from loadtest.raw_log import REPORTED, STAGES
 from loadtest.reasons import Reason
 from loadtest.run_folder import replace_file
+from loadtest.statistics.stability import backlog_slope
 from loadtest.versions import versions
 from pipeline.options.workers import cores
 
@@ -20,7 +21,7 @@ Floats = NDArray[np.float64]
 # The schedule is kept when 99 % of the messages leave within this time of when they should.
 SCHEDULE_LIMIT_MS = 5.0
 
-BACKLOG_STEP_S = 0.25
+LEAST_SLOPE_S = 0.75
 
 # Of the offered rate. A backlog that grows less may be the noise of a short run.
 BACKLOG_LIMIT = 0.05
@@ -92,8 +93,8 @@ class Summary:
         achieved_rate: Distinct answered requests of the window / time from its start to its end or the last
             of their first answers, whichever is later, 1/s. It cannot exceed the offered rate; it falls below
             when answers lag.
-        backlog_slope: Growth of sent - answered, messages a second: least squares over samples each 0.25 s of
-            the window.
+        backlog_slope: Growth of sent - answered, messages a second, from the window's first tenth to its last
+            (`statistics.stability`).
         schedule_error_ms: Written to the socket - due.
         latency_ms: First answer (result or dead letter) - due. A lost request enters with the time it was
             waited for, less than its latency would have been (it is censored); leaving it out would flatter
@@ -254,11 +255,8 @@ def _stages(measured: Measurement, window: NDArray[np.bool_]) -> dict[str, dict[
 
 
 def _backlog_slope(measured: Measurement, answered_at: Floats) -> float | None:
-    """Return the slope of the number of messages in the system; None for a window of under three samples."""
-    samples = np.arange(measured.window_start, measured.window_end, BACKLOG_STEP_S)
-    if len(samples) < 3:
+    """Return the slope of the number of messages in the system; None for a window that is too short."""
+    if measured.window_end - measured.window_start < LEAST_SLOPE_S:
         return None
-    entered = np.searchsorted(np.sort(measured.sent_at), samples, side="right")  # NaN sorts last
-    left = np.searchsorted(np.sort(answered_at), samples, side="right")
-    # From the first sample on, so that epoch seconds do not cost the fit its precision.
-    return float(np.polyfit(samples - samples[0], entered - left, 1)[0])
+    return backlog_slope(measured.sent_at, answered_at, measured.window_start, measured.window_end)
+
