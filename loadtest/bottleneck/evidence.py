@@ -34,7 +34,7 @@ class Evidence:
             encoding, what the bundle still does before its results are published, and their delivery.
         batch_size: Mean requests in a call, over calls.
         batch_limit: The most that there may be.
-        fixed_share: Of a call's time at that size, what does not depend on the size, 0 to 1.
+        fixed_share: Of a call's time at that size, what does not depend on the size at least, 0 to 1.
         decoding: Share of the bundle thread's time in which it decodes, 0 to 1. Known where one thread runs
             one bundle at a time, and the model is in the job.
         model_calls: Calls of the model within the job at once, on average.

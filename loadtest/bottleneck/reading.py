@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from loadtest.bottleneck.evidence import Evidence
 from loadtest.bottleneck.job_flags import Limits, limits
 from loadtest.bottleneck.job_log import ATTEMPTS, CONGESTED, THROTTLED, WAITED
-from loadtest.bottleneck.thresholds import HAND_OVER_S, LATE_S, QUICK_S, SPREAD
+from loadtest.bottleneck.thresholds import FEWEST_CALLS, HAND_OVER_S, LATE_S, QUICK_S, SPREAD
 from loadtest.raw_log import Floats, RawLog
 from loadtest.statistics.stability import judge
 
@@ -159,13 +159,19 @@ class _Calls:
 
 
 def _fixed_share(sizes: Floats, seconds: Floats, calls: Floats, at: float) -> float | None:
-    """Return a / (a + b x at) of the law a + b x size, by least squares; None where sizes are alike."""
-    if len(np.unique(sizes)) < 3 or sizes.max() < SPREAD * sizes.min():
+    """Return a / (a + b x at) of the law a + b x size, by least squares, with the lower end of a.
+
+    That is two standard errors below the fit's: a few calls of unlike speed must not look like fixed costs.
+    None where sizes are alike, or the calls too few.
+    """
+    count = float(calls.sum())
+    if len(np.unique(sizes)) < 3 or sizes.max() < SPREAD * sizes.min() or count < FEWEST_CALLS:
         return None
-    # polyfit squares its weights.
-    slope, fixed = np.polyfit(sizes, seconds, 1, w=np.sqrt(calls)).tolist()
-    whole = fixed + slope * at
-    return min(1.0, max(0.0, fixed / whole)) if whole > 0 else None
+    # polyfit squares its weights, and takes each request for a measurement, of which a call is only one.
+    (slope, fixed), covariance = np.polyfit(sizes, seconds, 1, w=np.sqrt(calls), cov=True)
+    error = np.sqrt(covariance[1, 1] * (len(sizes) - 2) / (count - 2))
+    whole = float(fixed + slope * at)
+    return min(1.0, max(0.0, float(fixed - 2 * error) / whole)) if whole > 0 else None
 
 
 def _decoding(batch_wait: Floats, size: Floats, window: _Window) -> float | None:

@@ -26,14 +26,14 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "README.md").read_text()
 
 
-def block(title: str) -> str:
-    """Return a section's first block."""
-    return PAGE.split(f"\n### {title}\n")[1].split("```\n")[1].split("\n```")[0]
+def block(title: str, number: int = 1) -> str:
+    """Return a section's block of that number."""
+    return PAGE.split(f"\n### {title}\n")[1].split("```\n")[2 * number - 1].split("\n```")[0]
 
 
-def commands(title: str) -> list[str]:
-    """Return the commands of a section's first block, each as one line for bash, by this very Python."""
-    lines = block(title).replace("\\\n", " ").splitlines()
+def commands(title: str, number: int = 1) -> list[str]:
+    """Return the commands of a section's block, each as one line for bash, by this very Python."""
+    lines = block(title, number).replace("\\\n", " ").splitlines()
     modules = {"./launch.sh send": "python -m local.send", "python": shlex.quote(sys.executable)}
     for written, run in modules.items():
         lines = [line.replace(f"{written} ", f"{run} ") for line in lines]
@@ -103,7 +103,7 @@ def test_a_local_pubsub_the_job_alone_a_request_and_load(tmp_path: Path) -> None
         with started(job, "reading projects/my-project", tmp_path, environment):
             *_, send = commands("Send one request by hand")
             assert json.loads(run(send))["prediction"]
-            (load,) = commands("Put load on a job, wherever it runs")
+            (load,) = commands("How much does it carry?", number=2)
             run(load.replace("--rate 500 --duration 60", "--rate 20 --duration 1"))
     summary = json.loads((tmp_path / "runs/load/summary.json").read_text())
     assert summary["received"] == summary["sent"] > 0

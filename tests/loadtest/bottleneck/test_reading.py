@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from loadtest.bottleneck import reading
 from loadtest.bottleneck.job_log import with_job_log
 from loadtest.bottleneck.reading import evidence
 from loadtest.bottleneck.thresholds import HAND_OVER_S
@@ -91,6 +92,17 @@ def test_the_law_of_batch_and_time_is_fitted_over_calls() -> None:
     log.messages.stages_ms[:, 2] = 6 + 2 * sizes
     # 7 requests a call on average: 6 of 20 ms do not depend on it.
     assert evidence(log, 5, 15).fixed_share == pytest.approx(0.3, rel=0.01)
+
+
+def test_calls_of_unlike_speed_are_no_fixed_cost() -> None:
+    """A model without any, on a busy machine: 10 calls tell nothing, and more of them at most little."""
+    random = np.random.default_rng(1)
+    for count in (10, 25, 100):
+        of_calls = random.integers(30, 129, count).astype(float)
+        times = 0.008 * of_calls * random.lognormal(0, 0.3, count)
+        sizes, seconds = (np.repeat(each, of_calls.astype(int)) for each in (of_calls, times))
+        share = reading._fixed_share(sizes, seconds, 1 / sizes, float(of_calls.mean()))
+        assert share is None if count == 10 else share is not None and share < 0.2
 
 
 @pytest.mark.parametrize("sizes", [[8.0], [8.0, 9.0], [8.0, 9.0, 15.0]])
