@@ -259,4 +259,3 @@ def _backlog_slope(measured: Measurement, answered_at: Floats) -> float | None:
     if measured.window_end - measured.window_start < LEAST_SLOPE_S:
         return None
     return backlog_slope(measured.sent_at, answered_at, measured.window_start, measured.window_end)
-

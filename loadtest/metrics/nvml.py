@@ -72,6 +72,11 @@ class Nvml:
         if not self._devices:
             self._why_not = "NVML knows no GPU here"
 
+    @property
+    def has_gpus(self) -> bool:
+        """Whether there is one to read."""
+        return bool(self._devices)
+
     def sample(self, at: float) -> list[Sample]:
         """Return what each GPU tells now; PCIe and GPM tell of the time since the last call."""
         return [sample for device in self._devices for sample in device.sample(at)]
