@@ -106,7 +106,7 @@ def _figures(boundary: Boundary) -> list[Shown]:
     if boundary.root is not None:
         interval = ""
         if boundary.kind == "smooth" and boundary.ci is not None:
-            interval = f"95 %: {figure(boundary.ci[0])} – {figure(boundary.ci[1])}"
+            interval = f"the fits' spread: {figure(boundary.ci[0])} – {figure(boundary.ci[1])}"
         found.append(
             Shown("where the fit crosses the objective", rate(boundary.root), interval, "extrapolated")
         )

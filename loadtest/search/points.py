@@ -101,7 +101,7 @@ class Points:
         return self._fit().root() if self._seen else None
 
     def root_interval(self) -> tuple[float, float] | None:
-        """Return the 95 % interval of the root: fits through margins drawn anew within their errors."""
+        """Return where 95 % of fits through margins drawn anew within their errors cross 0."""
         kept = self._kept()
         random = np.random.default_rng(0)
         errors = np.nan_to_num([seen.observation.standard_error for seen in kept])
