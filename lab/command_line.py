@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lab.config_file import FLAG as CONFIG
 from lab.config_file import ConfigError, with_config
+from lab.metrics_flags import MetricsFlags, add_metrics_flags, parse_metrics_flags
 from loadtest.options import RunOptions, parse
 from local.job_flags import JobFlags
 from local.made_requests import with_made_requests
@@ -36,12 +37,14 @@ class CommandLine:
         given: Every flag as it was written; None for one that was not.
         options: Of each run; the folder is that of all results.
         flags: Of the job that is to run here; None for one that runs elsewhere.
+        metrics: What is sampled beside the messages.
         problems: What is wrong, a line each; without one the rest can be used.
     """
 
     given: argparse.Namespace
     options: RunOptions
     flags: JobFlags | None
+    metrics: MetricsFlags
     problems: list[str]
 
     @property
@@ -68,6 +71,7 @@ def new_parser(command: str, description: str, run_flags: Sequence[str] = ()) ->
     helps["input"] += " (default: the example's; for a model of your own, random ones of its --input_shape)"
     for name in (*_ELSEWHERE, *run_flags, *_EVERY_RUN):
         parser.add_argument(f"--{name}", metavar=name.upper(), help=helps[name].replace("%", "%%"))
+    add_metrics_flags(parser)
     parser.add_argument("--out", metavar="FOLDER", help="for the results (default: runs/ and the time)")
     parser.add_argument(f"--{CONFIG}", metavar="FILE", help="TOML file that holds any of the flags")
     for name, told in _SWITCHES.items():
@@ -124,7 +128,8 @@ def parse_command_line(
             problems.append("--model_pointer: the endpoint container does not follow it: give --model_path")
         if given.input is None and flags.own_model:
             options = with_made_requests(options, flags, problems)
-    return CommandLine(given, options, flags, list(dict.fromkeys(problems)))
+    metrics = parse_metrics_flags(given, options.project, flags, problems)
+    return CommandLine(given, options, flags, metrics, list(dict.fromkeys(problems)))
 
 
 def in_folder(options: RunOptions, folder: Path) -> RunOptions:

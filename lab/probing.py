@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,6 +81,23 @@ def make_probe(
         raise ProbeInterruptedError(log.facts.partial)
     settings = Settings(tightest_objective_s=tightest_s, warm_up_floor_s=target.warm_up_s)
     return Probed(folder, log, analyse(log, settings))
+
+
+def with_cloud_metrics(target: Target, probed: Probed, stop: Stop, tell: Callable[[str], None]) -> Probed:
+    """Return a probe with what Cloud Monitoring tells of it, where that is asked; its raw log is the same.
+
+    It is for after the last probe: by then, what there is of the others is visible without a wait.
+
+    Args:
+        target: Of the probe.
+        probed: The probe.
+        stop: Once set, what there is by then has to do.
+        tell: Gets a line before each wait, and one for each reason that something is missing.
+    """
+    if target.cloud is None:
+        return probed
+    log = target.cloud.add_to(probed.folder, stop, tell)
+    return Probed(probed.folder, log, analyse(log, probed.analysis.settings))
 
 
 def observe(probe: Probe, analysis: Analysis, tiers: Sequence[Tier]) -> list[Observation]:

@@ -23,6 +23,7 @@ from lab.probing import (
     make_probe,
     observe,
     tightest_latency,
+    with_cloud_metrics,
 )
 from lab.target import Target, started
 from loadtest.bottleneck.diagnose import diagnose
@@ -94,9 +95,10 @@ def search_command(arguments: Sequence[str]) -> int:
         if not line.names_out:
             options = replace(options, out=make_fresh(options.out))
         with held(options.out), stop_on_signals() as stop:
-            with started(options, line.flags, options.out, stop, console) as target:
-                quiet = bool(line.given.quiet)
-                found = find(search, target, options.out, hold_s, stop, None if quiet else console)
+            with started(options, line.flags, options.out, stop, console, line.metrics) as target:
+                told = None if line.given.quiet else console
+                found = find(search, target, options.out, hold_s, stop, told)
+                add_cloud_metrics(found, target, stop, told)
             finish(found, options.out, json=bool(line.given.json))
     except (ChildError, FolderError, RunError, PubsubError, GoogleAPICallError) as error:
         print(f"loadtest: {error}", file=sys.stderr)
@@ -216,6 +218,33 @@ def find(
     except (ProbeError, ProbeInterruptedError) as error:
         found.ended = str(error)
     return found
+
+
+def add_cloud_metrics(found: Found, target: Target, stop: Stop, console: Console | None) -> None:
+    """Add what Cloud Monitoring tells of each run to it, once the last one has ended.
+
+    Args:
+        found: Its runs are replaced.
+        target: What was loaded.
+        stop: Once set, what there is by then has to do.
+        console: Told what is waited for, and what is missing; None: nobody.
+    """
+    if target.cloud is None:
+        return
+    told: set[str] = set()
+
+    def tell(text: str) -> None:
+        # What is missing is mostly so in all runs, and for one reason.
+        if text not in told:
+            told.add(text)
+            _tell(console, text)
+
+    tell("asking Cloud Monitoring for the metrics of each run")
+    found.probed = {
+        number: with_cloud_metrics(target, probed, stop, tell) for number, probed in found.probed.items()
+    }
+    if found.held is not None:
+        found.held = with_cloud_metrics(target, found.held, stop, tell)
 
 
 def _valid_probe(

@@ -131,6 +131,11 @@ class JobFlags:
         return self.inference_mode == ENDPOINT and not self._given.keys() & {"endpoint", "endpoint_url"}
 
     @property
+    def asks_for_gpu(self) -> bool:
+        """Whether the job is to compute on a GPU and refuses to start without one."""
+        return self._given.get("device") == "gpu"
+
+    @property
     def has_no_model_for_a_container(self) -> bool:
         """Whether they name the model by a pointer alone, which the container does not follow."""
         return "model_pointer" in self._given and "model_path" not in self._given

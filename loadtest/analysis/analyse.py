@@ -10,7 +10,8 @@ from loadtest.analysis import latency, verdict
 from loadtest.analysis.counts import Counts, count
 from loadtest.analysis.figure import Figure
 from loadtest.analysis.per_second import PerSecond, per_second
-from loadtest.analysis.resources import Resource, resources, scaling_events
+from loadtest.analysis.resources import Resource, resources
+from loadtest.analysis.scaling import Scaling, scaling_marks, scalings
 from loadtest.analysis.settings import Event, Settings
 from loadtest.analysis.stages import Batches, Stage, batches, stage_times, stages
 from loadtest.analysis.timeline import Timeline, timeline
@@ -46,7 +47,9 @@ class Analysis:
         stages: Where the time went; empty where no result tells.
         batches: None where no result tells.
         regimes: The window, split where the backlog's growth changed.
-        events: Scaling events and what the settings name, in the order of their times (epoch seconds).
+        scalings: Changes of the workers or replicas that were wanted, and how long each took.
+        events: Those, changes of the numbers and what the settings name, in the order of their times (epoch
+            seconds).
         per_second: Series over the whole run.
         resources: Samples of processes, workers, GPUs, as series.
     """
@@ -66,6 +69,7 @@ class Analysis:
     stages: tuple[Stage, ...]
     batches: Batches | None
     regimes: tuple[Regime, ...]
+    scalings: tuple[Scaling, ...]
     events: tuple[Event, ...]
     per_second: PerSecond
     resources: tuple[Resource, ...]
@@ -98,6 +102,8 @@ def analyse(log: RawLog, settings: Settings) -> Analysis:
         facts.partial, end - start, int(window.sum()), rates["offered"], validity, counts, corrected,
         uncorrected, steady, law, cut, found_stages,
     )  # fmt: skip
+    scaled = scalings(log, messages)
+    events = (*settings.events, *scaling_marks(log, scaled))
     return Analysis(
         facts=facts,
         settings=settings,
@@ -114,7 +120,8 @@ def analyse(log: RawLog, settings: Settings) -> Analysis:
         stages=found_stages,
         batches=batches(sizes[window]),
         regimes=regimes(messages, series, start, end) if enough else (),
-        events=tuple(sorted((*settings.events, *scaling_events(log)), key=lambda event: event.at)),
+        scalings=scaled,
+        events=tuple(sorted(events, key=lambda event: event.at)),
         per_second=series,
         resources=resources(log, start, end),
     )

@@ -19,7 +19,15 @@ from loadtest.report.comparison import compared, comparison_charts
 from loadtest.report.resource_charts import resource_charts, unavailable
 from loadtest.report.rounding import rounded
 from loadtest.report.search_section import search_sections
-from loadtest.report.tables import account, facts, key_figures, latency_rows, regime_rows, stage_rows
+from loadtest.report.tables import (
+    account,
+    facts,
+    key_figures,
+    latency_rows,
+    regime_rows,
+    scaling_rows,
+    stage_rows,
+)
 from loadtest.search.tiers import TiersSearch
 
 _PAGE = Path(__file__).parent / "page"
@@ -60,6 +68,7 @@ def to_html(analyses: Sequence[Analysis], names: Sequence[str], searches: Sequen
             "resources": drawn.add(resource_charts(analysis)),
             "unavailable": unavailable(analysis),
             "regimes": regime_rows(analysis),
+            "scalings": scaling_rows(analysis),
             "account": account(analysis),
             "facts": facts(analysis),
         }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from loadtest.analysis.analyse import Analysis
 from loadtest.analysis.figure import Basis, Figure
 from loadtest.figures import figure, milliseconds, rate
+from loadtest.metrics.scaling import Lag
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,23 @@ def regime_rows(analysis: Analysis) -> list[tuple[str, ...]]:
         )
         for regime in analysis.regimes
     ]
+
+
+def scaling_rows(analysis: Analysis) -> list[tuple[str, ...]]:
+    """Return what changed, why, when it was decided, and how long each part took."""
+    return [
+        (
+            f"{each.series.rpartition('/')[2]} {each.before:g} → {each.after:g}",
+            "; ".join(filter(None, (each.signal, each.rationale))) or "not seen",
+            f"{each.decision.until:,.0f} s",
+            *(_lag(lag) for lag in (each.decision_lag, each.start_lag, each.warm_up_lag)),
+        )
+        for each in analysis.scalings
+    ]
+
+
+def _lag(lag: Lag | None) -> str:
+    return "not seen" if lag is None else f"{lag.low_s:,.0f} – {lag.high_s:,.0f} s"
 
 
 def account(analysis: Analysis) -> list[tuple[str, str]]:
