@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from lab.endpoint import endpoint_command
 from lab.search import search_command
-from loadtest.endpoint.command import endpoint_command
 from loadtest.report.command import report_command
 from pipeline.process.output import until_output_closes
 

@@ -80,14 +80,21 @@ class JobFlags:
         """Whether a function of the user's makes the inputs, so that nobody else knows what a request is."""
         return "decode_hook" in self._given
 
+    def input_shape(self) -> str:
+        """Return the model's --input_shape: as given, else as its .pt2 file here says, else the default.
+
+        Raises:
+            ValueError: The file is wrong; the message says what is.
+        """
+        return self._given.get("input_shape") or self._shape_in_file() or DEFAULT_INPUT_SHAPE
+
     def input_spec(self) -> InputSpec:
-        """Return the model's inputs: as given, else as its .pt2 file on this machine says, else the default.
+        """Return the model's inputs, those of `input_shape`.
 
         Raises:
             ValueError: The flag or the file is wrong; the message says what is.
         """
-        text = self._given.get("input_shape") or self._shape_in_file()
-        return InputSpec.parse(text or DEFAULT_INPUT_SHAPE)
+        return InputSpec.parse(self.input_shape())
 
     def _shape_in_file(self) -> str | None:
         try:
