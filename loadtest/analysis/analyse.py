@@ -9,6 +9,7 @@ import numpy as np
 from loadtest.analysis import latency, verdict
 from loadtest.analysis.counts import Counts, count
 from loadtest.analysis.figure import Figure
+from loadtest.analysis.limit import limit_of
 from loadtest.analysis.per_second import PerSecond, per_second
 from loadtest.analysis.resources import Resource, resources, scaling_events
 from loadtest.analysis.settings import Event, Settings
@@ -16,6 +17,7 @@ from loadtest.analysis.stages import Batches, Stage, batches, stage_times, stage
 from loadtest.analysis.timeline import Timeline, timeline
 from loadtest.analysis.validity import Validity, judge_driver
 from loadtest.analysis.window import Regime, WarmUp, regimes, warm_up
+from loadtest.bottleneck.diagnosis import Diagnosis
 from loadtest.raw_log import RawLog, RunFacts
 from loadtest.statistics import littles_law, stability
 from loadtest.statistics.littles_law import LittlesLaw
@@ -45,6 +47,7 @@ class Analysis:
         littles_law: Whether messages in flight, rate and latency agree; None where it is too short.
         stages: Where the time went; empty where no result tells.
         batches: None where no result tells.
+        bottleneck: What limits the run, and the change to try first; None where that cannot be told.
         regimes: The window, split where the backlog's growth changed.
         events: Scaling events and what the settings name, in the order of their times (epoch seconds).
         per_second: Series over the whole run.
@@ -65,6 +68,7 @@ class Analysis:
     littles_law: LittlesLaw | None
     stages: tuple[Stage, ...]
     batches: Batches | None
+    bottleneck: Diagnosis | None
     regimes: tuple[Regime, ...]
     events: tuple[Event, ...]
     per_second: PerSecond
@@ -113,6 +117,7 @@ def analyse(log: RawLog, settings: Settings) -> Analysis:
         littles_law=law,
         stages=found_stages,
         batches=batches(sizes[window]),
+        bottleneck=limit_of(log, (start, end), settings, valid=validity.valid) if enough else None,
         regimes=regimes(messages, series, start, end) if enough else (),
         events=tuple(sorted((*settings.events, *scaling_events(log)), key=lambda event: event.at)),
         per_second=series,
