@@ -11,12 +11,12 @@ from pathlib import Path
 from lab.config_file import FLAG as CONFIG
 from lab.config_file import ConfigError, with_config
 from lab.metrics_flags import MetricsFlags, add_metrics_flags, parse_metrics_flags
-from loadtest.options import RunOptions, parse
+from loadtest.options import OF_TRACE, RunOptions, parse
 from local.job_flags import JobFlags
 from local.made_requests import with_made_requests
 from local.run import EXAMPLE
 from local.topics import PROJECT, Topics
-from pipeline.options.spelling import unknown_flags
+from pipeline.options.spelling import unknown_flags, with_underscores
 from pipeline.pubsub.emulator import emulator_problems
 
 # Of a job that runs elsewhere.
@@ -87,7 +87,7 @@ def parse_command_line(
     Args:
         parser: From `new_parser`, with the command's own flags added.
         arguments: The command line.
-        defaults: Of `RunOptions`, as text, where a flag is not given.
+        defaults: Of `RunOptions`, as text, where a flag is not given; a trace brings its own.
     """
     names = [action.dest for action in parser._actions if action.dest != "help"]
     problems: list[str] = []
@@ -96,7 +96,7 @@ def parse_command_line(
     except ConfigError as error:
         problems.append(str(error))
     split = list(arguments).index("--") if "--" in arguments else len(arguments)
-    given, unknown = parser.parse_known_args(list(arguments[:split]))
+    given, unknown = parser.parse_known_args(with_underscores(arguments[:split], names))
     of_job = arguments[split + 1 :]
     problems += unknown_flags(unknown, names, "see --help; flags of the job come after --")
     elsewhere = any(getattr(given, name) is not None for name in _ELSEWHERE)
@@ -107,6 +107,10 @@ def parse_command_line(
         **defaults,
         **{name: text for name, text in vars(given).items() if name in run_names and text is not None},
     }
+    if texts.get("schedule") == "trace":
+        for name in OF_TRACE:
+            if vars(given).get(name) is None:
+                texts.pop(name, None)
     if not elsewhere:
         topics = Topics.fresh(_STAND_IN)
         texts |= {

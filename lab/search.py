@@ -26,15 +26,13 @@ from lab.probing import (
     with_cloud_metrics,
 )
 from lab.target import Target, started
-from loadtest.bottleneck.diagnose import diagnose
 from loadtest.bottleneck.diagnosis import Diagnosis
-from loadtest.bottleneck.reading import evidence
-from loadtest.bottleneck.thresholds import QUICK_S
 from loadtest.display import Display, progress_display
 from loadtest.driver.errors import RunError
 from loadtest.driver.pubsub import PubsubError
 from loadtest.interrupt import Stop, stop_on_signals
 from loadtest.report.command import HTML_FILE
+from loadtest.report.limit_section import limit_section
 from loadtest.report.page import to_html
 from loadtest.run_folder import FolderError, held, make_fresh, replace_file
 from loadtest.search.answer import Settings
@@ -281,9 +279,8 @@ def limit_of(found: Found) -> tuple[Probed, Diagnosis] | None:
     if not failed:
         return None
     probed = found.probed[max(failed)[1]]
-    tightest = tightest_latency(found.search.tiers)
-    start, end = probed.analysis.window
-    return probed, diagnose(evidence(probed.log, start, end, QUICK_S if tightest is None else tightest))
+    diagnosis = probed.analysis.bottleneck
+    return None if diagnosis is None else (probed, diagnosis)
 
 
 def finish(found: Found, out: Path, *, json: bool) -> None:
@@ -291,7 +288,9 @@ def finish(found: Found, out: Path, *, json: bool) -> None:
     limit = limit_of(found)
     shown = _shown(found)
     page = out / HTML_FILE
-    html = to_html([each.analysis for each in shown.values()], list(shown), [found.search])
+    where = _where(limit[0]) if limit else ""
+    section = limit_section(limit[1], where) if limit else None
+    html = to_html([each.analysis for each in shown.values()], list(shown), [found.search], section)
     replace_file(page, html.encode())
     if json:
         content = orjson.loads((out / SEARCH).read_bytes())
@@ -307,14 +306,16 @@ def finish(found: Found, out: Path, *, json: bool) -> None:
     if found.ended:
         say(console, f"ended early: {found.ended}; --resume --out={out} goes on")
     if limit:
-        probed, diagnosis = limit
-        offered = probed.analysis.rates["offered"].value or 0.0
-        for text in words.limit_lines(f"at {offered:,.6g}/s", diagnosis):
+        for text in words.limit_lines(where, limit[1]):
             say(console, text)
     if found.held:
         say(console, f"held: {found.held.analysis.verdict.headline}")
     say(console, f"  {page}", whole=True)
     say(console, f"  {out / SEARCH}", whole=True)
+
+
+def _where(probed: Probed) -> str:
+    return f"at {probed.analysis.rates['offered'].value or 0.0:,.6g}/s"
 
 
 def _shown(found: Found) -> dict[str, Probed]:

@@ -9,6 +9,7 @@ import numpy as np
 from loadtest.analysis import latency, verdict
 from loadtest.analysis.counts import Counts, count
 from loadtest.analysis.figure import Figure
+from loadtest.analysis.limit import limit_of
 from loadtest.analysis.per_second import PerSecond, per_second
 from loadtest.analysis.resources import Resource, resources
 from loadtest.analysis.scaling import Scaling, scaling_marks, scalings
@@ -17,6 +18,7 @@ from loadtest.analysis.stages import Batches, Stage, batches, stage_times, stage
 from loadtest.analysis.timeline import Timeline, timeline
 from loadtest.analysis.validity import Validity, judge_driver
 from loadtest.analysis.window import Regime, WarmUp, regimes, warm_up
+from loadtest.bottleneck.diagnosis import Diagnosis
 from loadtest.raw_log import RawLog, RunFacts
 from loadtest.statistics import littles_law, stability
 from loadtest.statistics.littles_law import LittlesLaw
@@ -46,6 +48,7 @@ class Analysis:
         littles_law: Whether messages in flight, rate and latency agree; None where it is too short.
         stages: Where the time went; empty where no result tells.
         batches: None where no result tells.
+        bottleneck: What limits the run, and the change to try first; None where that cannot be told.
         regimes: The window, split where the backlog's growth changed.
         scalings: Changes of the workers or replicas that were wanted, and how long each took.
         events: Those, changes of the numbers and what the settings name, in the order of their times (epoch
@@ -68,6 +71,7 @@ class Analysis:
     littles_law: LittlesLaw | None
     stages: tuple[Stage, ...]
     batches: Batches | None
+    bottleneck: Diagnosis | None
     regimes: tuple[Regime, ...]
     scalings: tuple[Scaling, ...]
     events: tuple[Event, ...]
@@ -119,6 +123,7 @@ def analyse(log: RawLog, settings: Settings) -> Analysis:
         littles_law=law,
         stages=found_stages,
         batches=batches(sizes[window]),
+        bottleneck=limit_of(log, (start, end), settings, valid=validity.valid) if enough else None,
         regimes=regimes(messages, series, start, end) if enough else (),
         scalings=scaled,
         events=tuple(sorted(events, key=lambda event: event.at)),

@@ -16,6 +16,7 @@ from loadtest.analysis.analyse import Analysis
 from loadtest.report.chart import Chart
 from loadtest.report.charts import charts, marks
 from loadtest.report.comparison import compared, comparison_charts
+from loadtest.report.limit_section import LimitSection, limit_section
 from loadtest.report.resource_charts import resource_charts, unavailable
 from loadtest.report.rounding import rounded
 from loadtest.report.search_section import search_sections
@@ -37,7 +38,12 @@ _VENDOR = Path(__file__).parent / "vendor"
 _DIGITS = 4
 
 
-def to_html(analyses: Sequence[Analysis], names: Sequence[str], searches: Sequence[TiersSearch] = ()) -> str:
+def to_html(
+    analyses: Sequence[Analysis],
+    names: Sequence[str],
+    searches: Sequence[TiersSearch] = (),
+    limit: LimitSection | None = None,
+) -> str:
     """Return the page.
 
     Whatever comes from a run is escaped, and the page's own scripts are the only ones that a browser may run:
@@ -47,6 +53,7 @@ def to_html(analyses: Sequence[Analysis], names: Sequence[str], searches: Sequen
         analyses: Of the runs; the first is what others are compared with.
         names: Of each run, for people, such as its folder.
         searches: Whose answers come first.
+        limit: What limits the system, of the run that shows it best, in the place of each run's own.
     """
     environment = Environment(
         loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -65,6 +72,7 @@ def to_html(analyses: Sequence[Analysis], names: Sequence[str], searches: Sequen
             "marks": marks(analysis),
             "charts": drawn.add(charts(analysis)),
             "stages": stage_rows(analysis),
+            "limit": limit_section(analysis.bottleneck) if analysis.bottleneck and not limit else None,
             "resources": drawn.add(resource_charts(analysis)),
             "unavailable": unavailable(analysis),
             "regimes": regime_rows(analysis),
@@ -82,6 +90,7 @@ def to_html(analyses: Sequence[Analysis], names: Sequence[str], searches: Sequen
     return environment.get_template("page.html").render(
         title=verdicts[0],
         tiers=tiers,
+        limit=limit,
         runs=runs,
         compared=compared(analyses, names) if several else None,
         compared_charts=drawn.add(comparison_charts(analyses, names)) if several else [],

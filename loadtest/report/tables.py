@@ -9,6 +9,7 @@ from loadtest.analysis.analyse import Analysis
 from loadtest.analysis.figure import Basis, Figure
 from loadtest.figures import figure, milliseconds, rate
 from loadtest.metrics.scaling import Lag
+from loadtest.statistics.littles_law import LittlesLaw
 
 
 @dataclass(frozen=True)
@@ -204,15 +205,17 @@ def account(analysis: Analysis) -> list[tuple[str, str]]:
         ("window", f"{window[0]:,.0f} – {window[1]:,.0f} s"),
         ("sent in time", f"{analysis.validity.achieved * 100:.2f} % of the schedule"),
     ]
-    if (law := analysis.littles_law) is not None:
-        found.append(
-            (
-                "Little's law",
-                f"{'holds' if law.holds else 'does not hold'}: {figure(law.mean_in_flight)} in flight, "
-                f"{figure(law.rate * law.mean_latency_s)} by rate × latency",
-            )
-        )
+    if analysis.littles_law is not None:
+        found.append(("Little's law", littles_law_text(analysis.littles_law)))
     return found
+
+
+def littles_law_text(law: LittlesLaw) -> str:
+    """Return whether Little's law holds, with both of its sides."""
+    return (
+        f"{'holds' if law.holds else 'does not hold'}: {figure(law.mean_in_flight)} in flight, "
+        f"{figure(law.rate * law.mean_latency_s)} by rate × latency"
+    )
 
 
 def _negative(analysis: Analysis) -> str:
