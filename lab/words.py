@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 from loadtest.bottleneck.diagnosis import Diagnosis, Expectation, Fact
 from loadtest.search.answer import Boundary
@@ -93,6 +94,11 @@ def _fact(fact: Fact) -> str:
 
 def _unit(unit: str) -> str:
     return "" if unit == "1" else f" {unit}"
+
+
+def amount(value: float, unit: Literal["1/s", "s"]) -> str:
+    """Return a rate or a duration for people."""
+    return f"{value:,.6g}/s" if unit == "1/s" else f"{value * 1e3:,.4g} ms"
 
 
 def _expectation(expected: Expectation) -> str:

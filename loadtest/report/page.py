@@ -19,6 +19,8 @@ from loadtest.report.comparison import compared, comparison_charts
 from loadtest.report.resource_charts import resource_charts, unavailable
 from loadtest.report.rounding import rounded
 from loadtest.report.search_section import search_sections
+from loadtest.report.sweep_section import HEAD as SWEEP_HEAD
+from loadtest.report.sweep_section import SweepSection
 from loadtest.report.tables import account, facts, key_figures, latency_rows, regime_rows, stage_rows
 from loadtest.search.tiers import TiersSearch
 
@@ -29,7 +31,14 @@ _VENDOR = Path(__file__).parent / "vendor"
 _DIGITS = 4
 
 
-def to_html(analyses: Sequence[Analysis], names: Sequence[str], searches: Sequence[TiersSearch] = ()) -> str:
+def to_html(
+    analyses: Sequence[Analysis],
+    names: Sequence[str],
+    searches: Sequence[TiersSearch] = (),
+    *,
+    search_names: Sequence[str] = (),
+    sweeps: Sequence[SweepSection] = (),
+) -> str:
     """Return the page.
 
     Whatever comes from a run is escaped, and the page's own scripts are the only ones that a browser may run:
@@ -38,7 +47,9 @@ def to_html(analyses: Sequence[Analysis], names: Sequence[str], searches: Sequen
     Args:
         analyses: Of the runs; the first is what others are compared with.
         names: Of each run, for people, such as its folder.
-        searches: Whose answers come first.
+        searches: Whose answers come before the runs.
+        search_names: Of each search, where there are several; by default none.
+        sweeps: That come first of all.
     """
     environment = Environment(
         loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -66,12 +77,19 @@ def to_html(analyses: Sequence[Analysis], names: Sequence[str], searches: Sequen
         for name, analysis in zip(names, analyses, strict=True)
     ]
     several = len(analyses) > 1
+    named = zip(search_names or [""] * len(searches), searches, strict=True)
+    swept = [(section, drawn.add(section.charts)) for section in sweeps]
     tiers = [
-        (section, drawn.add(section.charts)) for search in searches for section in search_sections(search)
+        (section, drawn.add(section.charts))
+        for name, search in named
+        for section in search_sections(search, name)
     ]
-    verdicts = [section.headline for section, _ in tiers] + [each.verdict.headline for each in analyses]
+    verdicts = [section.headline for section in (*sweeps, *(section for section, _ in tiers))]
+    verdicts += [each.verdict.headline for each in analyses]
     return environment.get_template("page.html").render(
         title=verdicts[0],
+        sweeps=swept,
+        sweep_head=SWEEP_HEAD,
         tiers=tiers,
         runs=runs,
         compared=compared(analyses, names) if several else None,
