@@ -84,7 +84,7 @@ def to_html(
         for name, search in named
         for section in search_sections(search, name)
     ]
-    verdicts = [section.headline for section in (*sweeps, *(section for section, _ in tiers))]
+    verdicts = [section.headline for section in sweeps] + [section.headline for section, _ in tiers]
     verdicts += [each.verdict.headline for each in analyses]
     return environment.get_template("page.html").render(
         title=verdicts[0],

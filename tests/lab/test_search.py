@@ -47,11 +47,13 @@ class Queue:
     With --max_batch_size=n among the job's flags it serves n messages in 4 + n / 2 ms.
 
     Attributes:
+        slower: How many times as long it takes.
         late_from: Rates from this one up the driver cannot send in time.
         ends_at: Number of the probe that is interrupted.
     """
 
     def __init__(self) -> None:
+        self.slower = 1.0
         self.late_from = float("inf")
         self.ends_at = 0
         self.made: list[Probe] = []
@@ -72,7 +74,8 @@ class Queue:
         seconds = target.warm_up_s + probe.seconds
         load = Load(probe.rate, seconds, "poisson", probe.seed, late_s)
         flags = target.system.facts.get("flags", "")
-        log = made_log(load, MadeSystem(largest_batch=limits(flags).batch if flags else 4))
+        most = limits(flags).batch if flags else 4
+        log = made_log(load, MadeSystem(0.004 * self.slower, 0.0005 * self.slower, most))
         folder.mkdir(parents=True, exist_ok=True)
         log.write(folder)
         settings = Settings(tightest_objective_s=tightest_s, warm_up_floor_s=target.warm_up_s)
