@@ -45,6 +45,11 @@ class Probed:
     analysis: Analysis
 
 
+def probe_folder(search: Path, number: int) -> Path:
+    """Return the folder of a search's probe; the first has number 1."""
+    return search / "probes" / f"{number:02d}"
+
+
 def tightest_latency(tiers: Sequence[Tier]) -> float | None:
     """Return the shortest latency, seconds, among all objectives; None without one."""
     limits = [one.limit for tier in tiers for one in tier.objectives if one.metric in LATENCIES]
@@ -76,10 +81,20 @@ def make_probe(
     if stop.is_set():
         raise ProbeInterruptedError(stop.reason)
     (folder / RESULTS).unlink(missing_ok=True)
+    probed = read_probe(folder, tightest_s, target.warm_up_s)
+    if probed.log.facts.partial:
+        raise ProbeInterruptedError(probed.log.facts.partial)
+    return probed
+
+
+def read_probe(folder: Path, tightest_s: float | None, warm_up_s: float) -> Probed:
+    """Return a probe that was made, with its figures.
+
+    Raises:
+        RawLogError: The folder holds none.
+    """
     log = RawLog.read(folder)
-    if log.facts.partial:
-        raise ProbeInterruptedError(log.facts.partial)
-    settings = Settings(tightest_objective_s=tightest_s, warm_up_floor_s=target.warm_up_s)
+    settings = Settings(tightest_objective_s=tightest_s, warm_up_floor_s=warm_up_s)
     return Probed(folder, log, analyse(log, settings))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -15,6 +16,7 @@ from lab import words
 from lab.audit import REPEATED, UNIQUE, Audit, audit, payloads
 from lab.checks import Check, Condition, check, conditions, tightest_latency_s
 from lab.command_line import CommandLine, new_parser, parse_command_line
+from lab.metrics_flags import MetricsFlags
 from lab.target import started
 from lab.unique_bodies import NoUniqueBodiesError, unique_bodies
 from loadtest.analysis.analyse import Analysis, analyse
@@ -97,7 +99,7 @@ def run_command(arguments: Sequence[str]) -> int:
         if not line.names_out:
             options = replace(options, out=make_fresh(options.out))
         with held(options.out), stop_on_signals() as stop:
-            made = make_runs(options, line.flags, asked.payloads, stop, console)
+            made = make_runs(options, line.flags, asked.payloads, stop, console, line.metrics)
             return finish(made, asked, options.out, json=json)
     except (ChildError, FolderError, RunError, PubsubError, GoogleAPICallError) as error:
         print(f"loadtest: {error}", file=sys.stderr)
@@ -156,6 +158,7 @@ def make_runs(
     sent: Mapping[str, Records],
     stop: Stop,
     console: Console,
+    metrics: MetricsFlags,
 ) -> Made:
     """Start the job, if it is to run here, make the runs, and stop it.
 
@@ -165,6 +168,7 @@ def make_runs(
         sent: By the name of the run, which is that of its folder, too.
         stop: Ends the run early, and those after it.
         console: Shown the progress.
+        metrics: What is sampled beside the messages and the processes.
 
     Raises:
         ChildError: A process did not start, or ended by itself before there was anything to report.
@@ -174,7 +178,7 @@ def make_runs(
     made = Made({}, {})
     job_log = None
     try:
-        with started(options, flags, options.out, stop, console) as target:
+        with started(options, flags, options.out, stop, console, metrics) as target:
             made.warm_up_s, job_log = target.warm_up_s, target.job_log
             for name, records in sent.items():
                 if stop.is_set():
@@ -195,6 +199,8 @@ def make_runs(
                 if not (folder / RUN).is_file() or RawLog.read(folder).facts.run != summary.run:
                     raise RunError(f"there is nothing to report: {summary.error}")
                 made.folders[name], made.ids[name] = folder, summary.run
+                if target.cloud is not None:
+                    target.cloud.add_to(folder, stop, partial(say, console))
     except ChildError as error:
         if not made.folders:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 from loadtest.analysis.analyse import Analysis
 from loadtest.analysis.latency import QUANTILES, Latency
@@ -106,6 +107,7 @@ def verdict_lines(analysis: Analysis) -> Iterator[str]:
         yield f"Little's law {littles_law_text(analysis.littles_law)}."
 
 
+<<<<<<< HEAD
 def _percentiles(latency: Latency) -> str:
     parts = []
     for name in QUANTILES:
@@ -113,6 +115,23 @@ def _percentiles(latency: Latency) -> str:
         range_ms = interval(figure)
         parts.append(f"{name} {value(figure)}{f' (95 %: {range_ms})' if range_ms else ''}")
     return ", ".join(parts)
+=======
+def _unit(unit: str) -> str:
+    return "" if unit == "1" else f" {unit}"
+
+
+def amount(value: float, unit: Literal["1/s", "s"]) -> str:
+    """Return a rate or a duration for people."""
+    return f"{value:,.6g}/s" if unit == "1/s" else f"{value * 1e3:,.4g} ms"
+
+
+def _expectation(expected: Expectation) -> str:
+    bound = "at most " if expected.at_most else ""
+    return (
+        f"{expected.figure} {bound}{expected.value:.3g} {expected.unit}, now {expected.now:.3g} "
+        f"{expected.unit} ({expected.formula})"
+    )
+>>>>>>> w-sweep
 
 
 def by_rate(seen: Sequence[tuple[Probe, Sequence[Observation]]]) -> dict[float, int]:

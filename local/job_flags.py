@@ -149,7 +149,11 @@ class JobFlags:
 
     def in_mode(self, mode: str) -> JobFlags:
         """Return the same flags for one mode; the job ignores those of the other."""
-        return JobFlags([*self._arguments, f"--inference_mode={mode}"], self._default_model)
+        return self.followed_by([f"--inference_mode={mode}"])
+
+    def followed_by(self, arguments: Sequence[str]) -> JobFlags:
+        """Return the same flags with others after them, which count where both are given."""
+        return JobFlags([*self._arguments, *arguments], self._default_model)
 
     def for_job(self, endpoint_url: str | None = None) -> list[str]:
         """Return the job's command line; `endpoint_url` is that of the container started for it."""

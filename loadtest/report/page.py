@@ -20,6 +20,8 @@ from loadtest.report.limit_section import LimitSection, limit_section
 from loadtest.report.resource_charts import resource_charts, unavailable
 from loadtest.report.rounding import rounded
 from loadtest.report.search_section import search_sections
+from loadtest.report.sweep_section import HEAD as SWEEP_HEAD
+from loadtest.report.sweep_section import SweepSection
 from loadtest.report.tables import (
     account,
     facts,
@@ -43,6 +45,9 @@ def to_html(
     names: Sequence[str],
     searches: Sequence[TiersSearch] = (),
     limit: LimitSection | None = None,
+    *,
+    search_names: Sequence[str] = (),
+    sweeps: Sequence[SweepSection] = (),
 ) -> str:
     """Return the page.
 
@@ -52,8 +57,10 @@ def to_html(
     Args:
         analyses: Of the runs; the first is what others are compared with.
         names: Of each run, for people, such as its folder.
-        searches: Whose answers come first.
+        searches: Whose answers come before the runs.
         limit: What limits the system, of the run that shows it best, in the place of each run's own.
+        search_names: Of each search, where there are several; by default none.
+        sweeps: That come first of all.
     """
     environment = Environment(
         loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -83,12 +90,19 @@ def to_html(
         for name, analysis in zip(names, analyses, strict=True)
     ]
     several = len(analyses) > 1
+    named = zip(search_names or [""] * len(searches), searches, strict=True)
+    swept = [(section, drawn.add(section.charts)) for section in sweeps]
     tiers = [
-        (section, drawn.add(section.charts)) for search in searches for section in search_sections(search)
+        (section, drawn.add(section.charts))
+        for name, search in named
+        for section in search_sections(search, name)
     ]
-    verdicts = [section.headline for section, _ in tiers] + [each.verdict.headline for each in analyses]
+    verdicts = [section.headline for section in sweeps] + [section.headline for section, _ in tiers]
+    verdicts += [each.verdict.headline for each in analyses]
     return environment.get_template("page.html").render(
         title=verdicts[0],
+        sweeps=swept,
+        sweep_head=SWEEP_HEAD,
         tiers=tiers,
         limit=limit,
         runs=runs,
