@@ -107,7 +107,6 @@ def verdict_lines(analysis: Analysis) -> Iterator[str]:
         yield f"Little's law {littles_law_text(analysis.littles_law)}."
 
 
-<<<<<<< HEAD
 def _percentiles(latency: Latency) -> str:
     parts = []
     for name in QUANTILES:
@@ -115,23 +114,11 @@ def _percentiles(latency: Latency) -> str:
         range_ms = interval(figure)
         parts.append(f"{name} {value(figure)}{f' (95 %: {range_ms})' if range_ms else ''}")
     return ", ".join(parts)
-=======
-def _unit(unit: str) -> str:
-    return "" if unit == "1" else f" {unit}"
 
 
 def amount(value: float, unit: Literal["1/s", "s"]) -> str:
     """Return a rate or a duration for people."""
     return f"{value:,.6g}/s" if unit == "1/s" else f"{value * 1e3:,.4g} ms"
-
-
-def _expectation(expected: Expectation) -> str:
-    bound = "at most " if expected.at_most else ""
-    return (
-        f"{expected.figure} {bound}{expected.value:.3g} {expected.unit}, now {expected.now:.3g} "
-        f"{expected.unit} ({expected.formula})"
-    )
->>>>>>> w-sweep
 
 
 def by_rate(seen: Sequence[tuple[Probe, Sequence[Observation]]]) -> dict[float, int]:

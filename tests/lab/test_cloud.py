@@ -14,7 +14,8 @@ from lab import cloud as cloud_module
 from lab import search as module
 from lab.cloud import Cloud, missing, opened
 from lab.probing import Probed
-from lab.search import Found, add_cloud_metrics, find, parse_search, search_command
+from lab.search import Found, add_cloud_metrics, find
+from lab.search_command import parse_search, search_command
 from lab.target import Target, started
 from loadtest.analysis.analyse import analyse
 from loadtest.analysis.settings import Settings

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from lab import search as search_module
 from lab import sweep as module
+from lab.metrics_flags import MetricsFlags
 from lab.search import Found
 from lab.sweep import sweep_command
 from lab.sweep_flags import parse_sweep
@@ -57,7 +58,7 @@ class Jobs:
 
     @contextmanager
     def __call__(
-        self, options: RunOptions, flags: JobFlags, folder: Path, stop: Stop, console: Console
+        self, options: RunOptions, flags: JobFlags, folder: Path, stop: Stop, *told: object
     ) -> Iterator[Target]:
         self.started.append(flags.text)
         if self.fails in flags.text:
@@ -184,9 +185,10 @@ def signalled(
     out: Path,
     stop: Stop,
     console: Console | None,
+    metrics: MetricsFlags,
 ) -> Found:
     """Search as ever; a probe that is interrupted has been so by a signal."""
-    found = search_module.search_job(options, flags, search, out, stop, console)
+    found = search_module.search_job(options, flags, search, out, stop, console, metrics)
     stop.by_signal = bool(found.ended)
     return found
 
