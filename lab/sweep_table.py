@@ -23,20 +23,21 @@ def print_outcomes(console: Console, outcomes: Sequence[Outcome], tier: str) -> 
         outcomes: To be compared.
         tier: The objectives.
     """
+    names = dict.fromkeys(name for each in outcomes for name in each.flags)
+    title = f"Sustained within {tier}, by {' and '.join(names)}"
     wide = _table(
-        f"Sustained within {tier}; p99, the job's processor time and batch size at that rate",
-        "messages/s", "fails at", "fit, 95 %", "p99 ms", "95 %", "µs each", "batch", "probes", "",
+        f"{title}; p99, the job's processor time for each answer and batch size at that rate",
+        "messages/s", "fails at", "fit, spread", "p99 ms", "95 %", "µs each", "batch", "probes", "",
     )  # fmt: skip
-    narrow = _table(f"Sustained within {tier}", "msg/s", "fails at", "p99 ms", "µs each", "batch", "")
+    narrow = _table(title, "msg/s", "fails at", "p99 ms", "µs each", "batch", "")
     for each, in_set in zip(outcomes, pareto(outcomes), strict=True):
-        boundary, name = each.boundary, printable(each.name).replace(" --", "\n--")
+        boundary, name = each.boundary, printable(", ".join(each.flags.values()) or each.name)
         p99, cpu, batch = figure(each.p99_ms), figure(each.cpu_us), figure(each.batch_size)
         rates = (_claim(each), _rate(boundary.infeasible_min))
         fit, interval = _interval(boundary.ci), _interval(each.p99_interval_ms)
         mark, style = (_IN_SET, "bold") if in_set else ("", "")
-        wide.add_row(
-            name, *rates, fit, p99, interval, cpu, batch, f"{boundary.probes:,}", mark, style=style
-        )  # fmt: skip
+        probes = f"{boundary.probes:,}"
+        wide.add_row(name, *rates, fit, p99, interval, cpu, batch, probes, mark, style=style)
         narrow.add_row(name, *rates, p99, cpu, batch, "*" if in_set else "", style=style)
     unbounded = console.options.update(max_width=1_000)
     fits = console.measure(wide, options=unbounded).maximum <= console.width
@@ -61,8 +62,8 @@ def _interval(ends: tuple[float, float] | None) -> str:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("flags", overflow="fold")
+    table = Table(title=printable(title), title_justify="left")
+    table.add_column("value", overflow="fold")
     for name in columns:
         table.add_column(name, justify="right" if name else "left", overflow="fold")
     return table

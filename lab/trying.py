@@ -113,6 +113,8 @@ def try_change(
     if limit is None:
         raise NothingToTryError("no probe of this search failed, so nothing is known to limit it")
     probed, diagnosis = limit
+    if diagnosis.limit == "none":
+        raise NothingToTryError("nothing known limits the probe that failed most clearly")
     changed, new = to_try(diagnosis.change, flags)
     tell(console, f"trying {' '.join(diagnosis.change.flags)}: {diagnosis.change.text}")
     out = options.out / TRIED

@@ -44,7 +44,7 @@ class SweepSection:
 
 def section_of(sweep: Sweep) -> SweepSection:
     """Return what is shown of a sweep, ended or not."""
-    kicker = f"sweep of {' and '.join(f'--{name}' for name in sweep.values)}"
+    kicker = f"sweep of {' and '.join(sweep.values)}"
     asked = math.prod(len(values) for values in sweep.values.values())
     missing = asked - len(sweep.outcomes)
     told = [f"{missing} of {asked} combinations have not been searched."] if missing else []
@@ -86,7 +86,7 @@ def sentences(outcomes: Sequence[Outcome]) -> Iterator[str]:
     chosen = [each.name for each, in_set in zip(outcomes, pareto(outcomes), strict=True) if in_set]
     if chosen:
         verb = "is all of" if len(chosen) == 1 else "make up"
-        yield f"{', '.join(chosen)} {verb} the Pareto set of rate, p99 and processor time."
+        yield f"{'; '.join(chosen)} {verb} the Pareto set of rate, p99 and processor time."
     for each in outcomes:
         if each.ended:
             yield f"{each.name}: {each.ended}"

@@ -35,8 +35,8 @@ class Outcome:
 
     @property
     def name(self) -> str:
-        """The flags as one could type them."""
-        return " ".join(f"--{name}={value}" for name, value in self.flags.items()) or "as it was"
+        """The flags with their values, for people."""
+        return ", ".join(f"{name}={value}" for name, value in self.flags.items()) or "as it was"
 
     @property
     def complete(self) -> bool:

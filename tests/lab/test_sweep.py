@@ -127,9 +127,9 @@ def test_each_value_is_searched_with_the_same_loads_and_compared(whole: Whole) -
         assert 1 <= outcome.batch_size <= int(size)
         # What the made job uses: 4 ms a call and 0.8 ms a message.
         assert outcome.cpu_us == pytest.approx(4_000 / outcome.batch_size + 800, rel=0.05)
-    assert "--max_batch_size=4 sustains the most: " in whole.told
+    assert "max_batch_size=4 sustains the most: " in whole.told
     page = (whole.out / "report.html").read_text()
-    assert page.index("sweep of --max_batch_size") < page.index("search for p99")
+    assert page.index("sweep of max_batch_size") < page.index("search for p99")
     assert page.count("Path of the search") >= 2
 
 
@@ -153,7 +153,7 @@ def test_a_value_whose_job_does_not_start_is_told_of_and_the_others_go_on(
     assert failed.boundary.probes == 0
     assert found.ended == ""
     assert found.boundary.probes > 0
-    assert "--max_batch_size=1: the job refused its flags; the end" in capsys.readouterr().out
+    assert "max_batch_size=1: the job refused its flags; the end" in capsys.readouterr().out
     assert "no such model" in (tmp_path / "report.html").read_text()
 
 
@@ -310,7 +310,7 @@ def test_the_table_fits_the_terminal(width: int) -> None:
     shown = text.getvalue()
     for figure in ("1,000.0", "40.00", "1,300", "3.50"):
         assert figure in shown
-    assert "--max_batch_size=128" in shown
+    assert "max_batch_size=128" in shown
     assert "the job was killed (SIGKILL)" in shown.replace("\n", " ")
 
 
@@ -319,9 +319,9 @@ def test_the_folder_of_a_sweep_makes_a_page(
     whole: Whole, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert report_command([str(whole.out), f"--out={tmp_path / 'page.html'}"]) == 0
-    assert f"{whole.out}: sweep of --max_batch_size: found" in capsys.readouterr().out
+    assert f"{whole.out}: sweep of max_batch_size: found" in capsys.readouterr().out
     page = (tmp_path / "page.html").read_text()
-    assert "--max_batch_size=4 sustains the most" in page
+    assert "max_batch_size=4 sustains the most" in page
     assert "p99 by sustained rate" in page
 
 
@@ -345,7 +345,7 @@ def test_a_real_job(tmp_path: Path) -> None:
     begun, failed = Sweep.read(tmp_path / "sweep.json").outcomes
     assert (begun.boundary.probes, begun.ended) == (1, "")
     assert "the job refused its flags, its model or a hook (exit code 2)" in failed.ended
-    assert f"--model_path={broken}: the job refused its flags" in run.stdout.replace("\n", " ")
+    assert f"model_path={broken}: the job refused its flags" in run.stdout.replace("\n", " ")
     assert (tmp_path / "01" / "probes" / "01" / "messages.npz").is_file()
     assert (tmp_path / "report.html").is_file()
 

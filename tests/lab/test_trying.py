@@ -14,7 +14,7 @@ from lab.probing import Probed
 from lab.search import Found
 from lab.search_command import search_command
 from lab.trying import NothingToTryError, to_try
-from loadtest.bottleneck.diagnosis import Change, Diagnosis, Expectation
+from loadtest.bottleneck.diagnosis import Change, Diagnosis, Expectation, Limit
 from local.job_flags import JobFlags
 from tests.lab.test_search import Queue
 from tests.lab.test_sweep import A_FEW_PROBES, FLAGS, Jobs, slow_queue
@@ -38,14 +38,19 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> Jobs:
     return made
 
 
-def names(monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], expected: Expectation | None) -> None:
+def names(
+    monkeypatch: pytest.MonkeyPatch,
+    flags: tuple[str, ...],
+    expected: Expectation | None,
+    limit: Limit = "batching",
+) -> None:
     """Let every search name a change, as of its first failing probe."""
 
     def limit_of(found: Found) -> tuple[Probed, Diagnosis]:
         failed = next(
             number for number, (_, seen) in enumerate(found.search.history, start=1) if not seen[0].passed
         )
-        return found.probed[failed], Diagnosis("batching", (), Change(flags, "larger batches"), expected)
+        return found.probed[failed], Diagnosis(limit, (), Change(flags, "larger batches"), expected)
 
     monkeypatch.setattr(module, "limit_of", limit_of)
 
@@ -73,13 +78,13 @@ def test_the_outcome_stands_beside_the_expectation(
     claims = [one["boundaries"][0]["claim"] for one in (before, after)]
     assert claims[0] < 4 / 0.06 < claims[1] < 8 / 0.08
     sentence = (
-        "tried --max_batch_size=8: expected, extrapolated: at most 133.34/s; "
+        "tried max_batch_size=8: expected, extrapolated: at most 133.34/s; "
         f"measured: {claims[1]:,.6g}/s ({claims[0]:,.6g}/s before)"
     )
     assert sentence in capsys.readouterr().out
     page = (tmp_path / "report.html").read_text()
     assert sentence in page
-    assert page.index("--max_batch_size=8 sustains the most") < page.index("search for p99")
+    assert page.index("max_batch_size=8 sustains the most") < page.index("search for p99")
 
 
 def test_a_latency_is_that_at_the_same_rate(
@@ -111,7 +116,7 @@ def test_a_change_whose_job_does_not_start_is_told_of(
     assert searched(tmp_path, A_FEW_PROBES) == 1
     told = capsys.readouterr().out
     assert "no formula told what to expect; measured: no rate is confirmed" in told
-    assert "--max_batch_size=8: the job refused its flags; the end of its log: no such model" in told
+    assert "max_batch_size=8: the job refused its flags; the end of its log: no such model" in told
 
 
 def test_without_a_flag_nothing_is_tried(
@@ -123,6 +128,18 @@ def test_without_a_flag_nothing_is_tried(
     captured = capsys.readouterr()
     assert "--try: the change to try first is made by no flag: make decoding faster" in captured.err
     assert "tried" not in captured.out
+
+
+def test_without_a_limit_nothing_is_tried(
+    queue: Queue,
+    jobs: Jobs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names(monkeypatch, (), None, "none")
+    assert searched(tmp_path, A_FEW_PROBES) == 1
+    assert "--try: nothing known limits the probe that failed" in capsys.readouterr().err
 
 
 def test_no_probe_failed(
