@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,14 +15,16 @@ import pytest
 
 from lab import run as module
 from lab.run import parse_run, run_command
+from lab.target import Target
 from loadtest.display import Display
 from loadtest.driver.system import System
 from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
 from loadtest.run_folder import make_private
+from local.children import ChildError
 from tests.loadtest.made_log import Load, cut_short, made_log
 from tests.loadtest.made_log import System as MadeSystem
-from tests.waiting import LIMIT_S
+from tests.waiting import LIMIT_S, wait_until
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 40
@@ -33,7 +38,8 @@ class Driver:
         late_s: Mean of how much too late each message leaves.
         cut_at: Second at which the run is ended; 0: it is not.
         sends: Whether it sends anything.
-        cached: Whether the system answers at once what it has seen.
+        cached: Whether the system answers sooner what it has seen.
+        cached_s: Of its model call then; else it takes 0.004.
         made: The options of each run.
     """
 
@@ -42,6 +48,7 @@ class Driver:
         self.cut_at = 0.0
         self.sends = True
         self.cached = False
+        self.cached_s = 0.001
         self.made: list[RunOptions] = []
 
     def __call__(
@@ -50,7 +57,7 @@ class Driver:
         self.made.append(options)
         if not self.sends:
             return SimpleNamespace(run="ffffffff", error="interrupted before the first message was sent")
-        base_s = 0.001 if self.cached and len(options.input) == 1 else 0.004
+        base_s = self.cached_s if self.cached and len(options.input) == 1 else 0.004
         load = Load(options.rate, options.duration, seed=len(self.made), schedule_error_s=self.late_s)
         log = made_log(load, MadeSystem(base_s=base_s))
         if self.cut_at:
@@ -163,6 +170,20 @@ def test_a_run_that_is_cut_short_is_reported_as_partial(
     assert orjson.loads((tmp_path / "report.json").read_bytes())["facts"]["partial"] == "interrupted (SIGINT)"
 
 
+def test_a_job_that_ends_by_itself_fails_the_run_and_is_reported(
+    driver: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def failing(options: RunOptions, *_: object) -> Iterator[Target]:
+        yield Target(options, System(), warm_up_s=10.0)
+        raise ChildError("the job ended by itself with exit code 3", 3)
+
+    monkeypatch.setattr(module, "started", failing)
+    assert command(tmp_path) == 1
+    assert "loadtest: the job ended by itself with exit code 3" in capsys.readouterr().err
+    assert (tmp_path / "report.html").is_file()
+
+
 def test_an_earlier_run_is_not_reported_again(
     driver: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,6 +218,17 @@ def test_without_a_cache_none_is_claimed(
     assert found["audit"]["faster"] is False
     assert "No cache shows" in found["audit"]["sentence"]
     assert set(found) == {"audit", "repeated", "unique"}
+
+
+def test_a_small_difference_is_no_proof_of_a_cache(
+    driver: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    driver.cached, driver.cached_s = True, 0.0036
+    assert command(tmp_path, "--audit", "--json") == 0
+    found = orjson.loads(capsys.readouterr().out)["audit"]
+    assert found["low_ms"] > 0
+    assert found["faster"] is None
+    assert "but two runs may differ by as much" in found["sentence"]
 
 
 def test_of_an_invalid_run_no_cache_can_be_told(
@@ -275,3 +307,25 @@ def test_a_real_job(tmp_path: Path) -> None:
     report = orjson.loads((tmp_path / "report.json").read_bytes())
     assert report["facts"]["system"]["kind"] == "local job"
     assert report["bottleneck"] is not None
+
+
+@pytest.mark.slow
+def test_an_interrupt_of_a_real_job(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lab", "run", f"--out={tmp_path / 'out'}", "--rate=50", "--duration=3600"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        results = tmp_path / "out" / "results.jsonl"
+        wait_until(lambda: results.is_file() and results.stat().st_size > 0)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=LIMIT_S)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert ", partial\n" in out
+    assert "loadtest: partial: interrupted (SIGINT) after " in err
+    assert "partial</span>" in (tmp_path / "out" / "report.html").read_text()
