@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from lab.endpoint import endpoint_command
+from lab.profile import profile_command
 from lab.search import search_command
 from loadtest.report.command import report_command
 from pipeline.process.output import until_output_closes
@@ -13,6 +14,7 @@ from pipeline.process.output import until_output_closes
 COMMANDS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "search": (search_command, "the highest rate that meets objectives, with a shown failure above it"),
     "endpoint": (endpoint_command, "an endpoint or a container straight, without the pipeline"),
+    "profile": (profile_command, "what job, model and endpoint cost, as profile.json, to predict from"),
     "report": (report_command, "one page out of the raw logs of runs"),
 }
 
