@@ -202,16 +202,16 @@ def profile_job(
         ProfileDataError: The runs say too little.
     """
     runs: list[tuple[RawLog, Analysis]] = []
-    idle: list[float] = []
+    # A job that has just started is slow, and uses processor time that no message causes.
+    say(console, f"warm-up: {_FIRST_RATE:,.6g} messages/s for {2 * _WARM_UP_S:g} s")
+    _run(target, _FIRST_RATE, 2 * _WARM_UP_S, out / LEVELS / "0", stop)
+    say(console, f"the job without messages, for {_IDLE_READINGS * _IDLE_S:g} s")
+    idle = _idle_cores(target.system.pids()["job"], stop)
     for number in range(_MOST_RATES):
         rate = _FIRST_RATE * _FACTOR**number
         say(console, f"{rate:,.6g} messages/s for {seconds:g} s")
         log = _run(target, rate, seconds, out / LEVELS / f"{number + 1}", stop)
         runs.append((log, analyse(log, Settings(warm_up_floor_s=_WARM_UP_S))))
-        if not idle:
-            # After the first: it has waited for the model to be loaded.
-            say(console, f"the job without messages, for {_IDLE_READINGS * _IDLE_S:g} s")
-            idle = _idle_cores(target.system.pids()["job"], stop)
         if not kept_up(log):
             break
     mode = "endpoint" if flags.inference_mode == ENDPOINT else "local"

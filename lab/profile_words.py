@@ -36,7 +36,7 @@ def _job(job: JobProfile) -> Iterator[str]:
             f"  {level.offered:,.5g}/s offered, {level.answered:,.5g}/s answered, batches of "
             f"{level.batch_size:.3g}; {latency}{doubt}"
         )
-    yield from (f"  no {name}: {why}" for name, why in job.missing.items())
+    yield from (f"  {name}: {why}" for name, why in job.notes.items())
 
 
 def _endpoint(endpoint: EndpointProfile) -> Iterator[str]:
@@ -51,7 +51,7 @@ def _endpoint(endpoint: EndpointProfile) -> Iterator[str]:
         least = "at least " if one.driver_limited else ""
         rate = f"{least}{one.rate:,.4g} calls/s"
         yield f"  {one.at_once} at once, {one.rows} rows: {rate}, p50 {one.p50_ms:.3g} ms"
-    yield from (f"  no {name}: {why}" for name, why in endpoint.missing.items())
+    yield from (f"  {name}: {why}" for name, why in endpoint.notes.items())
 
 
 def _law(law: Law, of: str) -> str:

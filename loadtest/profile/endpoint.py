@@ -88,7 +88,8 @@ async def _measure(
             one = await measure_throughput(
                 caller, bodies[rows], connections=number, seconds=options.seconds, stop=stop
             )
-            busy.append(_at_once(one, before, used_s()))
+            if one.calls:  # a size that is refused has no time
+                busy.append(_at_once(one, before, used_s()))
     if stop.is_set():
         raise EndpointDataError(f"{stop.reason} before the endpoint was measured: repeat it")
     service = _service(alone)
@@ -97,15 +98,15 @@ async def _measure(
         failed = sorted({reason for turn in turns for reason in turn.reasons.values()})
         why = f" ({'; '.join(failed)})" if failed else ""
         raise EndpointDataError(f"calls of fewer than two sizes were served{why}: give other --rows")
-    missing: dict[str, str] = {}
+    notes: dict[str, str] = {}
     processor = _processor([one for one in busy if one.at_once == widest])
     if processor is None:
-        missing["processor"] = "the container's processor time cannot be read from here"
+        notes["processor"] = "the container's processor time cannot be read from here"
     overhead = _overhead(alone[fewest])
     if not len(overhead):
-        missing["overhead_ms"] = "the endpoint does not report its own time"
+        notes["overhead_ms"] = "the endpoint does not report its own time"
     if not len(connect):
-        missing["connect_ms"] = "no call on a new connection was served"
+        notes["connect_ms"] = "no call on a new connection was served"
     return EndpointProfile(
         url=options.target.address.url if flags is None else "container",
         protocol=options.target.protocol,
@@ -115,7 +116,7 @@ async def _measure(
         overhead_ms=median(overhead, "ms") if len(overhead) else None,
         processor=processor,
         at_once=sorted(busy, key=lambda one: (one.rows, one.at_once)),
-        missing=missing,
+        notes=notes,
     )
 
 

@@ -117,7 +117,8 @@ class JobProfile:
     Attributes:
         mode: "local" (the model is in the job) or "endpoint".
         flags: Of the job, as one could type them.
-        service: Time of a call of the model, or of the endpoint as the job sees it, by batch size.
+        service: Time of a call of the model, or of the endpoint as the job sees it, by batch size; of an
+            endpoint, from the rates that the job kept up with, as calls to a full one tell of its queue.
         decode: Time between the beginning of decoding and the call, by (batch size + 1) / 2: `b` is what the
             decoding of a request takes, `a` what a batch is handed over in. None in endpoint mode, where
             waiting for a place among the calls is in it.
@@ -128,7 +129,7 @@ class JobProfile:
             what it uses while nothing comes.
         idle_cores: Processor time of the job while nothing comes, in cores.
         levels: Each rate, ascending.
-        missing: Why a figure is None, by its name.
+        notes: By the name of a figure: why it is None, or what to doubt of it.
     """
 
     mode: Literal["local", "endpoint"]
@@ -139,7 +140,7 @@ class JobProfile:
     processor: Law | None
     idle_cores: Quantity | None
     levels: list[Level]
-    missing: dict[str, str]
+    notes: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ class EndpointProfile:
         processor: Processor time of the container by rows, from full load; None where it is not on this
             machine.
         at_once: Contention: how time and rate go with calls at once.
-        missing: Why a figure is None, by its name.
+        notes: By the name of a figure: why it is None, or what to doubt of it.
     """
 
     url: str
@@ -189,7 +190,7 @@ class EndpointProfile:
     overhead_ms: Quantity | None
     processor: Law | None
     at_once: list[CallsAtOnce]
-    missing: dict[str, str]
+    notes: dict[str, str]
 
 
 @dataclass(frozen=True)

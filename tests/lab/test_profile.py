@@ -41,7 +41,7 @@ def test_a_profile_in_words() -> None:
     assert lines[1] == (
         "job: a call of the model takes 0.5 (0.45 to 0.55) ms + 0.01 ms a request (1 to 32; furthest off +0%)"
     )
-    assert "  no rest: too few calls" in lines
+    assert "  rest: too few calls" in lines
 
 
 @pytest.mark.slow

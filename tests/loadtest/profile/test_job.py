@@ -80,7 +80,7 @@ def test_all_laws_of_a_known_thread_are_found() -> None:
     assert profile.rest.smallest == 8.0  # single messages had pauses between them
     assert profile.processor is not None
     assert (profile.processor.a.value, profile.processor.b.value) == pytest.approx((CPU, CPU_EACH), rel=0.1)
-    assert profile.missing == {}
+    assert profile.notes == {}
     assert [round(level.batch_size) for level in profile.levels] == [1, 8, 32, 96]
 
 
@@ -88,9 +88,9 @@ def test_what_was_not_seen_is_told() -> None:
     runs = with_analysis(bundles(1, 300, 0.01), bundles(4, 300, 0.02))
     profile = job_profile("local", "", [], runs)
     assert profile.rest is None
-    assert "kept up with each rate" in profile.missing["rest"]
+    assert "kept up with each rate" in profile.notes["rest"]
     assert profile.idle_cores is None
-    assert "cannot be read" in profile.missing["idle_cores"]
+    assert "cannot be read" in profile.notes["idle_cores"]
 
 
 def test_in_endpoint_mode_decoding_is_not_told_apart() -> None:
@@ -99,7 +99,7 @@ def test_in_endpoint_mode_decoding_is_not_told_apart() -> None:
     )
     assert profile.decode is None
     assert profile.rest is None
-    assert "cannot be told from decoding" in profile.missing["decode"]
+    assert "cannot be told from decoding" in profile.notes["decode"]
 
 
 def test_one_size_is_no_law() -> None:
