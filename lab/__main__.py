@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from lab.combined import combined_command
 from lab.endpoint import endpoint_command
 from lab.profile import profile_command
 from lab.search import search_command
@@ -14,6 +15,7 @@ from pipeline.process.output import until_output_closes
 COMMANDS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "search": (search_command, "the highest rate that meets objectives, with a shown failure above it"),
     "endpoint": (endpoint_command, "an endpoint or a container straight, without the pipeline"),
+    "combined": (combined_command, "job and endpoint together: which of the two limits, and their ratio"),
     "profile": (profile_command, "what job, model and endpoint cost, as profile.json, to predict from"),
     "report": (report_command, "one page out of the raw logs of runs"),
 }

@@ -46,6 +46,9 @@ from local.children import ChildError
 
 DEFAULT_TIER = "p99<250ms,lost=0"
 PROBES = "probes"
+_DESCRIPTION = (
+    "Find the highest rate that meets the objectives, with confirmation and a shown failure above it."
+)
 # A quarter of it, as the first probes are, still tells the slope of a backlog.
 LEAST_PROBE_S = 12.0
 # More messages than the percentiles need, as a Poisson schedule may bring fewer than rate times seconds.
@@ -107,12 +110,17 @@ def search_command(arguments: Sequence[str]) -> int:
     return 0 if found.complete else 1
 
 
-def parse_search(arguments: Sequence[str]) -> tuple[CommandLine, TiersSearch | None, float]:
-    """Return the command line, the search (None where something is wrong) and the seconds to hold."""
-    parser = new_parser(
-        "search",
-        "Find the highest rate that meets the objectives, with confirmation and a shown failure above it.",
-    )
+def parse_search(
+    arguments: Sequence[str], command: str = "search", description: str = _DESCRIPTION
+) -> tuple[CommandLine, TiersSearch | None, float]:
+    """Return the command line, the search (None where something is wrong) and the seconds to hold.
+
+    Args:
+        arguments: The command line.
+        command: That searches, for its help.
+        description: Of it, likewise.
+    """
+    parser = new_parser(command, description)
     parser.add_argument(
         "--objective", action="append", metavar="OBJECTIVE",
         help="such as p99<250ms or lost=0; repeat it: all must be met",
@@ -260,10 +268,7 @@ def limit_of(found: Found) -> tuple[Probed, Diagnosis] | None:
 def finish(found: Found, out: Path, *, json: bool) -> None:
     """Write the page, and print the answers or, as JSON, all that the search's file holds."""
     limit = limit_of(found)
-    shown = _shown(found)
-    page = out / HTML_FILE
-    html = to_html([each.analysis for each in shown.values()], list(shown), [found.search])
-    replace_file(page, html.encode())
+    page = write_page(found, out)
     if json:
         content = orjson.loads((out / SEARCH).read_bytes())
         content["ended"] = found.ended
@@ -286,6 +291,15 @@ def finish(found: Found, out: Path, *, json: bool) -> None:
         say(console, f"held: {found.held.analysis.verdict.headline}")
     say(console, f"  {page}", whole=True)
     say(console, f"  {out / SEARCH}", whole=True)
+
+
+def write_page(found: Found, out: Path) -> Path:
+    """Write the page of a search and its most telling runs, and return its path."""
+    shown = _shown(found)
+    page = out / HTML_FILE
+    html = to_html([each.analysis for each in shown.values()], list(shown), [found.search])
+    replace_file(page, html.encode())
+    return page
 
 
 def _shown(found: Found) -> dict[str, Probed]:

@@ -16,7 +16,7 @@ from loadtest.statistics.jackknife import blocks_of
 # Of the messages of a rate, that must be answered by so long after its end for the job to keep up.
 _KEPT_UP, _AFTER_S = 0.99, 1.0
 # The largest batch over the smallest, from which on the size outweighs what else differs between rates: on
-# two cores, batches of one took 0.55 ms at 50 messages a second and 0.35 at 1,350, as less is idle in between.
+# two cores, batches of one took 0.55 ms at 50 messages a second, and 0.35 at 1,350 with less time between.
 _WIDE = 8.0
 # Calls without a pause before the next are averaged over so many, or fewer where a run has few: the results
 # of all batches of a bundle are published after its last, which would else look slow, and the others fast.
