@@ -43,13 +43,18 @@ class EndpointLine:
             place of its own.
         flags: Of the container that is to run here; None for an endpoint that is there already.
         problems: What is wrong, a line each.
-        names_out: Whether the folder is the user's choice.
+        given: Names of the flags that the user wrote.
     """
 
     options: EndpointOptions | None
     flags: JobFlags | None
     problems: list[str]
-    names_out: bool
+    given: frozenset[str]
+
+    @property
+    def names_out(self) -> bool:
+        """Whether the folder is the user's choice."""
+        return "out" in self.given
 
 
 def endpoint_command(arguments: Sequence[str]) -> int:
@@ -80,8 +85,13 @@ def endpoint_command(arguments: Sequence[str]) -> int:
         return 1
 
 
-def parse_endpoint(arguments: Sequence[str]) -> EndpointLine:
-    """Return what a command line says, and every problem with it."""
+def parse_endpoint(arguments: Sequence[str], defaults: Sequence[str] = ()) -> EndpointLine:
+    """Return what a command line says, and every problem with it.
+
+    Args:
+        arguments: The command line.
+        defaults: Flags that hold where the user writes none.
+    """
     problems: list[str] = []
     try:
         arguments = with_config(arguments, NAMES)
@@ -89,7 +99,8 @@ def parse_endpoint(arguments: Sequence[str]) -> EndpointLine:
         problems.append(str(error))
     split = list(arguments).index("--") if "--" in arguments else len(arguments)
     own, of_job = with_underscores(arguments[:split], NAMES), list(arguments[split + 1 :])
-    given = {text.partition("=")[0].removeprefix("--") for text in own if text.startswith("--")}
+    given = frozenset(text.partition("=")[0].removeprefix("--") for text in own if text.startswith("--"))
+    own = [*defaults, *own]  # the last of several counts
     parser = make_parser(
         PROGRAM,
         "By default the endpoint container is started here, with the bundled model, and what follows -- is "
@@ -118,4 +129,4 @@ def parse_endpoint(arguments: Sequence[str]) -> EndpointLine:
         own.append(f"--input={EXAMPLE / 'records.jsonl'}")
     options, found = parse(own, parser, records)
     problems += found
-    return EndpointLine(None if problems else options, flags, list(dict.fromkeys(problems)), "out" in given)
+    return EndpointLine(None if problems else options, flags, list(dict.fromkeys(problems)), given)

@@ -34,6 +34,9 @@ from loadtest.terminal import make_console, say
 from local.children import ChildError
 
 TRY = "try"  # the flag; a word of Python's
+_DESCRIPTION = (
+    "Find the highest rate that meets the objectives, with confirmation and a shown failure above it."
+)
 
 
 def search_command(arguments: Sequence[str]) -> int:
@@ -72,23 +75,29 @@ def search_command(arguments: Sequence[str]) -> int:
     return 0 if found.complete else 1
 
 
-def parse_search(arguments: Sequence[str]) -> tuple[CommandLine, TiersSearch | None, float]:
-    """Return the command line, the search (None where something is wrong) and the seconds to hold."""
-    parser = new_parser(
-        "search",
-        "Find the highest rate that meets the objectives, with confirmation and a shown failure above it.",
-    )
+def parse_search(
+    arguments: Sequence[str], command: str = "search", description: str = _DESCRIPTION
+) -> tuple[CommandLine, TiersSearch | None, float]:
+    """Return the command line, the search (None where something is wrong) and the seconds to hold.
+
+    Args:
+        arguments: The command line.
+        command: That searches, for its help.
+        description: Of it, likewise.
+    """
+    parser = new_parser(command, description)
     add_search_flags(parser, tiers="several")
     parser.add_argument("--hold", help="seconds to sustain the answer for afterwards (default: 0)")
-    parser.add_argument(
-        "--try", action="store_true",
-        help="make the change that the answer names, if it is a flag of the job, and search again",
-    )  # fmt: skip
+    if command == "search":
+        parser.add_argument(
+            "--try", action="store_true",
+            help="make the change that the answer names, if it is a flag of the job, and search again",
+        )  # fmt: skip
     line = parse_command_line(parser, arguments, {"rate": "1", "duration": "1", "schedule": SCHEDULE})
     given, problems = line.given, line.problems
     hold_s = number(given, "hold", 0.0, problems, or_zero=True)
     flags = search_flags(given, line.options.seed, problems)
-    if getattr(given, TRY) and line.flags is None:
+    if getattr(given, TRY, False) and line.flags is None:
         problems.append("--try: it restarts a job that runs here: leave out --input_topic")
     if flags is None or problems:
         return line, None, 0.0
@@ -101,20 +110,17 @@ def parse_search(arguments: Sequence[str]) -> tuple[CommandLine, TiersSearch | N
     return line, TiersSearch(flags.tiers, flags.settings), hold_s
 
 
-def finish(found: Found, out: Path, tried: Tried | None, *, json: bool) -> None:
-    """Write the page, and print the answers or, as JSON, all that the search's file holds.
+def write_page(found: Found, out: Path, tried: Tried | None = None) -> Path:
+    """Write the page of a search and its most telling runs, and return its path.
 
     Args:
         found: By the search.
         out: Its folder.
         tried: The change that it named; None where none was tried.
-        json: Whether to print JSON.
     """
     limit = limit_of(found)
-    where = f"at {limit[0].analysis.rates['offered'].value or 0.0:,.6g}/s" if limit else ""
-    told = limit_section(limit[1], where) if limit else None
+    told = limit_section(limit[1], _where(limit[0])) if limit else None
     shown = _shown(found)
-    page = out / HTML_FILE
     analyses = [each.analysis for each in shown.values()]
     if tried is None:
         html = to_html(analyses, list(shown), [found.search], told)
@@ -127,7 +133,26 @@ def finish(found: Found, out: Path, tried: Tried | None, *, json: bool) -> None:
         html = to_html(
             analyses, list(shown), [found.search, tried.search], told, search_names=names, sweeps=[section]
         )
+    page = out / HTML_FILE
     replace_file(page, html.encode())
+    return page
+
+
+def _where(probed: Probed) -> str:
+    return f"at {probed.analysis.rates['offered'].value or 0.0:,.6g}/s"
+
+
+def finish(found: Found, out: Path, tried: Tried | None = None, *, json: bool) -> None:
+    """Write the page, and print the answers or, as JSON, all that the search's file holds.
+
+    Args:
+        found: By the search.
+        out: Its folder.
+        tried: The change that it named; None where none was tried.
+        json: Whether to print JSON.
+    """
+    limit = limit_of(found)
+    page = write_page(found, out, tried)
     if json:
         content = orjson.loads((out / SEARCH).read_bytes())
         content["ended"] = found.ended
@@ -143,7 +168,7 @@ def finish(found: Found, out: Path, tried: Tried | None, *, json: bool) -> None:
     if found.ended:
         say(console, f"ended early: {found.ended}; --resume --out={out} goes on")
     if limit:
-        for text in words.limit_lines(where, limit[1]):
+        for text in words.limit_lines(_where(limit[0]), limit[1]):
             say(console, text)
     if tried:
         print_outcomes(console, (tried.before, tried.after), str(found.search.tiers[0]))

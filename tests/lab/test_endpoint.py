@@ -59,6 +59,14 @@ def test_flags_from_a_file(tmp_path: Path) -> None:
     assert "--max_batch_size=8" in line.flags.for_container()[1]
 
 
+def test_a_file_of_flags_comes_before_the_defaults(tmp_path: Path) -> None:
+    config = tmp_path / "flags.toml"
+    config.write_text('rows = "2,3"\n')
+    line = parse_endpoint([f"--config={config}", f"--out={tmp_path}"], ["--rows=1", "--connections=5"])
+    assert line.options is not None, line.problems
+    assert (line.options.rows, line.options.connections) == ((2, 3), (5,))
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
