@@ -13,8 +13,8 @@ usage: ./launch.sh COMMAND [flags]
                                         or, with --compare, in both; see local --help
   send REQUEST [flags] [-- job's flags] send one request by hand and show its result, to a job that is started for
                                         it or, with topics, to one that runs; --random makes a request
-  loadtest search|endpoint|report       find the highest rate that meets objectives, load an endpoint straight, make
-                                        one page out of runs
+  loadtest COMMAND [flags]              measure a job or an endpoint: run, search, sweep, endpoint, combined, profile,
+                                        report; see loadtest --help
   setup [flags]                         make what a project needs for them: bucket, topics, account, roles …
   build cpu|gpu [flags]                 build and push one image, then write the Flex Template's spec
   run [flags] [-- flags of the job]     launch the job on Dataflow

@@ -34,6 +34,8 @@ setup(
     extras_require={
         "local": [*SERVING, "h2>=4.3", "jinja2>=3.1", "rich>=14"],
         "serving": SERVING,
+        # The load lab reads GPUs with it, and says so where it is missing.
+        "nvml": ["nvidia-ml-py>=13"],
         "dev": [
             *SERVING,
             "h2>=4.3",

@@ -5,14 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from lab.search import search_command
-from loadtest.endpoint.command import endpoint_command
+from lab.combined import combined_command
+from lab.endpoint import endpoint_command
+from lab.profile import profile_command
+from lab.run import run_command
+from lab.search_command import search_command
+from lab.sweep import sweep_command
 from loadtest.report.command import report_command
 from pipeline.process.output import until_output_closes
 
 COMMANDS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "run": (run_command, "one schedule: the verdict on it, and what limits it"),
     "search": (search_command, "the highest rate that meets objectives, with a shown failure above it"),
+    "sweep": (sweep_command, "that rate with each of several values of the job's flags, compared"),
     "endpoint": (endpoint_command, "an endpoint or a container straight, without the pipeline"),
+    "combined": (combined_command, "job and endpoint together: which of the two limits, and their ratio"),
+    "profile": (profile_command, "what job, model and endpoint cost, as profile.json, to predict from"),
     "report": (report_command, "one page out of the raw logs of runs"),
 }
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from lab.config_file import FLAG as CONFIG
 from lab.config_file import ConfigError, with_config
-from loadtest.options import RunOptions, parse
+from lab.metrics_flags import MetricsFlags, add_metrics_flags, parse_metrics_flags
+from loadtest.options import OF_TRACE, RunOptions, parse
 from local.job_flags import JobFlags
 from local.made_requests import with_made_requests
 from local.run import EXAMPLE
 from local.topics import PROJECT, Topics
-from pipeline.options.spelling import unknown_flags
+from pipeline.options.spelling import unknown_flags, with_underscores
 from pipeline.pubsub.emulator import emulator_problems
 
 # Of a job that runs elsewhere.
@@ -36,12 +37,14 @@ class CommandLine:
         given: Every flag as it was written; None for one that was not.
         options: Of each run; the folder is that of all results.
         flags: Of the job that is to run here; None for one that runs elsewhere.
+        metrics: What is sampled beside the messages.
         problems: What is wrong, a line each; without one the rest can be used.
     """
 
     given: argparse.Namespace
     options: RunOptions
     flags: JobFlags | None
+    metrics: MetricsFlags
     problems: list[str]
 
     @property
@@ -68,6 +71,7 @@ def new_parser(command: str, description: str, run_flags: Sequence[str] = ()) ->
     helps["input"] += " (default: the example's; for a model of your own, random ones of its --input_shape)"
     for name in (*_ELSEWHERE, *run_flags, *_EVERY_RUN):
         parser.add_argument(f"--{name}", metavar=name.upper(), help=helps[name].replace("%", "%%"))
+    add_metrics_flags(parser)
     parser.add_argument("--out", metavar="FOLDER", help="for the results (default: runs/ and the time)")
     parser.add_argument(f"--{CONFIG}", metavar="FILE", help="TOML file that holds any of the flags")
     for name, told in _SWITCHES.items():
@@ -83,7 +87,7 @@ def parse_command_line(
     Args:
         parser: From `new_parser`, with the command's own flags added.
         arguments: The command line.
-        defaults: Of `RunOptions`, as text, where a flag is not given.
+        defaults: Of `RunOptions`, as text, where a flag is not given; a trace brings its own.
     """
     names = [action.dest for action in parser._actions if action.dest != "help"]
     problems: list[str] = []
@@ -92,7 +96,7 @@ def parse_command_line(
     except ConfigError as error:
         problems.append(str(error))
     split = list(arguments).index("--") if "--" in arguments else len(arguments)
-    given, unknown = parser.parse_known_args(list(arguments[:split]))
+    given, unknown = parser.parse_known_args(with_underscores(arguments[:split], names))
     of_job = arguments[split + 1 :]
     problems += unknown_flags(unknown, names, "see --help; flags of the job come after --")
     elsewhere = any(getattr(given, name) is not None for name in _ELSEWHERE)
@@ -103,6 +107,10 @@ def parse_command_line(
         **defaults,
         **{name: text for name, text in vars(given).items() if name in run_names and text is not None},
     }
+    if texts.get("schedule") == "trace":
+        for name in OF_TRACE:
+            if vars(given).get(name) is None:
+                texts.pop(name, None)
     if not elsewhere:
         topics = Topics.fresh(_STAND_IN)
         texts |= {
@@ -124,7 +132,8 @@ def parse_command_line(
             problems.append("--model_pointer: the endpoint container does not follow it: give --model_path")
         if given.input is None and flags.own_model:
             options = with_made_requests(options, flags, problems)
-    return CommandLine(given, options, flags, list(dict.fromkeys(problems)))
+    metrics = parse_metrics_flags(given, options.project, flags, problems)
+    return CommandLine(given, options, flags, metrics, list(dict.fromkeys(problems)))
 
 
 def in_folder(options: RunOptions, folder: Path) -> RunOptions:

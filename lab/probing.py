@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,6 +45,11 @@ class Probed:
     analysis: Analysis
 
 
+def probe_folder(search: Path, number: int) -> Path:
+    """Return the folder of a search's probe; the first has number 1."""
+    return search / "probes" / f"{number:02d}"
+
+
 def tightest_latency(tiers: Sequence[Tier]) -> float | None:
     """Return the shortest latency, seconds, among all objectives; None without one."""
     limits = [one.limit for tier in tiers for one in tier.objectives if one.metric in LATENCIES]
@@ -76,11 +81,38 @@ def make_probe(
     if stop.is_set():
         raise ProbeInterruptedError(stop.reason)
     (folder / RESULTS).unlink(missing_ok=True)
+    probed = read_probe(folder, tightest_s, target.warm_up_s)
+    if probed.log.facts.partial:
+        raise ProbeInterruptedError(probed.log.facts.partial)
+    return probed
+
+
+def read_probe(folder: Path, tightest_s: float | None, warm_up_s: float) -> Probed:
+    """Return a probe that was made, with its figures.
+
+    Raises:
+        RawLogError: The folder holds none.
+    """
     log = RawLog.read(folder)
-    if log.facts.partial:
-        raise ProbeInterruptedError(log.facts.partial)
-    settings = Settings(tightest_objective_s=tightest_s, warm_up_floor_s=target.warm_up_s)
+    settings = Settings(tightest_objective_s=tightest_s, warm_up_floor_s=warm_up_s)
     return Probed(folder, log, analyse(log, settings))
+
+
+def with_cloud_metrics(target: Target, probed: Probed, stop: Stop, tell: Callable[[str], None]) -> Probed:
+    """Return a probe with what Cloud Monitoring tells of it, where that is asked; its raw log is the same.
+
+    It is for after the last probe: by then, what there is of the others is visible without a wait.
+
+    Args:
+        target: Of the probe.
+        probed: The probe.
+        stop: Once set, what there is by then has to do.
+        tell: Gets a line before each wait, and one for each reason that something is missing.
+    """
+    if target.cloud is None:
+        return probed
+    log = target.cloud.add_to(probed.folder, stop, tell)
+    return Probed(probed.folder, log, analyse(log, probed.analysis.settings))
 
 
 def observe(probe: Probe, analysis: Analysis, tiers: Sequence[Tier]) -> list[Observation]:

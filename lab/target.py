@@ -6,14 +6,19 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
+from lab.cloud import Cloud, opened
+from lab.metrics_flags import NO_METRICS, MetricsFlags
 from loadtest.display import Display
 from loadtest.driver.system import System
 from loadtest.interrupt import Stop
+from loadtest.metrics.gpu_sources import gpu_sources
 from loadtest.options import RunOptions
+from loadtest.terminal import say
 from local.job_flags import JobFlags
 from local.job_note import JobNote, NotedDisplay
 from local.processes import running
@@ -34,6 +39,7 @@ class Target:
         warm_up_s: Cut from the start of each run at least.
         note: What a waiting user is told of a job that was started here; None of one that runs elsewhere.
         job_log: Its log; None elsewhere.
+        cloud: What Cloud Monitoring tells of it; None where nothing is watched there.
     """
 
     options: RunOptions
@@ -41,6 +47,7 @@ class Target:
     warm_up_s: float
     note: JobNote | None = None
     job_log: Path | None = None
+    cloud: Cloud | None = None
 
     def noted(self, display: Display) -> Display:
         """Return a display that shows the job's note as well."""
@@ -49,9 +56,16 @@ class Target:
 
 @contextmanager
 def started(
-    options: RunOptions, flags: JobFlags | None, folder: Path, stop: Stop, console: Console
+    options: RunOptions,
+    flags: JobFlags | None,
+    folder: Path,
+    stop: Stop,
+    console: Console,
+    metrics: MetricsFlags = NO_METRICS,
 ) -> Iterator[Target]:
     """Start the job with broker and container, if it is to run here; yield it, and stop it at the end.
+
+    Where Cloud Monitoring is asked, all workers and replicas are up by then, as far as it tells.
 
     Args:
         options: Of each run. Topics and subscriptions are those of a job that runs elsewhere.
@@ -59,25 +73,32 @@ def started(
         folder: For the logs of what is started.
         stop: Ended when a process ends by itself.
         console: Told what is waited for.
+        metrics: What is sampled beside the messages and the processes.
 
     Raises:
         ChildError: A process did not start, or ended by itself.
         PubsubError, GoogleAPICallError: The broker cannot be used.
+        RunError: Cloud Monitoring is to be asked and there are no credentials, or workers are missing.
     """
-    if flags is None:
-        yield Target(options, System({"kind": "job"}), CLOUD_WARM_UP_S)
-        return
-    topics = Topics.fresh(secrets.token_hex(4))
-    here = replace(
-        options,
-        project=PROJECT,
-        input_topic=topics.input_topic,
-        output_subscription=topics.output_subscription,
-        dead_letter_subscription=topics.dead_letter_subscription,
-    )
-    with running(topics, flags, folder, stop, console) as processes:
-        system = System({"kind": "local job", "flags": flags.text}, processes.pids)
-        yield Target(here, system, LOCAL_WARM_UP_S, processes.note, processes.job_log)
-        processes.stop()
-        if processes.failure:
-            raise processes.failure
+    sources = partial(gpu_sources, metrics.dcgm_exporter, expected=metrics.gpu_expected)
+    with opened(metrics.watched, stop) as cloud:
+        if cloud is not None:
+            cloud.wait_until_up(metrics.workers_timeout_s, stop, partial(say, console))
+        if flags is None:
+            system = System({"kind": "job"}, sources=sources)
+            yield Target(options, system, CLOUD_WARM_UP_S, cloud=cloud)
+            return
+        topics = Topics.fresh(secrets.token_hex(4))
+        here = replace(
+            options,
+            project=PROJECT,
+            input_topic=topics.input_topic,
+            output_subscription=topics.output_subscription,
+            dead_letter_subscription=topics.dead_letter_subscription,
+        )
+        with running(topics, flags, folder, stop, console) as processes:
+            system = System({"kind": "local job", "flags": flags.text}, processes.pids, sources)
+            yield Target(here, system, LOCAL_WARM_UP_S, processes.note, processes.job_log, cloud)
+            processes.stop()
+            if processes.failure:
+                raise processes.failure

@@ -1,10 +1,16 @@
-"""Sentences of a search, as it goes, and of what limits a run."""
+"""Sentences of a search, as it goes, of a run, and of what limits it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
-from loadtest.bottleneck.diagnosis import Diagnosis, Expectation, Fact
+from loadtest.analysis.analyse import Analysis
+from loadtest.analysis.latency import QUANTILES, Latency
+from loadtest.bottleneck.diagnosis import Diagnosis
+from loadtest.figures import milliseconds
+from loadtest.report.limit_section import change_text, expectation_text, fact_text
+from loadtest.report.tables import interval, littles_law_text, value
 from loadtest.search.answer import Boundary
 from loadtest.search.objectives import LATENCIES
 from loadtest.search.probes import Breach, Observation, Probe, Purpose
@@ -69,38 +75,50 @@ def limit_lines(where: str, diagnosis: Diagnosis) -> list[str]:
     """Return what limits a run, why, what to change first and what that should bring.
 
     Args:
-        where: Which run, such as "at 900/s".
+        where: Which run, such as "at 900/s"; empty where that is clear.
         diagnosis: Of it.
     """
     lines = [
-        f"what limits it {where}: {diagnosis.limit}",
-        *(f"  {_fact(fact)}" for fact in diagnosis.because),
+        f"what limits it{f' {where}' if where else ''}: {diagnosis.limit}",
+        *(f"  {fact_text(fact)}" for fact in diagnosis.because),
     ]
     if diagnosis.change.text:
-        flags = " ".join(diagnosis.change.flags)
-        lines.append(f"try first: {diagnosis.change.text}{f' ({flags})' if flags else ''}")
+        lines.append(f"try first: {change_text(diagnosis.change)}")
     if diagnosis.expected is not None:
-        lines.append(f"expected, extrapolated: {_expectation(diagnosis.expected)}")
+        lines.append(f"expected, extrapolated: {expectation_text(diagnosis.expected)}")
     return lines
 
 
-def _fact(fact: Fact) -> str:
-    text = f"{fact.what}: {fact.value:.3g}{_unit(fact.unit)}"
-    if fact.relation is not None and fact.bound is not None:
-        text += f", {fact.relation} {fact.bound:.3g}{_unit(fact.unit)}"
-    return text
+def verdict_lines(analysis: Analysis) -> Iterator[str]:
+    """Yield what a run shows: the verdict, the driver's part, the latency by both clocks, Little's law."""
+    yield analysis.verdict.headline
+    yield from analysis.verdict.sentences
+    validity = analysis.validity
+    if validity.valid and validity.schedule_error_ms is not None:
+        yield (
+            f"The driver kept the schedule: {100 * validity.achieved:.2f} % sent in its time, p99 of the "
+            f"schedule error {milliseconds(validity.schedule_error_ms['p99'])} (at most "
+            f"{validity.limit_ms:g} ms)."
+        )
+    for told, latency in (("due", analysis.corrected), ("sent", analysis.uncorrected)):
+        if latency.n:
+            yield f"Latency from when it was {told} ({latency.clock}): {_percentiles(latency)}."
+    if analysis.littles_law is not None:
+        yield f"Little's law {littles_law_text(analysis.littles_law)}."
 
 
-def _unit(unit: str) -> str:
-    return "" if unit == "1" else f" {unit}"
+def _percentiles(latency: Latency) -> str:
+    parts = []
+    for name in QUANTILES:
+        figure = latency.figures[name]
+        range_ms = interval(figure)
+        parts.append(f"{name} {value(figure)}{f' (95 %: {range_ms})' if range_ms else ''}")
+    return ", ".join(parts)
 
 
-def _expectation(expected: Expectation) -> str:
-    bound = "at most " if expected.at_most else ""
-    return (
-        f"{expected.figure} {bound}{expected.value:.3g} {expected.unit}, now {expected.now:.3g} "
-        f"{expected.unit} ({expected.formula})"
-    )
+def amount(value: float, unit: Literal["1/s", "s"]) -> str:
+    """Return a rate or a duration for people."""
+    return f"{value:,.6g}/s" if unit == "1/s" else f"{value * 1e3:,.4g} ms"
 
 
 def by_rate(seen: Sequence[tuple[Probe, Sequence[Observation]]]) -> dict[float, int]:

@@ -17,11 +17,13 @@ class Stop(threading.Event):
 
     Attributes:
         reason: Why, in words that "after 10 of 100 messages" can follow.
+        by_signal: Whether a signal set it.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.reason = "interrupted"
+        self.by_signal = False
 
     def end(self, reason: str) -> None:
         """Set it; the reason of whoever comes first is kept. A signal handler may call this."""
@@ -41,6 +43,7 @@ def stop_on_signals() -> Iterator[Stop]:
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
+        stop.by_signal = True
         stop.end(f"interrupted ({signal.Signals(number).name})")
 
     former = {number: signal.signal(number, handle) for number in _SIGNALS}

@@ -80,14 +80,21 @@ class JobFlags:
         """Whether a function of the user's makes the inputs, so that nobody else knows what a request is."""
         return "decode_hook" in self._given
 
+    def input_shape(self) -> str:
+        """Return the model's --input_shape: as given, else as its .pt2 file here says, else the default.
+
+        Raises:
+            ValueError: The file is wrong; the message says what is.
+        """
+        return self._given.get("input_shape") or self._shape_in_file() or DEFAULT_INPUT_SHAPE
+
     def input_spec(self) -> InputSpec:
-        """Return the model's inputs: as given, else as its .pt2 file on this machine says, else the default.
+        """Return the model's inputs, those of `input_shape`.
 
         Raises:
             ValueError: The flag or the file is wrong; the message says what is.
         """
-        text = self._given.get("input_shape") or self._shape_in_file()
-        return InputSpec.parse(text or DEFAULT_INPUT_SHAPE)
+        return InputSpec.parse(self.input_shape())
 
     def _shape_in_file(self) -> str | None:
         try:
@@ -131,13 +138,22 @@ class JobFlags:
         return self.inference_mode == ENDPOINT and not self._given.keys() & {"endpoint", "endpoint_url"}
 
     @property
+    def asks_for_gpu(self) -> bool:
+        """Whether the job is to compute on a GPU and refuses to start without one."""
+        return self._given.get("device") == "gpu"
+
+    @property
     def has_no_model_for_a_container(self) -> bool:
         """Whether they name the model by a pointer alone, which the container does not follow."""
         return "model_pointer" in self._given and "model_path" not in self._given
 
     def in_mode(self, mode: str) -> JobFlags:
         """Return the same flags for one mode; the job ignores those of the other."""
-        return JobFlags([*self._arguments, f"--inference_mode={mode}"], self._default_model)
+        return self.followed_by([f"--inference_mode={mode}"])
+
+    def followed_by(self, arguments: Sequence[str]) -> JobFlags:
+        """Return the same flags with others after them, which count where both are given."""
+        return JobFlags([*self._arguments, *arguments], self._default_model)
 
     def for_job(self, endpoint_url: str | None = None) -> list[str]:
         """Return the job's command line; `endpoint_url` is that of the container started for it."""

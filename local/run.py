@@ -19,6 +19,7 @@ from loadtest.options import RunOptions
 from loadtest.run_folder import make_private, note_of_earlier_results
 from loadtest.summary import Summary
 from loadtest.terminal import say
+from local.endpoint_totals import keep_endpoint_totals
 from local.job_flags import JobFlags
 from local.job_note import NotedDisplay
 from local.processes import running
@@ -66,6 +67,7 @@ def run_local(options: RunOptions, topics: Topics, flags: JobFlags, stop: Stop, 
             raise RunError(f"{error}. {note.text() or 'The job has logged no trouble'}; see {log}") from error
         finally:
             unclean = processes.stop()
+        keep_endpoint_totals(options.out, summary.run, flags, log)
         if processes.failure and not summary.sent:
             raise processes.failure
     failures = summary.failures() + unclean

@@ -7,10 +7,13 @@ The fields and their numbers are those of nvidia-ml-py 13.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+
+from loadtest.metrics.gpm import Gpm, errors
 
 _EVERY_S = 0.5
 
@@ -60,7 +63,7 @@ class Sampler:
         if uuid is not None:
             try:
                 self._device = self._nvml.nvmlDeviceGetHandleByUUID(uuid)
-            except _errors(self._nvml) as error:
+            except errors(self._nvml) as error:
                 self._why_not = f"not available: {uuid}: {error}"
 
     def driver(self) -> str:
@@ -69,7 +72,7 @@ class Sampler:
             return self._why_not
         try:
             return str(self._nvml.nvmlSystemGetDriverVersion())
-        except _errors(self._nvml) as error:
+        except errors(self._nvml) as error:
             return f"not available: {error}"
 
     @contextmanager
@@ -82,15 +85,16 @@ class Sampler:
         reasons: dict[str, str] = {}
         ended = threading.Event()
         first = self._counters(reasons)
-        gpm = _Gpm(self._nvml, self._device)
+        gpm = Gpm(self._nvml, self._device, _GPM_METRICS)
+        gpm.read(time.monotonic())
 
         def sample() -> None:
             while not ended.wait(_EVERY_S):
                 for name, read in self._fields().items():
                     self._note(series, reasons, name, read)
-                for name, value in gpm.read().items():
+                for name, value in gpm.read(time.monotonic()).items():
                     if isinstance(value, str):
-                        reasons[name] = value
+                        reasons[name] = f"not available: {value}"
                     else:
                         series.setdefault(name, []).append(value)
 
@@ -110,6 +114,7 @@ class Sampler:
         finally:
             ended.set()
             thread.join()
+            gpm.close()
 
     def _fields(self) -> dict[str, Callable[[], float]]:
         nvml, device = self._nvml, self._device
@@ -134,7 +139,7 @@ class Sampler:
         assert self._nvml is not None
         try:
             value = float(read())
-        except _errors(self._nvml) as error:
+        except errors(self._nvml) as error:
             series.pop(name, None)
             reasons[name] = f"not available: {error}"
         else:
@@ -147,7 +152,7 @@ class Sampler:
         for name, field in _PCIE_COUNTERS.items():
             try:
                 (value,) = self._nvml.nvmlDeviceGetFieldValues(self._device, [field])
-            except _errors(self._nvml) as error:
+            except errors(self._nvml) as error:
                 reasons[name] = f"not available: {error}"
                 continue
             if value.nvmlReturn != self._nvml.NVML_SUCCESS:
@@ -158,55 +163,6 @@ class Sampler:
             else:
                 found[name] = (float(value.value.ullVal), value.timestamp / 1e6)
         return found
-
-
-class _Gpm:
-    """Metrics between two samples of the GPU's performance monitor."""
-
-    def __init__(self, nvml: Any, device: Any) -> None:
-        self._nvml = nvml
-        self._device = device
-        self._why_not: str | None = None
-        try:
-            if not nvml.nvmlGpmQueryDeviceSupport(device).isSupportedDevice:
-                self._why_not = "not available: this GPU has no GPM (Hopper and newer have)"
-            else:
-                self._before, self._after = nvml.nvmlGpmSampleAlloc(), nvml.nvmlGpmSampleAlloc()
-                nvml.nvmlGpmSampleGet(device, self._before)
-        except _errors(nvml) as error:
-            self._why_not = f"not available: {error}"
-
-    def read(self) -> Reading:
-        """Return the metrics since the last call, or why there are none."""
-        if self._why_not is not None:
-            return dict.fromkeys(_GPM_METRICS, self._why_not)
-        nvml = self._nvml
-        found: Reading = {}
-        try:
-            nvml.nvmlGpmSampleGet(self._device, self._after)
-            wanted = nvml.c_nvmlGpmMetricsGet_t()
-            wanted.version = nvml.NVML_GPM_METRICS_GET_VERSION
-            wanted.numMetrics = len(_GPM_METRICS)
-            wanted.sample1, wanted.sample2 = self._before, self._after
-            for place, number in enumerate(_GPM_METRICS.values()):
-                wanted.metrics[place].metricId = number
-            nvml.nvmlGpmMetricsGet(wanted)
-            for place, name in enumerate(_GPM_METRICS):
-                metric = wanted.metrics[place]
-                if metric.nvmlReturn == nvml.NVML_SUCCESS:
-                    found[name] = float(metric.value)
-                else:
-                    found[name] = f"not available: {nvml.NVMLError(metric.nvmlReturn)}"
-        except _errors(nvml) as error:
-            # It can fail in mid-run, where other programs take the monitor.
-            return dict.fromkeys(_GPM_METRICS, f"not available: {error}")
-        self._before, self._after = self._after, self._before
-        return found
-
-
-def _errors(nvml: Any) -> tuple[type[Exception], ...]:
-    """Return what a call of NVML raises. An older nvidia-ml-py lacks some of the functions and names."""
-    return (nvml.NVMLError, AttributeError)
 
 
 def _rates(first: dict[str, tuple[float, float]], last: dict[str, tuple[float, float]]) -> Reading:

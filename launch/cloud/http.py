@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
@@ -13,7 +12,8 @@ from urllib.parse import urlsplit
 
 from launch.cloud.shell import Shell, shell_quote
 from launch.settings.setting import SettingsError
-from pipeline.options.address import parse_url
+from pipeline.options.address import is_loopback
+from pipeline.options.google_api import api_url
 
 TOKEN_COMMAND = ("gcloud", "auth", "print-access-token")
 # The token, and whom gcloud has its calls counted for where the user has said so (its property
@@ -27,7 +27,6 @@ _ACCOUNT_COMMAND = (
 # What that property may hold in place of a project: the one that a command is about.
 _CURRENT_PROJECT = ("CURRENT_PROJECT", "CURRENT_PROJECT_WITH_FALLBACK")
 _NO_PROJECT = ("", "LEGACY")
-_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -60,24 +59,15 @@ class RedirectError(OSError):
 
 
 def base_url(variable: str, default: str) -> str:
-    """Return where an API is, without a slash at its end: `default`, or what the environment says instead.
-
-    Args:
-        variable: Of the environment; such as those that redirect gcloud's own calls.
-        default: Google's address.
+    """Return where an API is, as `pipeline.options.google_api.api_url` does.
 
     Raises:
-        SettingsError: The variable holds no URL, or one of another machine by http, which everyone on the way
-            can read.
+        SettingsError: The variable holds no address fit for a token.
     """
-    text = os.environ.get(variable) or default
     try:
-        parts = urlsplit(parse_url(text))
+        return api_url(variable, default)
     except ValueError as error:
-        raise SettingsError(f"{variable}: {error}") from None
-    if parts.scheme == "http" and parts.hostname not in _THIS_MACHINE:
-        raise SettingsError(f"{variable}: {text!r} would get your access token in clear text: use https")
-    return text.rstrip("/")
+        raise SettingsError(str(error)) from None
 
 
 def call(method: str, url: str, account: Account, *, timeout_s: float, body: bytes | None = None) -> Any:
@@ -94,7 +84,7 @@ def call(method: str, url: str, account: Account, *, timeout_s: float, body: byt
     if account.quota_project:
         request.add_header("x-goog-user-project", account.quota_project)
     # A proxy that the environment names must not see a call within this machine, which is in clear text.
-    proxies: dict[str, str] | None = {} if urlsplit(url).hostname in _THIS_MACHINE else None
+    proxies: dict[str, str] | None = {} if is_loopback(url) else None
     opener = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler(proxies))
     with opener.open(request, timeout=timeout_s) as response:
         return json.load(response)

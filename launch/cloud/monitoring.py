@@ -9,9 +9,8 @@ from urllib.parse import urlencode
 from launch.cloud.http import Account, base_url, call, curl, reason
 from launch.cloud.running_job import JOB_ID_VARIABLE
 from launch.cloud.shell import Shell, is_about_quota_project, refusal, shell_quote
+from pipeline.options.google_api import MONITORING, MONITORING_OVERRIDE
 
-# Named like the variables that redirect gcloud's own calls.
-OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_MONITORING"
 # https://cloud.google.com/monitoring/api/metrics_gcp_d_h: sampled every 60 s, visible up to 240 s later.
 _LOOK_BACK = timedelta(minutes=10)
 _CALL_TIMEOUT_S = 30.0
@@ -21,13 +20,13 @@ class Monitoring:
     """Metrics of one project, read with gcloud's account; under dry_run, each call is printed for curl.
 
     Raises:
-        SettingsError: The variable that redirects the calls (OVERRIDE) holds no address fit for a token.
+        SettingsError: The variable that redirects the calls holds no address fit for a token.
         CommandError: There is no token.
     """
 
     def __init__(self, shell: Shell, project: str) -> None:
         self._shell = shell
-        base = base_url(OVERRIDE, "https://monitoring.googleapis.com")
+        base = base_url(MONITORING_OVERRIDE, MONITORING)
         self._url = f"{base}/v3/projects/{project}/timeSeries"
         self._account = None if shell.dry_run else Account.of_gcloud(shell, project)
 

@@ -9,13 +9,16 @@ import numpy as np
 from loadtest.analysis import latency, verdict
 from loadtest.analysis.counts import Counts, count
 from loadtest.analysis.figure import Figure
+from loadtest.analysis.limit import limit_of
 from loadtest.analysis.per_second import PerSecond, per_second
-from loadtest.analysis.resources import Resource, resources, scaling_events
+from loadtest.analysis.resources import Resource, resources
+from loadtest.analysis.scaling import Scaling, scaling_marks, scalings
 from loadtest.analysis.settings import Event, Settings
 from loadtest.analysis.stages import Batches, Stage, batches, stage_times, stages
 from loadtest.analysis.timeline import Timeline, timeline
 from loadtest.analysis.validity import Validity, judge_driver
 from loadtest.analysis.window import Regime, WarmUp, regimes, warm_up
+from loadtest.bottleneck.diagnosis import Diagnosis
 from loadtest.raw_log import RawLog, RunFacts
 from loadtest.statistics import littles_law, stability
 from loadtest.statistics.littles_law import LittlesLaw
@@ -45,8 +48,11 @@ class Analysis:
         littles_law: Whether messages in flight, rate and latency agree; None where it is too short.
         stages: Where the time went; empty where no result tells.
         batches: None where no result tells.
+        bottleneck: What limits the run, and the change to try first; None where that cannot be told.
         regimes: The window, split where the backlog's growth changed.
-        events: Scaling events and what the settings name, in the order of their times (epoch seconds).
+        scalings: Changes of the workers or replicas that were wanted, and how long each took.
+        events: Those, changes of the numbers and what the settings name, in the order of their times (epoch
+            seconds).
         per_second: Series over the whole run.
         resources: Samples of processes, workers, GPUs, as series.
     """
@@ -65,7 +71,9 @@ class Analysis:
     littles_law: LittlesLaw | None
     stages: tuple[Stage, ...]
     batches: Batches | None
+    bottleneck: Diagnosis | None
     regimes: tuple[Regime, ...]
+    scalings: tuple[Scaling, ...]
     events: tuple[Event, ...]
     per_second: PerSecond
     resources: tuple[Resource, ...]
@@ -98,6 +106,8 @@ def analyse(log: RawLog, settings: Settings) -> Analysis:
         facts.partial, end - start, int(window.sum()), rates["offered"], validity, counts, corrected,
         uncorrected, steady, law, cut, found_stages,
     )  # fmt: skip
+    scaled = scalings(log, messages)
+    events = (*settings.events, *scaling_marks(log, scaled))
     return Analysis(
         facts=facts,
         settings=settings,
@@ -113,8 +123,10 @@ def analyse(log: RawLog, settings: Settings) -> Analysis:
         littles_law=law,
         stages=found_stages,
         batches=batches(sizes[window]),
+        bottleneck=limit_of(log, (start, end), settings, valid=validity.valid) if enough else None,
         regimes=regimes(messages, series, start, end) if enough else (),
-        events=tuple(sorted((*settings.events, *scaling_events(log)), key=lambda event: event.at)),
+        scalings=scaled,
+        events=tuple(sorted(events, key=lambda event: event.at)),
         per_second=series,
         resources=resources(log, start, end),
     )

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtest.analysis.per_second import MAX_POINTS
-from loadtest.analysis.settings import Event
 from loadtest.raw_log import Floats, RawLog, Source
 
 # Quantities that only ever grow: their slope is what tells something.
 _CPU_SECONDS = "cpu_s"
-# Quantities whose changes are scaling events.
-_SCALED = ("workers", "replicas")
 
 
 @dataclass(frozen=True)
@@ -65,19 +62,6 @@ def resources(log: RawLog, start: float, end: float) -> tuple[Resource, ...]:
             step = _every(at)
             at, values = at[::step], values[::step]
         found.append(Resource(name, unit, series.source, series.unavailable, at, values, mean))
-    return tuple(found)
-
-
-def scaling_events(log: RawLog) -> tuple[Event, ...]:
-    """Return the changes of the number of workers and replicas."""
-    found = []
-    for name in sorted(log.series):
-        quantity = name.rpartition("/")[2]
-        if quantity in _SCALED:
-            at, values = log.values(name)
-            for index in np.flatnonzero(np.diff(values)).tolist():
-                before, after = values[index], values[index + 1]
-                found.append(Event(float(at[index + 1]), f"{quantity} {before:g} → {after:g}"))
     return tuple(found)
 
 

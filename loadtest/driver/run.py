@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +20,12 @@ from loadtest.driver.collector import Collector
 from loadtest.driver.errors import RunError
 from loadtest.driver.probe import Probe
 from loadtest.driver.pubsub import Calls, connect
-from loadtest.driver.sampler import Sampler
 from loadtest.driver.senders import Senders, SendersError
 from loadtest.driver.system import System
 from loadtest.driver.watch import Watch
 from loadtest.interrupt import Stop
+from loadtest.metrics.processes import Processes
+from loadtest.metrics.sampler import Sampler
 from loadtest.options import RunOptions
 from loadtest.raw_log import Messages, RawLog, RunFacts
 from loadtest.records import Records
@@ -78,7 +80,9 @@ def run(
         Staging(options.out, run_id) as staging,
         # Its times are filled in once the probe is back; no answer of a sequence arrives before that.
         Answers(run_id, senders.intended, scores, staging.path) as answers,
+        system.sources() as sources,
     ):
+        processes = Processes(lambda: {"driver": os.getpid(), **senders.pids, **system.pids()})
         this = Run(
             run_id=run_id,
             options=options,
@@ -90,22 +94,25 @@ def run(
             answers=answers,
             collector=Collector(calls, _subscriptions(options), answers, clock),
             senders=senders,
-            sampler=Sampler(lambda: {"driver": os.getpid(), **senders.pids, **system.pids()}, clock),
+            # On a thread of their own: a source that does not answer must not hold up the processes.
+            samplers=[Sampler(each, clock) for each in ([processes], sources) if each],
             display=display or Display(),
             stop=stop or Stop(),
             clock=clock,
         )
         try:
             this.collector.start()
-            this.sampler.start()
-            this.probe()
-            if answers.probe_answered.is_set():
-                staging.begin()
-            this.wait_for_senders()
-            start = clock() + LEAD_S
-            senders.intended[:] = start + offsets
-            error = this.drive()
-            ended_at = clock()
+            with ExitStack() as sampling:
+                for sampler in this.samplers:
+                    sampling.enter_context(sampler)
+                this.probe()
+                if answers.probe_answered.is_set():
+                    staging.begin()
+                this.wait_for_senders()
+                start = clock() + LEAD_S
+                senders.intended[:] = start + offsets
+                error = this.drive()
+                ended_at = clock()
         finally:
             this.close()
     summary = summarise(this.measurement(start, ended_at, error))
@@ -137,7 +144,7 @@ class Run:
         answers: What has come back.
         collector: Feeds `answers`.
         senders: Of the schedule.
-        sampler: Of what processes use.
+        samplers: Of what processes use, and of the system's other sources.
         display: Shown the progress.
         stop: Set to end the run early.
         clock: Epoch seconds.
@@ -153,7 +160,7 @@ class Run:
     answers: Answers
     collector: Collector
     senders: Senders
-    sampler: Sampler
+    samplers: Sequence[Sampler]
     display: Display
     stop: Stop
     clock: EpochClock
@@ -304,11 +311,12 @@ class Run:
             batch_size=self.answers.batch_size,
             deliveries=self.answers.delivered,
         )
-        return RawLog(facts, messages, self.sampler.series, self.sampler.samples)
+        series = {series.name: series for sampler in self.samplers for series in sampler.series()}
+        samples = [sample for sampler in self.samplers for sample in sampler.samples]
+        return RawLog(facts, messages, series, tuple(sorted(samples, key=lambda sample: sample.at)))
 
     def close(self) -> None:
         """End threads, processes and connections."""
-        self.sampler.close()
         self.senders.close()
         self.collector.close()
         self.calls.close()

@@ -33,6 +33,7 @@ class EndpointReport:
         url: That was called.
         protocol: Of the calls.
         objectives: As they were written.
+        healthy_after_s: Seconds that the endpoint took to start, where it was started for this.
         first: The first call of all.
         connection: A new connection against a kept one.
         sizes: Each batch size, ascending.
@@ -51,6 +52,7 @@ class EndpointReport:
     url: str
     protocol: str
     objectives: str
+    healthy_after_s: float | None = None
     first: FirstCall | None = None
     connection: ConnectionCost | None = None
     sizes: list[BatchSize] = field(default_factory=list)

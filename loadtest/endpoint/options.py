@@ -131,7 +131,7 @@ _SWITCHES = {
     "json": "print the figures as JSON instead of tables",
     "quiet": "no progress on the standard error",
 }
-_NAMES = (*(flag.name for flag in _FLAGS), "objective", *_SWITCHES)
+NAMES = (*(flag.name for flag in _FLAGS), "objective", *_SWITCHES)
 
 
 @dataclass(frozen=True)
@@ -177,12 +177,17 @@ class EndpointOptions:
     quiet: bool
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the flags; it takes all values as text, so that all mistakes are found."""
+def make_parser(prog: str = "python -m loadtest endpoint", where: str = "") -> argparse.ArgumentParser:
+    """Return the parser of the flags; it takes all values as text, so that all mistakes are found.
+
+    Args:
+        prog: The command, for its help.
+        where: For the help, how it comes to its endpoint.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m loadtest endpoint",
+        prog=prog,
         description="Load an endpoint or a container directly: batch sizes, connections, and the rate where "
-        "it degrades; or, with --rate or --trace, one schedule.",
+        f"it degrades; or, with --rate or --trace, one schedule. {where}",
         allow_abbrev=False,
     )
     for flag in _FLAGS:
@@ -200,11 +205,19 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse(arguments: Sequence[str]) -> tuple[EndpointOptions | None, list[str]]:
-    """Return the options, or None and every problem with them."""
-    named, unknown = make_parser().parse_known_args(with_underscores(arguments, _NAMES))
+def parse(
+    arguments: Sequence[str], parser: argparse.ArgumentParser | None = None, records: Records | None = None
+) -> tuple[EndpointOptions | None, list[str]]:
+    """Return the options, or None and every problem with them.
+
+    Args:
+        arguments: The flags.
+        parser: From `make_parser`.
+        records: In place of those of --input.
+    """
+    named, unknown = (parser or make_parser()).parse_known_args(with_underscores(arguments, NAMES))
     texts: dict[str, Any] = vars(named)
-    found = unknown_flags(unknown, _NAMES)
+    found = unknown_flags(unknown, NAMES)
     parsed: dict[str, Any] = {}
     for flag in _FLAGS:
         # Empty is how workflow tools write what is not given.
@@ -232,7 +245,7 @@ def parse(arguments: Sequence[str]) -> tuple[EndpointOptions | None, list[str]]:
     if found:
         return None, found
     target, problems = _target(parsed)
-    inputs, more = _inputs(parsed)
+    inputs, more = _inputs(parsed if records is None else {**parsed, "input": records})
     problems += more
     if target is None or tier is None or problems:
         return None, problems

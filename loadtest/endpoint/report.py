@@ -69,6 +69,8 @@ def print_report(console: Console, report: EndpointReport, out: Path) -> None:
 
 def _connections(report: EndpointReport) -> Iterator[str]:
     first, connection = report.first, report.connection
+    if report.healthy_after_s is not None:
+        yield f"Started for this: healthy after {report.healthy_after_s:.1f} s"
     if first is not None:
         waited = (
             f", after {first.ready_after_s:.1f} s and {first.attempts_before:,} attempts that were not served"

@@ -175,16 +175,27 @@ VERTEX_ENDPOINT = (
 )
 
 
-def of_job(project: str, job: str) -> list[Watched]:
-    """Return the metrics of a Dataflow job, by its id or its name."""
+# The number of workers or replicas that there are, and the one that is wanted.
+TARGETS = {"job/workers": "job/target_workers", "endpoint/replicas": "endpoint/target_replicas"}
+
+
+def of_job(project: str, job: str, region: str = "") -> list[Watched]:
+    """Return the metrics of a Dataflow job.
+
+    Args:
+        project: Of the job.
+        job: Its id or its name.
+        region: Of the job, which tells jobs of one name apart; empty for any.
+    """
     what = f"the Dataflow job {job}"
+    in_region = f" AND resource.labels.region={_quoted(region)}" if region else ""
     if _JOB_ID.fullmatch(job):
         clauses = f"metric.labels.job_id={_quoted(job)}", f"resource.labels.job_id={_quoted(job)}"
     else:
         clauses = (f"resource.labels.job_name={_quoted(job)}",) * 2
     return [
-        Watched(what, project, clauses[0], DATAFLOW_JOB),
-        Watched(what, project, clauses[1], DATAFLOW_WORKERS),
+        Watched(what, project, clauses[0] + in_region, DATAFLOW_JOB),
+        Watched(what, project, clauses[1] + in_region, DATAFLOW_WORKERS),
     ]
 
 

@@ -11,15 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase
 
 from pipeline.inference.endpoint.token import TokenSource
-from pipeline.options.address import is_loopback, parse_url
-
-URL = "https://monitoring.googleapis.com"
+from pipeline.options.address import is_loopback
+from pipeline.options.google_api import MONITORING, parse_api_url
 
 _TIMEOUT_S = 30.0
 _ATTEMPTS = 5
@@ -108,7 +106,7 @@ class MonitoringApi:
     def __init__(
         self,
         tokens: TokenSource,
-        url: str = URL,
+        url: str = MONITORING,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
         """Start; nothing is called yet.
@@ -121,10 +119,7 @@ class MonitoringApi:
         Raises:
             ValueError: `url` is none, or would get the token in clear text.
         """
-        parse_url(url)
-        if urlsplit(url).scheme.lower() == "http" and not is_loopback(url):
-            raise ValueError(f"{url!r} would get your access token in clear text: use https")
-        self._url = url.rstrip("/")
+        self._url = parse_api_url(url)
         self._tokens = tokens
         self._wait = wait or threading.Event().wait
         self._session = requests.Session()

@@ -1,7 +1,7 @@
 """GPU metrics by NVML, in this process; nvidia-ml-py is optional.
 
 Names and numbers are those of nvidia-ml-py 13. Unprivileged containers get utilisation, memory, power and
-PCIe; GPM, which tells of the multiprocessors, may be refused, also in mid-run (status 4, no permission).
+PCIe; what tells of the multiprocessors, GPM, may be refused.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from loadtest.metrics.gpm import Gpm, errors
 from loadtest.metrics.gpu import (
     MEMORY,
     PCIE_RX,
@@ -34,8 +35,6 @@ _SNAPSHOTS: Mapping[str, tuple[str, int]] = {
 }
 # NVML_GPM_METRIC_SM_UTIL and _SM_OCCUPANCY, in percent.
 _GPM_METRICS: Mapping[str, int] = {SM_ACTIVITY: 2, SM_OCCUPANCY: 3}
-# What NVIDIA asks for between two samples of GPM.
-_GPM_APART_S = 0.05
 
 
 def load() -> Any:
@@ -72,6 +71,11 @@ class Nvml:
         if not self._devices:
             self._why_not = "NVML knows no GPU here"
 
+    @property
+    def has_gpus(self) -> bool:
+        """Whether there is one to read."""
+        return bool(self._devices)
+
     def sample(self, at: float) -> list[Sample]:
         """Return what each GPU tells now; PCIe and GPM tell of the time since the last call."""
         return [sample for device in self._devices for sample in device.sample(at)]
@@ -98,7 +102,7 @@ class _Device:
         self._index = index
         self._readings = readings
         self._counters: dict[str, tuple[int, float]] = {}
-        self._gpm = _Gpm(nvml, device)
+        self._gpm = Gpm(nvml, device, _GPM_METRICS)
 
     def sample(self, at: float) -> list[Sample]:
         nvml, device = self._nvml, self._device
@@ -124,7 +128,7 @@ class _Device:
             if isinstance(found, str):
                 self._readings.failure(self._index, quantity, found)
             else:
-                samples.append(self._readings.value(at, self._index, quantity, found))
+                samples.append(self._readings.value(at, self._index, quantity, found / 100))
         return samples
 
     def close(self) -> None:
@@ -168,67 +172,6 @@ class _Device:
         return [self._readings.value(at, self._index, name, value)]
 
 
-class _Gpm:
-    """The performance monitor of Hopper and newer GPUs: metrics between two samples."""
-
-    def __init__(self, nvml: Any, device: Any) -> None:
-        self._nvml = nvml
-        self._device = device
-        self._why_not = ""
-        self._samples: list[Any] = []
-        self._taken_at: float | None = None
-        try:
-            if nvml.nvmlGpmQueryDeviceSupport(device).isSupportedDevice:
-                self._samples = [nvml.nvmlGpmSampleAlloc(), nvml.nvmlGpmSampleAlloc()]
-            else:
-                self._why_not = "this GPU has no GPM (Hopper and newer have)"
-        except _errors(nvml) as error:
-            self._why_not = str(error)
-
-    def read(self, at: float) -> Mapping[str, float | str]:
-        """Return each metric since the last call, or why there is none; nothing at the first call."""
-        if self._why_not:
-            return dict.fromkeys(_GPM_METRICS, self._why_not)
-        if self._taken_at is not None and at - self._taken_at < _GPM_APART_S:
-            return {}
-        before, after = self._samples
-        nvml = self._nvml
-        try:
-            nvml.nvmlGpmSampleGet(self._device, after)
-        except _errors(nvml) as error:
-            # What comes next is compared with a new first sample: the old one may be of long ago.
-            self._taken_at = None
-            return dict.fromkeys(_GPM_METRICS, str(error))
-        first, self._taken_at = self._taken_at is None, at
-        self._samples = [after, before]
-        return {} if first else self._between(before, after)
-
-    def close(self) -> None:
-        """Free the samples."""
-        for sample in self._samples:
-            self._nvml.nvmlGpmSampleFree(sample)
-        self._samples = []
-
-    def _between(self, before: Any, after: Any) -> Mapping[str, float | str]:
-        nvml = self._nvml
-        wanted = nvml.c_nvmlGpmMetricsGet_t()
-        wanted.version = nvml.NVML_GPM_METRICS_GET_VERSION
-        wanted.numMetrics = len(_GPM_METRICS)
-        wanted.sample1, wanted.sample2 = before, after
-        for place, number in enumerate(_GPM_METRICS.values()):
-            wanted.metrics[place].metricId = number
-        try:
-            nvml.nvmlGpmMetricsGet(wanted)
-        except _errors(nvml) as error:
-            return dict.fromkeys(_GPM_METRICS, str(error))
-        found: dict[str, float | str] = {}
-        for place, quantity in enumerate(_GPM_METRICS):
-            metric = wanted.metrics[place]
-            succeeded = metric.nvmlReturn == nvml.NVML_SUCCESS
-            found[quantity] = metric.value / 100 if succeeded else str(nvml.NVMLError(metric.nvmlReturn))
-        return found
-
-
 class _NotYetError(Exception):
     """There is one reading, and it takes two."""
 
@@ -238,5 +181,5 @@ class _UnreadableError(Exception):
 
 
 def _errors(nvml: Any) -> tuple[type[Exception], ...]:
-    """Return what a reading raises. An older nvidia-ml-py lacks some of the functions and names."""
-    return (nvml.NVMLError, AttributeError, _UnreadableError)
+    """Return what a reading raises."""
+    return (*errors(nvml), _UnreadableError)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,15 +110,19 @@ def _running(proc: Path) -> dict[int, _Process]:
 
 
 class Processes:
-    """A source of the samples of processes, for the sampler; their ids may change from time to time."""
+    """A source of the samples of processes, for the sampler."""
 
-    def __init__(self, pids: Mapping[str, int]) -> None:
-        self.pids = pids
+    def __init__(self, pids: Callable[[], Mapping[str, int]]) -> None:
+        """Prepare; `pids` is asked at each sample, as a process that is started again has another id."""
+        self._pids = pids
+        self._names: dict[str, None] = {}  # in the order in which they were first seen
 
     def sample(self, at: float) -> list[Sample]:
         """Return what each has used until now; see `sample` of the module."""
-        return sample(self.pids, at)
+        pids = self._pids()
+        self._names |= dict.fromkeys(pids)
+        return sample(pids, at)
 
     def series(self) -> list[Series]:
-        """Return the series of all of them."""
-        return series(self.pids)
+        """Return the series of all that were ever seen."""
+        return series(self._names)

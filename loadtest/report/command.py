@@ -18,8 +18,10 @@ from loadtest.report.json_file import to_json
 from loadtest.report.page import to_html
 from loadtest.report.picture import PictureError, find_browser, take_picture
 from loadtest.report.search_section import search_sections
+from loadtest.report.sweep_section import section_of
 from loadtest.run_folder import replace_file
 from loadtest.search.search_file import SEARCH, SearchFileError, resume
+from loadtest.search.sweep_file import SWEEP, Sweep, SweepFileError, searches
 from loadtest.search.tiers import TiersSearch
 from loadtest.terminal import make_console, say
 from pipeline.options.spelling import with_underscores
@@ -49,7 +51,7 @@ def report_command(arguments: Sequence[str]) -> int:
     try:
         content = _read(flags.folders, Settings(deadline_s=flags.deadline_s))
         written = _write(content, flags, browser)
-    except (RawLogError, SearchFileError, ReportError, PictureError) as error:
+    except (RawLogError, SearchFileError, SweepFileError, ReportError, PictureError) as error:
         print(f"loadtest: {error}", file=sys.stderr)
         return 1
     if flags.json:
@@ -61,17 +63,20 @@ def report_command(arguments: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class _Content:
-    """What the folders hold: runs, searches or both, by folder."""
+    """What the folders hold, by folder."""
 
     runs: dict[Path, Analysis]
     searches: dict[Path, TiersSearch]
+    sweeps: dict[Path, Sweep]
 
 
 def _read(folders: Sequence[Path], settings: Settings) -> _Content:
     searches = {folder: resume(folder / SEARCH) for folder in folders if (folder / SEARCH).is_file()}
-    # The folder of a search need not be that of a run; one that is neither is told of as no run.
-    runs = [folder for folder in folders if folder not in searches or (folder / RUN).is_file()]
-    return _Content({folder: analyse(RawLog.read(folder), settings) for folder in runs}, searches)
+    sweeps = {folder: Sweep.read(folder / SWEEP) for folder in folders if (folder / SWEEP).is_file()}
+    # The folder of a search need not be that of a run; one that is none of them is told of as no run.
+    others = {*searches, *sweeps}
+    runs = [folder for folder in folders if folder not in others or (folder / RUN).is_file()]
+    return _Content({folder: analyse(RawLog.read(folder), settings) for folder in runs}, searches, sweeps)
 
 
 def _write(content: _Content, flags: argparse.Namespace, browser: str) -> list[Path]:
@@ -79,7 +84,16 @@ def _write(content: _Content, flags: argparse.Namespace, browser: str) -> list[P
     page = flags.out or flags.folders[0] / HTML_FILE
     analyses = list(content.runs.values())
     names = [str(folder) for folder in content.runs]
-    html = to_html(analyses, names, list(content.searches.values())).encode()
+    found = [(str(folder), search) for folder, search in content.searches.items()]
+    for folder, sweep in content.sweeps.items():
+        found += searches(folder, sweep).items()
+    html = to_html(
+        analyses,
+        names,
+        [search for _, search in found],
+        search_names=[name if len(found) > 1 else "" for name, _ in found],
+        sweeps=[section_of(sweep) for sweep in content.sweeps.values()],
+    ).encode()
     if len(html) > MOST_BYTES:
         raise ReportError(
             f"the page of {len(analyses)} runs would have {len(html) / 1e6:.1f} MB, at most "
@@ -108,6 +122,11 @@ def _joined(texts: Sequence[str]) -> str:
 
 def _print(content: _Content, written: Sequence[Path]) -> None:
     console = make_console()
+    for folder, sweep in content.sweeps.items():
+        swept = section_of(sweep)
+        say(console, f"{folder}: {swept.kicker}: {swept.outcome}", style="bold")
+        for sentence in (swept.headline, *swept.sentences):
+            say(console, f"  {sentence}")
     for folder, search in content.searches.items():
         for section in search_sections(search):
             say(console, f"{folder}: {section.objectives}: {section.outcome}", style="bold")
@@ -133,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         type=Path,
         metavar="DIR",
-        help="folder of a run or of a search; runs are compared",
+        help="folder of a run, of a search or of a sweep; runs are compared",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help=f"HTML file (default: {HTML_FILE} in the first folder)"

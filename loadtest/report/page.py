@@ -16,10 +16,21 @@ from loadtest.analysis.analyse import Analysis
 from loadtest.report.chart import Chart
 from loadtest.report.charts import charts, marks
 from loadtest.report.comparison import compared, comparison_charts
+from loadtest.report.limit_section import LimitSection, limit_section
 from loadtest.report.resource_charts import resource_charts, unavailable
 from loadtest.report.rounding import rounded
 from loadtest.report.search_section import search_sections
-from loadtest.report.tables import account, facts, key_figures, latency_rows, regime_rows, stage_rows
+from loadtest.report.sweep_section import HEAD as SWEEP_HEAD
+from loadtest.report.sweep_section import SweepSection
+from loadtest.report.tables import (
+    account,
+    facts,
+    key_figures,
+    latency_rows,
+    regime_rows,
+    scaling_rows,
+    stage_rows,
+)
 from loadtest.search.tiers import TiersSearch
 
 _PAGE = Path(__file__).parent / "page"
@@ -29,7 +40,15 @@ _VENDOR = Path(__file__).parent / "vendor"
 _DIGITS = 4
 
 
-def to_html(analyses: Sequence[Analysis], names: Sequence[str], searches: Sequence[TiersSearch] = ()) -> str:
+def to_html(
+    analyses: Sequence[Analysis],
+    names: Sequence[str],
+    searches: Sequence[TiersSearch] = (),
+    limit: LimitSection | None = None,
+    *,
+    search_names: Sequence[str] = (),
+    sweeps: Sequence[SweepSection] = (),
+) -> str:
     """Return the page.
 
     Whatever comes from a run is escaped, and the page's own scripts are the only ones that a browser may run:
@@ -38,7 +57,10 @@ def to_html(analyses: Sequence[Analysis], names: Sequence[str], searches: Sequen
     Args:
         analyses: Of the runs; the first is what others are compared with.
         names: Of each run, for people, such as its folder.
-        searches: Whose answers come first.
+        searches: Whose answers come before the runs.
+        limit: What limits the system, of the run that shows it best, in the place of each run's own.
+        search_names: Of each search, where there are several; by default none.
+        sweeps: That come first of all.
     """
     environment = Environment(
         loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -57,22 +79,32 @@ def to_html(analyses: Sequence[Analysis], names: Sequence[str], searches: Sequen
             "marks": marks(analysis),
             "charts": drawn.add(charts(analysis)),
             "stages": stage_rows(analysis),
+            "limit": limit_section(analysis.bottleneck) if analysis.bottleneck and not limit else None,
             "resources": drawn.add(resource_charts(analysis)),
             "unavailable": unavailable(analysis),
             "regimes": regime_rows(analysis),
+            "scalings": scaling_rows(analysis),
             "account": account(analysis),
             "facts": facts(analysis),
         }
         for name, analysis in zip(names, analyses, strict=True)
     ]
     several = len(analyses) > 1
+    named = zip(search_names or [""] * len(searches), searches, strict=True)
+    swept = [(section, drawn.add(section.charts)) for section in sweeps]
     tiers = [
-        (section, drawn.add(section.charts)) for search in searches for section in search_sections(search)
+        (section, drawn.add(section.charts))
+        for name, search in named
+        for section in search_sections(search, name)
     ]
-    verdicts = [section.headline for section, _ in tiers] + [each.verdict.headline for each in analyses]
+    verdicts = [section.headline for section in sweeps] + [section.headline for section, _ in tiers]
+    verdicts += [each.verdict.headline for each in analyses]
     return environment.get_template("page.html").render(
         title=verdicts[0],
+        sweeps=swept,
+        sweep_head=SWEEP_HEAD,
         tiers=tiers,
+        limit=limit,
         runs=runs,
         compared=compared(analyses, names) if several else None,
         compared_charts=drawn.add(comparison_charts(analyses, names)) if several else [],

@@ -16,6 +16,8 @@ from loadtest.report.charts import marks, shades
 _MOST_LINES = 8  # as many colours as the page has
 _TITLES = {"cores": "Processors in use", "bytes": "Memory in use"}
 _MIB = 2**20
+# Two samples that are further apart than this, in usual distances, have a gap between them.
+_GAP = 2.5
 
 
 def resource_charts(analysis: Analysis) -> list[Chart]:
@@ -26,7 +28,7 @@ def resource_charts(analysis: Analysis) -> list[Chart]:
 
 
 def unavailable(analysis: Analysis) -> list[tuple[str, str]]:
-    """Return name and reason of each series that could not be read."""
+    """Return name and reason of each series that could not be read, or only in part."""
     return [(one.name, one.unavailable) for one in analysis.resources if one.unavailable]
 
 
@@ -37,11 +39,11 @@ def _charts(analysis: Analysis, unit: str, drawn: Sequence[Resource]) -> Iterato
         group = chosen[first : first + _MOST_LINES]
         places = np.unique(np.concatenate([resource.at for resource in group]))
         lines = [
-            Line(_label(resource, unit), _at(places, resource) * scale, color + 1)
+            Line(_label(resource), _at(places, resource) * scale, color + 1)
             for color, resource in enumerate(group)
         ]
         told = [
-            f"{_label(resource, unit)} {figure(resource.mean * scale)}"
+            f"{_label(resource)} {figure(resource.mean * scale)}"
             for resource in group
             if resource.mean is not None
         ]
@@ -59,12 +61,19 @@ def _charts(analysis: Analysis, unit: str, drawn: Sequence[Resource]) -> Iterato
         )
 
 
-def _label(resource: Resource, unit: str) -> str:
-    # The title says which quantity of the processes it is.
-    return resource.name.rpartition("/")[0] or resource.name if unit in _TITLES else resource.name
+def _label(resource: Resource) -> str:
+    """Return the name; of a process without the quantity, which the title says."""
+    return resource.name.rpartition("/")[0] if resource.source == "process" else resource.name
 
 
 def _at(places: Floats, resource: Resource) -> Floats:
-    values = np.full(len(places), np.nan)
-    values[np.searchsorted(places, resource.at)] = resource.values
+    """Return the values at the places of all series of a chart, NaN where it has a gap.
+
+    Those of other sources lie between its own, where a line needs values, too.
+    """
+    values = np.interp(places, resource.at, resource.values, left=np.nan, right=np.nan)
+    gaps = np.diff(resource.at)
+    if len(gaps):
+        for index in np.flatnonzero(gaps > _GAP * np.median(gaps)):
+            values[(places > resource.at[index]) & (places < resource.at[index + 1])] = np.nan
     return values

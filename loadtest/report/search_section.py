@@ -26,6 +26,7 @@ class TierSection:
     """What is shown of the search of one tier.
 
     Attributes:
+        name: Of the search; empty where it needs none.
         objectives: As they were written.
         outcome: found or not found.
         headline: The answer, in one sentence.
@@ -35,6 +36,7 @@ class TierSection:
         rows: Number, purpose, rate, seconds, messages, margin and what failed, of each probe.
     """
 
+    name: str
     objectives: str
     outcome: str
     headline: str
@@ -44,13 +46,14 @@ class TierSection:
     rows: list[tuple[str, ...]]
 
 
-def search_sections(search: TiersSearch) -> list[TierSection]:
-    """Return a section for each tier of a search."""
+def search_sections(search: TiersSearch, name: str = "") -> list[TierSection]:
+    """Return a section for each tier of a search; `name` sets it apart from others."""
     found = []
     for number, (tier, boundary) in enumerate(zip(search.tiers, search.boundaries(), strict=True)):
         seen = [(probe, observations[number]) for probe, observations in search.history if observations]
         found.append(
             TierSection(
+                name=name,
                 objectives=str(tier),
                 outcome="found" if boundary.claim is not None else "not found",
                 headline=_headline(str(tier), boundary),

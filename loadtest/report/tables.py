@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from loadtest.analysis.analyse import Analysis
 from loadtest.analysis.figure import Basis, Figure
 from loadtest.figures import figure, milliseconds, rate
+from loadtest.metrics.scaling import Lag
+from loadtest.statistics.littles_law import LittlesLaw
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,23 @@ def regime_rows(analysis: Analysis) -> list[tuple[str, ...]]:
     ]
 
 
+def scaling_rows(analysis: Analysis) -> list[tuple[str, ...]]:
+    """Return what changed, why, when it was decided, and how long each part took."""
+    return [
+        (
+            f"{each.series.rpartition('/')[2]} {each.before:g} → {each.after:g}",
+            "; ".join(filter(None, (each.signal, each.rationale))) or "not seen",
+            f"{each.decision.until:,.0f} s",
+            *(_lag(lag) for lag in (each.decision_lag, each.start_lag, each.warm_up_lag)),
+        )
+        for each in analysis.scalings
+    ]
+
+
+def _lag(lag: Lag | None) -> str:
+    return "not seen" if lag is None else f"{lag.low_s:,.0f} – {lag.high_s:,.0f} s"
+
+
 def account(analysis: Analysis) -> list[tuple[str, str]]:
     """Return what became of all messages, and the tests of the account."""
     counts, window = analysis.counts, analysis.window
@@ -186,15 +205,17 @@ def account(analysis: Analysis) -> list[tuple[str, str]]:
         ("window", f"{window[0]:,.0f} – {window[1]:,.0f} s"),
         ("sent in time", f"{analysis.validity.achieved * 100:.2f} % of the schedule"),
     ]
-    if (law := analysis.littles_law) is not None:
-        found.append(
-            (
-                "Little's law",
-                f"{'holds' if law.holds else 'does not hold'}: {figure(law.mean_in_flight)} in flight, "
-                f"{figure(law.rate * law.mean_latency_s)} by rate × latency",
-            )
-        )
+    if analysis.littles_law is not None:
+        found.append(("Little's law", littles_law_text(analysis.littles_law)))
     return found
+
+
+def littles_law_text(law: LittlesLaw) -> str:
+    """Return whether Little's law holds, with both of its sides."""
+    return (
+        f"{'holds' if law.holds else 'does not hold'}: {figure(law.mean_in_flight)} in flight, "
+        f"{figure(law.rate * law.mean_latency_s)} by rate × latency"
+    )
 
 
 def _negative(analysis: Analysis) -> str:

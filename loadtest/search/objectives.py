@@ -29,6 +29,10 @@ _TAKES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "backlog_slope": (("%",), ("<", "<=")),
 }
 
+_AS_WRITTEN: Mapping[str, Comparison] = {"<": "<", "<=": "<=", "=": "=", ">=": ">=", ">": ">"}
+# What is true of a figure where the other is not. "=" has no counterpart: lost=0 fails where lost>0.
+_TURNED_ROUND: Mapping[str, Comparison] = {"<": ">=", "<=": ">", ">=": "<", ">": "<="}
+
 _OBJECTIVE = re.compile(r"\s*([a-z_]+[0-9.]*)\s*(<=|>=|<|>|=)\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z%]*)\s*")
 
 
@@ -88,21 +92,36 @@ def parse(text: str) -> Objective:
     Raises:
         ObjectiveError: It says none.
     """
+    return _read(text, "no objective: write one as p99<250ms, lost=0 or achieved>=99%", _AS_WRITTEN)
+
+
+def parse_failure(text: str) -> Objective:
+    """Return the objective that is missed where what a text such as "p99>250ms" or "lost>0" says is so.
+
+    Raises:
+        ObjectiveError: It says nothing of the kind.
+    """
+    return _read(text, "no failure: write one as p99>250ms, lost>0 or achieved<99%", _TURNED_ROUND)
+
+
+def _read(text: str, otherwise: str, comparisons: Mapping[str, Comparison]) -> Objective:
+    """Return the objective of a text; `comparisons` has the objective's comparison by the one in the text."""
     found = _OBJECTIVE.fullmatch(text)
     if not found:
-        raise ObjectiveError(f"{text!r} is no objective: write one as p99<250ms, lost=0 or achieved>=99%")
-    metric, comparison, number, unit = found.groups()
+        raise ObjectiveError(f"{text!r} is {otherwise}")
+    metric, written, number, unit = found.groups()
     if metric not in _TAKES:
         raise ObjectiveError(f"{text!r}: {metric} is unknown: choose {', '.join(_TAKES)}")
-    units, comparisons = _TAKES[metric]
-    if comparison not in comparisons:
-        raise ObjectiveError(f"{text!r}: {metric} takes {' or '.join(comparisons)}, not {comparison}")
+    units, taken = _TAKES[metric]
+    if comparisons.get(written) not in taken:
+        allowed = [sign for each in taken for sign, meant in comparisons.items() if meant == each]
+        raise ObjectiveError(f"{text!r}: {metric} takes {' or '.join(allowed)}, not {written}")
     if unit not in units:
         known = " or ".join(unit or "a bare number" for unit in units)
         raise ObjectiveError(f"{text!r}: {metric} is in {known}, not {unit or 'a bare number'}")
     if metric in LATENCIES and not float(number):
         raise ObjectiveError(f"{text!r}: a latency cannot be below 0: raise the threshold")
-    return Objective(metric, comparison, float(number), unit)  # type: ignore[arg-type]
+    return Objective(metric, comparisons[written], float(number), unit)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from loadtest.bottleneck.job_log import WAITED
 from loadtest.driver.errors import RunError
+from loadtest.raw_log import RawLog
 from local.container import Container
 from tests.integration.conftest import MODEL, RECORDS, ROOT
 from tests.integration.test_local import local
@@ -98,6 +100,9 @@ def test_a_run_in_endpoint_mode(tmp_path: Path) -> None:
         assert result["model_id"].startswith("model.pt2@")
         assert 0 < result["latency_ms"]["server"] <= result["latency_ms"]["inference"]
     assert "serving listening on 127.0.0.1:" in (tmp_path / "out/serving.log").read_text()
+    # Known only once the job has stopped.
+    (waited_s,) = RawLog.read(tmp_path / "out").values(WAITED)[1]
+    assert waited_s > 0
 
 
 def test_a_comparison(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ import pytest
 
 from lab import search as module
 from lab.probing import Probed, ProbeInterruptedError
-from lab.search import find, finish, limit_of, parse_search
+from lab.search import find, limit_of
+from lab.search_command import finish, parse_search
 from lab.target import Target
 from loadtest.analysis.analyse import analyse
 from loadtest.analysis.settings import Settings
+from loadtest.bottleneck.job_flags import limits
 from loadtest.driver.system import System
 from loadtest.interrupt import Stop
 from loadtest.search.probes import Probe
@@ -40,14 +42,18 @@ def target(out: Path) -> Target:
 
 
 class Queue:
-    """Makes the raw log of each probe out of a queue that serves 667 messages a second: 4 in 6 ms.
+    """Makes the raw log of each probe out of a queue that serves 4 messages in 6 ms, 667 a second.
+
+    With --max_batch_size=n among the job's flags it serves n messages in 4 + n / 2 ms.
 
     Attributes:
+        slower: How many times as long it takes.
         late_from: Rates from this one up the driver cannot send in time.
         ends_at: Number of the probe that is interrupted.
     """
 
     def __init__(self) -> None:
+        self.slower = 1.0
         self.late_from = float("inf")
         self.ends_at = 0
         self.made: list[Probe] = []
@@ -67,7 +73,11 @@ class Queue:
         late_s = 0.05 if probe.rate >= self.late_from else 0.0001
         seconds = target.warm_up_s + probe.seconds
         load = Load(probe.rate, seconds, "poisson", probe.seed, late_s)
-        log = made_log(load, MadeSystem(largest_batch=4))
+        flags = target.system.facts.get("flags", "")
+        most = limits(flags).batch if flags else 4
+        log = made_log(load, MadeSystem(0.004 * self.slower, 0.0005 * self.slower, most))
+        folder.mkdir(parents=True, exist_ok=True)
+        log.write(folder)
         settings = Settings(tightest_objective_s=tightest_s, warm_up_floor_s=target.warm_up_s)
         return Probed(folder, log, analyse(log, settings))
 
@@ -91,7 +101,7 @@ def test_the_limit_of_a_queue_is_found_and_told(
     assert boundary.claim is not None
     assert 0.85 * CAPACITY < boundary.claim < CAPACITY
     assert found.complete
-    finish(found, tmp_path, json=False)
+    finish(found, tmp_path, None, json=False)
     told = capsys.readouterr().out
     assert f"p99<100ms: {boundary.claim:,.6g} messages/s are sustained; " in told
     assert "what limits it at " in told
@@ -156,7 +166,7 @@ def test_no_failure_no_limit(queue: Queue, tmp_path: Path) -> None:
         (["--probe_s=5"], "--probe_s=5 must be at least 12"),
         (["--start=0"], "--start=0 must be a number above 0"),
         (["--budget=x"], "--budget=x must be a number above 0"),
-        (["--resume"], "give the folder of the search by --out"),
+        (["--resume"], "give the folder that is to go on by --out"),
         (["--input_topic=t", "--project=p", "--", "--max_batch_size=3"], "flags after -- are for a job"),
         (["--", "--max_batch_sise=3"], "max_batch_sise"),
         (["--probe"], "did you mean --probe_s"),

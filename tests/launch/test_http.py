@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from launch.__main__ import main
-from launch.cloud import monitoring, rest
+from launch.cloud import rest
 from launch.cloud.http import base_url
 from launch.cloud.monitoring import Monitoring
 from launch.cloud.rest import Rest
 from launch.cloud.shell import CommandError, Shell
 from launch.settings.setting import SettingsError
+from pipeline.options.google_api import MONITORING_OVERRIDE
 from tests.launch.conftest import ENVIRON
 from tests.waiting import LIMIT_S
 
@@ -95,7 +96,7 @@ def change_an_endpoint() -> None:
 
 CALLS = pytest.mark.parametrize(
     ("variable", "call"),
-    [(monitoring.OVERRIDE, read_metrics), (rest.OVERRIDE, change_an_endpoint)],
+    [(MONITORING_OVERRIDE, read_metrics), (rest.OVERRIDE, change_an_endpoint)],
     ids=["monitoring", "rest"],
 )
 

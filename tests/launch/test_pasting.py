@@ -17,13 +17,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from launch.cloud import monitoring, rest
+from launch.cloud import rest
 from launch.cloud.shell import Shell, shell_line, shell_quote
 from launch.commands import endpoint, smoke
 from launch.commands.command import Command
 from launch.commands.table import COMMANDS, ENDPOINT_DEPLOY, SETUP, SMOKE, command_named, parse
 from launch.settings.job import LaunchSettings
 from launch.settings.setting import Setting, SettingsError, settings_of
+from pipeline.options.google_api import MONITORING_OVERRIDE
 from tests.launch.conftest import ENVIRON
 from tests.launch.shell_lines import JOB_ID, TOKEN, RecordingShell, dry_run, pasted
 from tests.launch.test_dry_run import JOB_FLAGS
@@ -223,7 +224,7 @@ def test_settings_that_are_nasty_get_through(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["$(nasty)", "`nasty`", "a;nasty", "'x", '"x', "{a,b}", "!nasty"])
 @pytest.mark.parametrize(
-    ("variable", "command"), [(monitoring.OVERRIDE, "status"), (rest.OVERRIDE, "endpoint update")]
+    ("variable", "command"), [(MONITORING_OVERRIDE, "status"), (rest.OVERRIDE, "endpoint update")]
 )
 def test_the_address_of_the_environment(
     variable: str, command: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

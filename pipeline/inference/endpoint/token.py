@@ -61,14 +61,14 @@ class TokenSource:
         except TransportError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise EndpointError(
-                    f"no access token for the endpoint: {error}. If a proxy opens TLS, let "
+                    f"no Google access token: {error}. If a proxy opens TLS, let "
                     "REQUESTS_CA_BUNDLE name a file of all authorities that are trusted, its own too"
                 ) from error
-            raise TransientError(f"no access token for the endpoint: {error}") from error
+            raise TransientError(f"no Google access token: {error}") from error
         except GoogleAuthError as error:
-            raise EndpointError(f"no access token for the endpoint: {error}") from error
+            raise EndpointError(f"no Google access token: {error}") from error
         self.current: str = credentials.token
-        self._thread = threading.Thread(target=self._renew, name="endpoint token", daemon=True)
+        self._thread = threading.Thread(target=self._renew, name="access token", daemon=True)
         self._thread.start()
 
     @classmethod
@@ -83,8 +83,7 @@ class TokenSource:
             credentials, _ = google.auth.default(scopes=[SCOPE])
         except DefaultCredentialsError as error:
             raise EndpointError(
-                f"no Google Cloud credentials to call the endpoint with ({error}): run `gcloud auth "
-                "application-default login`"
+                f"no Google Cloud credentials ({error}): run `gcloud auth application-default login`"
             ) from error
         return cls(credentials)
 
@@ -120,7 +119,7 @@ class TokenSource:
                 pause = min(max(2 * pause, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
                 if not failed:
                     _LOGGER.warning(
-                        "could not renew the endpoint's token (%s: %s); trying on, every %g s at least",
+                        "could not renew the access token (%s: %s); trying on, every %g s at least",
                         type(error).__name__,
                         error,
                         _LONGEST_PAUSE_S,
@@ -128,7 +127,7 @@ class TokenSource:
                 failed += 1
                 continue
             if failed:
-                _LOGGER.info("renewed the endpoint's token after %d failures", failed)
+                _LOGGER.info("renewed the access token after %d failures", failed)
             pause, failed = 0.0, 0
             with self._changed:
                 self.current = self._credentials.token

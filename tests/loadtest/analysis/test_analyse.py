@@ -10,6 +10,7 @@ import pytest
 from loadtest.analysis.analyse import Analysis, analyse
 from loadtest.analysis.settings import Event, Settings
 from loadtest.raw_log import Messages, RawLog, Sample, Series
+from tests.loadtest.bottleneck.runs import run as steady_run
 from tests.loadtest.made_log import STARTED, Faults, Load, System, cut_short, made_log
 
 
@@ -284,6 +285,39 @@ class TestResources:
         log = replace(log, series={"gpu/power": Series("gpu/power", "W", "NVML")}, samples=samples)
         (resource,) = of(log).resources
         assert len(resource.at) <= 1_800
+
+
+class TestLimit:
+    def test_a_job_that_is_overloaded_has_one(self) -> None:
+        bottleneck = of(steady_run(seconds=40, capacity=50, inference_ms=18)).bottleneck
+        assert bottleneck is not None
+        assert bottleneck.limit == "model compute"
+        assert bottleneck.expected is not None
+        assert bottleneck.expected.basis == "extrapolated"
+
+    def test_the_tightest_objective_is_what_the_latency_is_held_against(self) -> None:
+        quick = of(made_log()).bottleneck
+        assert quick is not None
+        assert quick.limit == "none"
+        slow = of(made_log(), Settings(tightest_objective_s=0.006)).bottleneck
+        assert slow is not None
+        assert slow.limit != "none"
+
+    def test_of_a_run_that_is_not_valid_the_driver_alone_is_named(self) -> None:
+        for late_s, limit in ((0.003, None), (0.5, "driver")):
+            analysis = of(made_log(Load(schedule_error_s=late_s)))
+            assert not analysis.validity.valid
+            assert (analysis.bottleneck and analysis.bottleneck.limit) == limit
+
+    @pytest.mark.parametrize(
+        "system", [{"kind": "endpoint"}, {}, {"kind": "local job", "flags": "--max_batch_size=many"}]
+    )
+    def test_what_is_no_job_or_has_unknown_flags_has_none(self, system: dict[str, str]) -> None:
+        log = made_log()
+        assert of(replace(log, facts=replace(log.facts, system=system))).bottleneck is None
+
+    def test_a_short_run_has_none(self) -> None:
+        assert of(made_log(Load(seconds=2))).bottleneck is None
 
 
 def with_messages(log: RawLog, intended: np.ndarray, sent: np.ndarray, answered: np.ndarray) -> RawLog:

@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from loadtest.driver.run import run
 from loadtest.driver.system import System
 from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
-from loadtest.raw_log import RawLog
+from loadtest.raw_log import RawLog, Sample, Series
 from loadtest.records import read_records
 from loadtest.run_folder import RESULTS
 from loadtest.schedule.shapes import Schedule
@@ -107,6 +108,37 @@ def test_every_request_is_accounted_for(
     assert hub.unacknowledged(OUTPUT) == 0
     last = recorder.shown[-1]
     assert (last.phase, last.sent, last.received, last.outstanding) == ("draining", 200, 200, 0)
+
+
+def test_sources_of_the_system_are_opened_and_sampled_beside_the_processes(
+    hub: Hub, options: RunOptions
+) -> None:
+    class Gpu:
+        open = False
+
+        def sample(self, at: float) -> list[Sample]:
+            assert self.open
+            return [Sample(at, "gpu/0/utilization", 0.5)]
+
+        def series(self) -> list[Series]:
+            return [Series("gpu/0/utilization", "1", "NVML", "partly not available: 1 of 9 readings failed")]
+
+    gpu = Gpu()
+
+    @contextmanager
+    def sources() -> Iterator[list[Gpu]]:
+        gpu.open = True
+        yield [gpu]
+        gpu.open = False
+
+    with echo(hub.calls, INPUT, to_results):
+        run(options, system=System(sources=sources))
+    log = RawLog.read(options.out)
+    assert set(log.values("gpu/0/utilization")[1]) == {0.5}
+    assert log.series["gpu/0/utilization"].unavailable.startswith("partly not available: ")
+    assert len(log.values("driver/cpu_s")[0])
+    assert [sample.at for sample in log.samples] == sorted(sample.at for sample in log.samples)
+    assert not gpu.open
 
 
 def test_the_schedule_is_the_one_asked_for(hub: Hub, options: RunOptions) -> None:

@@ -80,7 +80,7 @@ def test_it_does_not_hide_what_went_wrong_meanwhile() -> None:
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="there is no /proc here")
 def test_processes_as_a_source() -> None:
-    source = Processes({"driver": os.getpid()})
+    source = Processes(lambda: {"driver": os.getpid()})
     with Sampler([source], time.time, every_s=0.001) as sampler:
         pass
     assert {sample.series for sample in sampler.samples} == {"driver/cpu_s", "driver/rss_bytes"}

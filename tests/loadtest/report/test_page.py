@@ -157,8 +157,21 @@ def test_several_runs_are_compared_with_the_first() -> None:
 
 def test_an_invalid_run_is_marked_in_every_figure() -> None:
     html = to_html([analysed(made_log(Load(schedule_error_s=0.05)))], ["bad"])
-    assert html.count("measured, not valid") == html.count('class="basis"')
+    assert html.count(", not valid</p>") == html.count('class="basis"')
     assert "it says nothing about 200 messages a second" in html
+
+
+def test_what_limits_a_run_stands_with_its_figures_and_the_change_to_try() -> None:
+    slow = analysed(made_log(Load(rate=800), System(largest_batch=4)))
+    assert slow.bottleneck is not None
+    text = Elements(to_html([slow], ["slow"])).text
+    assert f"What limits it: {slow.bottleneck.limit}" in text
+    for fact in slow.bottleneck.because:
+        assert fact.what in text
+    assert slow.bottleneck.change.text in text
+    assert slow.bottleneck.expected is not None
+    assert slow.bottleneck.expected.formula in text
+    assert "extrapolated" in text
 
 
 def variables(css: str) -> dict[str, str]:

@@ -8,18 +8,23 @@ from pathlib import Path
 import pytest
 
 from loadtest.__main__ import main
+from loadtest.analysis.analyse import analyse
+from loadtest.analysis.settings import Settings
+from loadtest.report.limit_section import limit_section
+from loadtest.report.page import to_html
 from loadtest.report.search_section import search_sections
 from loadtest.search import search_file
-from loadtest.search.answer import Settings
+from loadtest.search.answer import Settings as SearchSettings
 from loadtest.search.objectives import Tier
 from loadtest.search.probes import Breach, Observation
 from loadtest.search.tiers import TiersSearch
+from tests.loadtest.made_log import Load, System, made_log
 
 LIMIT = 1_000 - math.log(100) / 0.05  # of M/M/1 with 1,000/s: p99 is 50 ms there
 
 
 def searched(most_probes: int = 100) -> TiersSearch:
-    search = TiersSearch([Tier.parse("p99<50ms")], Settings(start=9))
+    search = TiersSearch([Tier.parse("p99<50ms")], SearchSettings(start=9))
     while (probe := search.next()) and len(search.history) < most_probes:
         p99 = math.log(100) / max(1_000 - probe.rate, 0.5)
         margin = math.log(p99 / 0.05)
@@ -48,6 +53,15 @@ def test_the_charts_have_every_probe_and_the_fit_crosses_at_the_limit() -> None:
     below = [rate for rate, value in zip(margins.places, fit.values, strict=True) if value < 0]
     above = [rate for rate, value in zip(margins.places, fit.values, strict=True) if value > 0]
     assert max(below) < LIMIT < min(above)
+
+
+def test_the_limit_of_the_clearest_failure_stands_in_the_place_of_each_runs_own() -> None:
+    slow = analyse(made_log(Load(rate=600), System(largest_batch=4)), Settings())
+    assert slow.bottleneck is not None
+    section = limit_section(slow.bottleneck, "at 600/s")
+    html = to_html([analyse(made_log(), Settings()), slow], ["passes", "fails"], [searched()], section)
+    assert html.count("<h2>What limits it") == 1
+    assert f"<h2>What limits it at 600/s: {slow.bottleneck.limit}</h2>" in html
 
 
 def test_a_search_that_has_not_ended_says_so() -> None:

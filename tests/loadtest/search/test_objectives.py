@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from loadtest.search.objectives import Figure, Objective, ObjectiveError, Tier, parse
+from loadtest.search.objectives import Figure, Objective, ObjectiveError, Tier, parse, parse_failure
 from loadtest.search.probes import Breach
 from loadtest.statistics.stability import Stability
 
@@ -44,6 +44,35 @@ def test_an_objective_is_read_and_written(text: str, objective: Objective, limit
 def test_what_is_no_objective_is_refused(text: str, reason: str) -> None:
     with pytest.raises(ObjectiveError, match=reason):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "objective"),
+    [
+        ("p99>50ms", "p99<=50ms"),
+        ("mean >= 1s", "mean<1s"),
+        ("lost>0", "lost<=0"),
+        ("errors>=1%", "errors<1%"),
+        ("achieved<99%", "achieved>=99%"),
+    ],
+)
+def test_what_fails_is_an_objective_turned_round(text: str, objective: str) -> None:
+    assert parse_failure(text) == parse(objective)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("p99<50ms", "p99 takes >= or >, not <"),
+        ("lost=0", "lost takes >= or >, not ="),
+        ("achieved>=99%", "achieved takes <= or <, not >="),
+        ("p99>50", "p99 is in ms or s"),
+        ("p99", "is no failure: write one as p99>250ms"),
+    ],
+)
+def test_what_is_no_failure_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ObjectiveError, match=reason):
+        parse_failure(text)
 
 
 def test_counts_are_held_against_the_messages_where_they_are_in_percent() -> None:

@@ -84,7 +84,7 @@ def test_renewing_goes_on_whatever_goes_wrong(
     wait_until(lambda: len(caplog.records) == 4)
     source.close()
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
-    assert "could not renew the endpoint's token" in caplog.messages[0]
+    assert "could not renew the access token" in caplog.messages[0]
 
 
 def test_a_token_that_is_good_for_ages(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_new_token_that_is_refused_too_ends_the_job(
 def test_no_token_server(server: TokenServer, tmp_path: Path) -> None:
     key = json.loads((tmp_path / "key.json").read_text())
     (tmp_path / "key.json").write_text(json.dumps({**key, "token_uri": "http://127.0.0.1:1/token"}))
-    with pytest.raises(TransientError, match="no access token for the endpoint"):
+    with pytest.raises(TransientError, match="no Google access token"):
         TokenSource.default()
 
 
@@ -183,7 +183,7 @@ def test_credentials_that_are_refused(server: TokenServer, tmp_path: Path) -> No
     server.write_key(tmp_path / "key.json")
     ours = json.loads((tmp_path / "key.json").read_text())
     (tmp_path / "key.json").write_text(json.dumps({**ours, "private_key": key["private_key"]}))
-    with pytest.raises(EndpointError, match="no access token for the endpoint.*invalid_grant"):
+    with pytest.raises(EndpointError, match="no Google access token.*invalid_grant"):
         TokenSource.default()
 
 

@@ -1,0 +1,1 @@
+"""What a job and an endpoint cost, as profile.json: measured once, predicted from later."""

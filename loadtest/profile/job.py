@@ -1,0 +1,190 @@
+"""The profile of a job out of the raw logs of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from loadtest.analysis.analyse import Analysis
+from loadtest.profile.laws import fit, median
+from loadtest.profile.model_calls import ModelCalls, model_calls
+from loadtest.profile.profile import JobProfile, Law, Level
+from loadtest.raw_log import RawLog
+from loadtest.statistics.jackknife import blocks_of
+
+# Of the messages of a rate, that must be answered by so long after its end for the job to keep up.
+_KEPT_UP, _AFTER_S = 0.99, 1.0
+# The largest batch over the smallest, from which on the size outweighs what else differs between rates: on
+# two cores, batches of one took 0.55 ms at 50 messages a second, and 0.35 at 1,350 with less time between.
+_WIDE = 8.0
+# Calls without a pause before the next are averaged over so many, or fewer where a run has few: the results
+# of all batches of a bundle are published after its last, which would else look slow, and the others fast.
+_AVERAGED, _LEAST_AVERAGES = 10, 5
+
+ENDPOINT_SHARES = (
+    "the job waits for a place among its calls of the endpoint, which cannot be told from decoding"
+)
+
+
+class ProfileDataError(Exception):
+    """The runs say too little for a profile; the message says of what, and what to do."""
+
+
+def job_profile(
+    mode: str, flags: str, idle: Sequence[float], runs: Sequence[tuple[RawLog, Analysis]]
+) -> JobProfile:
+    """Return the profile of one job.
+
+    Args:
+        mode: "local" or "endpoint".
+        flags: Of the job.
+        idle: Its processor time in cores over some seconds, several times, while nothing came.
+        runs: At constant rates, ascending, each with its analysis.
+
+    Raises:
+        ProfileDataError: They have batches of one size only.
+    """
+    calls = [model_calls(log) for log, _ in runs]
+    local = mode == "local"
+    kept = [one for (log, _), one in zip(runs, calls, strict=True) if kept_up(log)]
+    service = _law(calls if local or not kept else kept, "size", "ms")
+    if service is None:
+        raise ProfileDataError(
+            "all batches were of one size, so that no law can be fitted: give --max_batch_size above 1 "
+            "after --, or more --seconds"
+        )
+    notes: dict[str, str] = {}
+    if service.largest < _WIDE * service.smallest:
+        notes["service"] = (
+            f"batches of {service.smallest:.3g} to {service.largest:.3g} only: the larger ones come at the "
+            "higher rates, where calls are faster or slower for other reasons, so that b holds those, too; "
+            "raise --max_batch_size after --"
+        )
+    decode = rest = None
+    if local:
+        decode = _law(calls, "size", "batch_wait_ms", half=True)
+        if decode is None:
+            notes["decode"] = "too few results tell of their batch wait"
+        rest = None if decode is None else _rest(calls, decode)
+        if rest is None:
+            notes["rest"] = (
+                "too few calls followed one another without a pause: the job kept up with each rate"
+            )
+    else:
+        notes |= dict.fromkeys(("decode", "rest"), ENDPOINT_SHARES)
+    idle_cores = median(np.array(idle), "cores") if idle else None
+    if idle_cores is None:
+        notes["idle_cores"] = "the processor time of the job cannot be read here"
+    processor = _processor(runs, calls, 0.0 if idle_cores is None else idle_cores.value)
+    if processor is None:
+        notes["processor"] = "processor time is known of too few batch sizes: give more --seconds"
+    levels = [_level(*one, of_run) for one, of_run in zip(runs, calls, strict=True)]
+    return JobProfile(
+        "local" if local else "endpoint", flags, service, decode, rest, processor, idle_cores, levels, notes
+    )
+
+
+def _law(calls: Sequence[ModelCalls], x: str, y: str, *, half: bool = False) -> Law | None:
+    """Return a law over the calls of all runs; with `half`, over (size + 1) / 2."""
+    size = np.concatenate([getattr(one, x) for one in calls])
+    ms = np.concatenate([getattr(one, y) for one in calls])
+    block = np.concatenate([blocks_of(len(one)) for one in calls])
+    known = ms > 0
+    return fit((size[known] + 1) / 2 if half else size[known], ms[known], block[known])
+
+
+def _rest(calls: Sequence[ModelCalls], decode: Law) -> Law | None:
+    """Return what the bundle thread does between a call and the next batch's decoding, by the call's size.
+
+    Where the whole next batch was sent before a call began, the thread has not waited for it: from start to
+    start it has done the call, the rest of its bundle, and the decoding and hand-over of the next. One that
+    was sent while the call ran may still have been on its way from the broker.
+    """
+    sizes, times, blocks = [], [], []
+    for one in calls:
+        busy = one.sent[1:] < one.started[:-1]
+        following = one.size[1:]
+        # All n are decoded before the call; the law of waits has the mean over them, (n + 1) / 2.
+        until_call = decode.a.value + decode.b.value * following
+        rest = (one.started[1:] - one.started[:-1]) * 1e3 - one.ms[:-1] - until_call
+        averaged = min(max(1, int(busy.sum()) // _LEAST_AVERAGES), _AVERAGED)
+        count = int(busy.sum()) // averaged
+        whole = np.flatnonzero(busy)[: count * averaged].reshape(count, averaged)
+        sizes.append(one.size[whole].mean(axis=1))
+        times.append(rest[whole].mean(axis=1))
+        blocks.append(blocks_of(count))
+    return fit(np.concatenate(sizes), np.concatenate(times), np.concatenate(blocks))
+
+
+def _processor(
+    runs: Sequence[tuple[RawLog, Analysis]], calls: Sequence[ModelCalls], idle_cores: float
+) -> Law | None:
+    """Return processor time of a batch by its size: a run's own, second by second."""
+    sizes, times, blocks = [], [], []
+    for (log, _), one in zip(runs, calls, strict=True):
+        at, used = log.values("job/cpu_s")
+        if len(at) < 2:
+            continue
+        # By the call's end; what is encoded and published later falls into the next second, and evens out.
+        number, _ = np.histogram(one.started + one.ms / 1e3, at)
+        requests, _ = np.histogram(one.started + one.ms / 1e3, at, weights=one.size)
+        busy = number > 0
+        gaps, growth = np.diff(at)[busy], np.diff(used)[busy]
+        number, requests = number[busy], requests[busy]
+        each = (growth - idle_cores * gaps) * 1e3 / number
+        # All seconds of a run are near one mean size: they are taken as of that, so that the second's own
+        # noise in its size does not flatten the law.
+        if not len(number):
+            continue
+        sizes.append(np.full(len(number), requests.sum() / number.sum()))
+        times.append(each)
+        blocks.append(blocks_of(len(number)))
+    if not sizes:
+        return None
+    size, ms, block = np.concatenate(sizes), np.concatenate(times), np.concatenate(blocks)
+    known = ms > 0
+    return fit(size[known], ms[known], block[known])
+
+
+def kept_up(log: RawLog) -> bool:
+    """Return whether the job answered what was sent about as fast as it was sent."""
+    answered_at = np.fmin(log.messages.result_at, log.messages.dead_letter_at)
+    in_time = answered_at <= log.facts.started + log.facts.duration + _AFTER_S
+    return bool(in_time.mean() >= _KEPT_UP)
+
+
+def _level(log: RawLog, analysis: Analysis, calls: ModelCalls) -> Level:
+    messages = log.messages
+    answered_at = np.fmin(messages.result_at, messages.dead_letter_at)
+    n = int((~np.isnan(answered_at)).sum())
+    busy_s = max(float(np.nanmax(answered_at)) - log.facts.started, log.facts.duration) if n else np.nan
+    stages = {one.name: one.mean for one in analysis.stages if one.name != "server"}
+    latency = {
+        name: figure.value
+        for name, figure in analysis.corrected.figures.items()
+        if name in ("p50", "p99") and figure.value is not None
+    }
+    return Level(
+        offered=len(messages) / log.facts.duration,
+        answered=n / busy_s if n else 0.0,
+        kept_up=kept_up(log),
+        valid=analysis.validity.valid,
+        batch_size=float(calls.size.mean()) if len(calls) else 0.0,
+        latency_ms=latency,
+        stages_ms=stages,
+        processor_ms=_of_each_process(log, n),
+    )
+
+
+def _of_each_process(log: RawLog, answered: int) -> dict[str, float]:
+    """Return processor time of a message in each process, what it uses while idle included."""
+    found: dict[str, float] = {}
+    for name in log.series:
+        process, _, quantity = name.rpartition("/")
+        used = log.values(name)[1]
+        if quantity != "cpu_s" or len(used) < 2 or not answered:
+            continue
+        whose = "driver" if process.startswith("sender-") else process
+        found[whose] = found.get(whose, 0.0) + float(np.diff(used).clip(0).sum()) * 1e3 / answered
+    return found

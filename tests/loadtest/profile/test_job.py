@@ -1,0 +1,142 @@
+"""A job's profile from runs whose laws are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from loadtest.analysis.analyse import Analysis, analyse
+from loadtest.analysis.settings import Settings
+from loadtest.profile.job import ProfileDataError, job_profile
+from loadtest.profile.laws import fit, through
+from loadtest.profile.model_calls import model_calls
+from loadtest.profile.profile import Point
+from loadtest.raw_log import Messages, RawLog, Sample, Series
+from loadtest.statistics.jackknife import blocks_of
+from tests.loadtest.made_log import STARTED, made_log
+from tests.loadtest.made_log import Load as MadeLoad
+
+# Of the made bundle thread, milliseconds: each batch and each request of it.
+CALL, ROW = 2.0, 0.05
+HAND_OVER, DECODE = 0.3, 0.04
+REST, REST_EACH = 1.0, 0.1
+CPU, CPU_EACH = 3.0, 0.2
+
+
+def bundles(size: int, count: int, gap_s: float, noise: float = 0.02) -> RawLog:
+    """Return the log of `count` batches of a size on one thread; with `gap_s` 0, all come at once."""
+    random = np.random.default_rng(size)
+    n = size * count
+    now, sent, received, started, ended, result = 0.0, *(np.empty(n) for _ in range(5))
+    for number in range(count):
+        rows = slice(number * size, (number + 1) * size)
+        arrival = number * gap_s
+        now = max(now, arrival + 0.001)
+        sent[rows] = arrival
+        received[rows] = now + DECODE / 1e3 * np.arange(size)
+        now += (DECODE * size + HAND_OVER) / 1e3
+        started[rows] = now
+        took = (CALL + ROW * size) / 1e3 * random.normal(1, noise)
+        ended[rows] = now + round(took * 1e6) / 1e6
+        now += took + (REST + REST_EACH * size) / 1e3
+        result[rows] = now
+    wait, call, queue = (started - received) * 1e3, (ended - started) * 1e3, (received - sent) * 1e3
+    stages = np.column_stack([queue, wait, np.round(call, 3), np.full(n, np.nan)])
+    shape = made_log(MadeLoad(rate=10, seconds=2))
+    until = max(1.0, float(np.ceil(result[-1])))
+    at = np.arange(0.0, until + 1)
+    done = np.searchsorted(ended[::size], at)
+    samples = tuple(
+        Sample(STARTED + second, "job/cpu_s", float(calls * (CPU + CPU_EACH * size) / 1e3))
+        for second, calls in zip(at.tolist(), done.tolist(), strict=True)
+    )
+    messages = Messages(
+        STARTED + sent, STARTED + sent, STARTED + result, np.full(n, np.nan), stages,
+        np.full(n, float(size)), np.ones(n, dtype=np.int64),
+    )  # fmt: skip
+    facts = replace(shape.facts, duration=until, ended_at=STARTED + until)
+    return RawLog(facts, messages, {"job/cpu_s": Series("job/cpu_s", "s", "process")}, samples)
+
+
+def with_analysis(*logs: RawLog) -> list[tuple[RawLog, Analysis]]:
+    return [(log, analyse(log, Settings(warm_up_floor_s=0.1))) for log in logs]
+
+
+def test_all_laws_of_a_known_thread_are_found() -> None:
+    # Slow arrivals of single messages, and batches that wait for one another.
+    runs = with_analysis(
+        bundles(1, 800, 0.01), bundles(8, 1500, 0.0), bundles(32, 800, 0.0), bundles(96, 400, 0.0)
+    )
+    profile = job_profile("local", "", [0.0] * 5, runs)
+    assert (profile.service.a.value, profile.service.b.value) == pytest.approx((CALL, ROW), rel=0.03)
+    assert (profile.service.smallest, profile.service.largest) == (1.0, 96.0)
+    assert abs(profile.service.worst_residual) < 0.02
+    assert profile.decode is not None
+    assert (profile.decode.a.value, profile.decode.b.value) == pytest.approx((HAND_OVER, DECODE), rel=0.02)
+    assert profile.rest is not None
+    assert (profile.rest.a.value, profile.rest.b.value) == pytest.approx((REST, REST_EACH), rel=0.1)
+    assert profile.rest.smallest == 8.0  # single messages had pauses between them
+    assert profile.processor is not None
+    assert (profile.processor.a.value, profile.processor.b.value) == pytest.approx((CPU, CPU_EACH), rel=0.1)
+    assert profile.notes == {}
+    assert [round(level.batch_size) for level in profile.levels] == [1, 8, 32, 96]
+
+
+def test_what_was_not_seen_is_told() -> None:
+    runs = with_analysis(bundles(1, 300, 0.01), bundles(4, 300, 0.02))
+    profile = job_profile("local", "", [], runs)
+    assert profile.rest is None
+    assert "kept up with each rate" in profile.notes["rest"]
+    assert profile.idle_cores is None
+    assert "cannot be read" in profile.notes["idle_cores"]
+
+
+def test_in_endpoint_mode_decoding_is_not_told_apart() -> None:
+    profile = job_profile(
+        "endpoint", "", [0.1] * 5, with_analysis(bundles(1, 300, 0.01), bundles(4, 300, 0.02))
+    )
+    assert profile.decode is None
+    assert profile.rest is None
+    assert "cannot be told from decoding" in profile.notes["decode"]
+
+
+def test_one_size_is_no_law() -> None:
+    with pytest.raises(ProfileDataError, match="give --max_batch_size above 1"):
+        job_profile("local", "", [], with_analysis(bundles(1, 100, 0.01)))
+
+
+def test_calls_that_are_alike_are_told_apart() -> None:
+    calls = model_calls(bundles(4, 50, 0.0, noise=0.0))
+    assert len(calls) == 50
+    assert calls.size.tolist() == [4.0] * 50
+    assert (np.diff(calls.started) > 0).all()
+
+
+def test_a_call_of_which_a_result_is_missing_is_left_out() -> None:
+    log = bundles(4, 50, 0.0)
+    log.messages.batch_size[5] = np.nan
+    assert len(model_calls(log)) == 49
+
+
+def test_the_interval_holds_the_truth() -> None:
+    held = 0
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        size = np.repeat([1.0, 8.0, 32.0, 64.0], 200)
+        ms = (5 + 0.5 * size) * random.lognormal(0, 0.2, len(size))
+        law = fit(size, ms, np.tile(blocks_of(200), 4))
+        assert law is not None
+        assert law.b.low is not None
+        assert law.b.high is not None
+        held += law.b.low <= 0.5 <= law.b.high
+    assert held >= 34  # 95 % of 40 is 38; under 34 is a chance of 1 in 200
+
+
+def test_figures_without_samples_have_no_interval() -> None:
+    law = through([Point(1.0, 3.0, 1), Point(10.0, 12.0, 1), Point(20.0, 22.0, 1)])
+    assert law is not None
+    assert (law.a.value, law.b.value) == pytest.approx((2.0, 1.0))
+    assert law.a.low is None
+    assert through([Point(1.0, 3.0, 1)]) is None
