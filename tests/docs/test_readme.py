@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.command_line import new_parser
+from lab.search_flags import add_search_flags
 from loadtest.options import make_parser as loadtest_parser
 from local.command import make_parser as local_parser
 from local.send import make_parser as send_parser
@@ -41,7 +43,9 @@ def commands(title: str, number: int = 1) -> list[str]:
 
 
 def test_job_flags_exist() -> None:
-    parsers = (local_parser(), send_parser(), loadtest_parser())
+    search_parser = new_parser("search", "")
+    add_search_flags(search_parser, tiers="several")
+    parsers = (local_parser(), send_parser(), loadtest_parser(), search_parser)
     known = {option for parser in parsers for option in re.findall(r"--\w+", parser.format_help())}
     known |= {f"--{flag.name}" for flag in FLAGS} | {"--runner", "--help_beam"}
     named = set(re.findall(r"--[a-z]+_\w+", PAGE))
