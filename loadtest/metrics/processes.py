@@ -71,7 +71,9 @@ def sample(pids: Mapping[str, int], at: float, proc: Path = _PROC) -> list[Sampl
     for name in pids:
         if name in cpu_s:
             samples.append(Sample(at, f"{name}/cpu_s", cpu_s[name]))
-            samples.append(Sample(at, f"{name}/rss_bytes", rss_bytes[name]))
+            # One that has ended and that nobody has waited for yet has none; its processor time is right.
+            if rss_bytes[name]:
+                samples.append(Sample(at, f"{name}/rss_bytes", rss_bytes[name]))
     return samples
 
 

@@ -86,7 +86,7 @@ class TestWrittenProc:
         assert values({"job": 7}, tmp_path)["job/cpu_s"] == pytest.approx(127 * TICK_S)
 
     def test_one_that_has_ended_has_no_sample_rather_than_zero(self, tmp_path: Path) -> None:
-        stat(tmp_path, 7, parent=1)
+        stat(tmp_path, 7, parent=1, pages=1)
         (tmp_path / "8").mkdir()  # it ended between the listing and the reading
         assert set(values({"job": 7, "broker": 8}, tmp_path)) == {"job/cpu_s", "job/rss_bytes"}
 
@@ -129,3 +129,10 @@ def test_real_processes_alive_and_reaped() -> None:
     assert alive["job/rss_bytes"] > apart["job/rss_bytes"] > 0
     assert "child/cpu_s" not in after
     assert after["job/cpu_s"] >= 0.2 - 2 * TICK_S
+
+
+def test_a_process_that_nobody_has_waited_for_has_no_memory() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays in /proc
+    assert [one.series for one in sample({"job": process.pid}, 0.0)] == ["job/cpu_s"]
+    process.wait()
