@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, fields
 
 from lab.config_file import FLAG as CONFIG
 from lab.config_file import ConfigError, with_config
@@ -15,7 +14,7 @@ from loadtest.options import OF_TRACE, RunOptions, parse
 from local.job_flags import JobFlags
 from local.made_requests import with_made_requests
 from local.run import EXAMPLE
-from local.topics import PROJECT, Topics
+from local.topics import Topics
 from pipeline.options.spelling import unknown_flags, with_underscores
 from pipeline.pubsub.emulator import emulator_problems
 
@@ -112,13 +111,7 @@ def parse_command_line(
             if vars(given).get(name) is None:
                 texts.pop(name, None)
     if not elsewhere:
-        topics = Topics.fresh(_STAND_IN)
-        texts |= {
-            "project": PROJECT,
-            "input_topic": topics.input_topic,
-            "output_subscription": topics.output_subscription,
-            "dead_letter_subscription": topics.dead_letter_subscription,
-        }
+        texts |= Topics.fresh(_STAND_IN).driver_flags()
     options, found = parse([f"--{name}={text}" for name, text in texts.items()])
     problems += found + emulator_problems()
     flags = None
@@ -134,8 +127,3 @@ def parse_command_line(
             options = with_made_requests(options, flags, problems)
     metrics = parse_metrics_flags(given, options.project, flags, problems)
     return CommandLine(given, options, flags, metrics, list(dict.fromkeys(problems)))
-
-
-def in_folder(options: RunOptions, folder: Path) -> RunOptions:
-    """Return the options of a run in another folder."""
-    return replace(options, out=folder)

@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab.probing import probe_folder, read_probe, tightest_latency
-from lab.target import LOCAL_WARM_UP_S
+from lab.probing import probe_folder, read_probe
 from lab.words import by_rate
 from loadtest.analysis.analyse import Analysis
 from loadtest.search.outcome import Outcome
@@ -34,7 +33,7 @@ def outcome_of(search: TiersSearch, out: Path, flags: Mapping[str, str], ended: 
     if boundary.claim is None:
         return Outcome(flags, out.name, ended, boundary)
     number = by_rate(search.history)[boundary.claim]
-    analysis = read_probe(probe_folder(out, number), tightest_latency(search.tiers), LOCAL_WARM_UP_S).analysis
+    analysis = read_probe(probe_folder(out, number)).analysis
     p99 = analysis.corrected.figures["p99"]
     interval = None
     if p99.low is not None and p99.high is not None and math.isfinite(p99.high):

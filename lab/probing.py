@@ -9,7 +9,7 @@ from pathlib import Path
 from lab.target import Target
 from loadtest.analysis.analyse import Analysis, analyse
 from loadtest.analysis.objective_figures import objective_figures
-from loadtest.analysis.settings import Settings
+from loadtest.analysis.settings import Settings, keep, kept
 from loadtest.display import Display
 from loadtest.driver.run import run
 from loadtest.interrupt import Stop
@@ -81,21 +81,21 @@ def make_probe(
     if stop.is_set():
         raise ProbeInterruptedError(stop.reason)
     (folder / RESULTS).unlink(missing_ok=True)
-    probed = read_probe(folder, tightest_s, target.warm_up_s)
+    keep(Settings(tightest_objective_s=tightest_s, warm_up_floor_s=target.warm_up_s), folder)
+    probed = read_probe(folder)
     if probed.log.facts.partial:
         raise ProbeInterruptedError(probed.log.facts.partial)
     return probed
 
 
-def read_probe(folder: Path, tightest_s: float | None, warm_up_s: float) -> Probed:
+def read_probe(folder: Path) -> Probed:
     """Return a probe that was made, with its figures.
 
     Raises:
-        RawLogError: The folder holds none.
+        RawLogError, SettingsError: The folder holds none.
     """
     log = RawLog.read(folder)
-    settings = Settings(tightest_objective_s=tightest_s, warm_up_floor_s=warm_up_s)
-    return Probed(folder, log, analyse(log, settings))
+    return Probed(folder, log, analyse(log, kept(folder)))
 
 
 def with_cloud_metrics(target: Target, probed: Probed, stop: Stop, tell: Callable[[str], None]) -> Probed:

@@ -20,7 +20,7 @@ from lab.metrics_flags import MetricsFlags
 from lab.target import started
 from lab.unique_bodies import NoUniqueBodiesError, unique_bodies
 from loadtest.analysis.analyse import Analysis, analyse
-from loadtest.analysis.settings import Settings
+from loadtest.analysis.settings import Settings, keep
 from loadtest.display import progress_display
 from loadtest.driver.errors import RunError
 from loadtest.driver.pubsub import PubsubError
@@ -214,6 +214,8 @@ def make_runs(
 def finish(made: Made, asked: Asked, out: Path, *, json: bool) -> int:
     """Write the reports, print them, and return the exit code."""
     settings = Settings(tightest_objective_s=asked.tightest_s, warm_up_floor_s=made.warm_up_s)
+    for folder in made.folders.values():
+        keep(settings, folder)
     analyses = {name: analyse(RawLog.read(folder), settings) for name, folder in made.folders.items()}
     reports = {name: to_json(analysis) for name, analysis in analyses.items()}
     for name, content in reports.items():

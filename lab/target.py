@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from loadtest.terminal import say
 from local.job_flags import JobFlags
 from local.job_note import JobNote, NotedDisplay
 from local.processes import running
-from local.topics import PROJECT, Topics
+from local.topics import Topics
 
 # Seconds that are cut from the start of a run at least (measured on synthetic queues).
 LOCAL_WARM_UP_S = 10.0
@@ -89,16 +89,11 @@ def started(
             yield Target(options, system, CLOUD_WARM_UP_S, cloud=cloud)
             return
         topics = Topics.fresh(secrets.token_hex(4))
-        here = replace(
-            options,
-            project=PROJECT,
-            input_topic=topics.input_topic,
-            output_subscription=topics.output_subscription,
-            dead_letter_subscription=topics.dead_letter_subscription,
-        )
         with running(topics, flags, folder, stop, console) as processes:
             system = System({"kind": "local job", "flags": flags.text}, processes.pids, sources)
-            yield Target(here, system, LOCAL_WARM_UP_S, processes.note, processes.job_log, cloud)
+            yield Target(
+                topics.in_options(options), system, LOCAL_WARM_UP_S, processes.note, processes.job_log, cloud
+            )
             processes.stop()
             if processes.failure:
                 raise processes.failure

@@ -14,6 +14,7 @@ from typing import BinaryIO
 RESULTS = "results.jsonl"
 DEAD_LETTERS = "dead_letters.jsonl"
 SUMMARY = "summary.json"
+SETTINGS = "settings.json"
 
 # The raw log, from which all figures are made.
 RUN = "run.json"
@@ -143,8 +144,8 @@ class Staging:
         shutil.rmtree(self.path)
 
     def begin(self) -> None:
-        """Put the files in the places of an earlier run's, whose summary and facts go. Who writes goes on."""
-        for name in (SUMMARY, RUN):
+        """Put the files in the places of an earlier run's, whose summary, facts and settings go."""
+        for name in (SUMMARY, RUN, SETTINGS):
             (self._folder / name).unlink(missing_ok=True)
         for file in self.path.iterdir():
             file.replace(self._folder / file.name)

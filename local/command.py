@@ -23,7 +23,7 @@ from local.compare import MODES, compare
 from local.job_flags import JobFlags
 from local.made_requests import with_made_requests
 from local.run import EXAMPLE, run_local
-from local.topics import PROJECT, Topics
+from local.topics import Topics
 from pipeline.options.spelling import unknown_flags
 from pipeline.pubsub.emulator import emulator_problems
 
@@ -135,10 +135,7 @@ def _options(arguments: Sequence[str], topics: Topics) -> tuple[argparse.Namespa
         "input": str(EXAMPLE / "records.jsonl"),
         "out": f"runs/{time.strftime('%Y%m%d-%H%M%S')}",
         **given,
-        "project": PROJECT,
-        "input_topic": topics.input_topic,
-        "output_subscription": topics.output_subscription,
-        "dead_letter_subscription": topics.dead_letter_subscription,
+        **topics.driver_flags(),
     }
     options, problems = parse([f"--{name}={value}" for name, value in values.items()])
     otherwise = "see --help; flags of the job come after --"

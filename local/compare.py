@@ -44,13 +44,7 @@ def compare(
             out = options.out / mode
             say(console, f"{mode} mode, into {out}", whole=True)
             topics = Topics.fresh(secrets.token_hex(4))
-            of_mode = replace(
-                options,
-                out=out,
-                input_topic=topics.input_topic,
-                output_subscription=topics.output_subscription,
-                dead_letter_subscription=topics.dead_letter_subscription,
-            )
+            of_mode = replace(topics.in_options(options), out=out)
             outcomes[mode] = run_local(of_mode, topics, flags.in_mode(mode), stop, console)
     finally:
         if outcomes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
@@ -66,6 +66,19 @@ class Topics:
             f"--output_topic={self.output_topic}",
             f"--dead_letter_topic={self.dead_letter_topic}",
         ]
+
+    def driver_flags(self) -> dict[str, str]:
+        """Return the load driver's flags that name them."""
+        return {
+            "project": PROJECT,
+            "input_topic": self.input_topic,
+            "output_subscription": self.output_subscription,
+            "dead_letter_subscription": self.dead_letter_subscription,
+        }
+
+    def in_options(self, options: RunOptions) -> RunOptions:
+        """Return the load driver's options on them."""
+        return replace(options, **self.driver_flags())  # type: ignore[arg-type]
 
     def run_options(self, rate: float, duration: float, input: Records, out: Path) -> RunOptions:
         """Return the load driver's options on them, the others at their defaults."""

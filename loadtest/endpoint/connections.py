@@ -57,11 +57,6 @@ class ConnectionCost:
     connect_ms: float
     failed: int
 
-    @property
-    def cost_ms(self) -> float:
-        """What a new connection adds."""
-        return self.new_ms - self.kept_ms
-
 
 async def first_call(caller: Caller, body: Body, *, ready_timeout: float, stop: Stop) -> FirstCall | None:
     """Call until a call is served, and return its times; None where `stop` was set before.

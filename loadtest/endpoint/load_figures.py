@@ -92,11 +92,6 @@ class LoadFigures:
     validity: Validity
     partial: str
 
-    @property
-    def served_rows(self) -> float:
-        """Instances a second that were served."""
-        return self.rows * self.served_rate
-
 
 def judge_driver(calls: Calls, tightest_s: float | None) -> Validity:
     """Return whether a load was the schedule's, and not the driver's.

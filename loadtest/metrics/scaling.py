@@ -72,11 +72,6 @@ class Lag:
     low_s: float
     high_s: float
 
-    @property
-    def within_resolution(self) -> bool:
-        """Whether the samples cannot tell the two moments apart."""
-        return self.low_s == 0.0
-
 
 @dataclass(frozen=True)
 class ScalingEvent:

@@ -6,11 +6,11 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loadtest.analysis.analyse import Analysis, analyse
-from loadtest.analysis.settings import Settings
+from loadtest.analysis.settings import SettingsError, kept
 from loadtest.raw_log import RUN, RawLog, RawLogError
 from loadtest.report.csv_file import to_csv
 from loadtest.report.json_file import NAME as JSON_FILE
@@ -49,9 +49,9 @@ def report_command(arguments: Sequence[str]) -> int:
         print(f"loadtest: {error}", file=sys.stderr)
         return 2
     try:
-        content = _read(flags.folders, Settings(deadline_s=flags.deadline_s))
+        content = _read(flags.folders, flags.deadline_s)
         written = _write(content, flags, browser)
-    except (RawLogError, SearchFileError, SweepFileError, ReportError, PictureError) as error:
+    except (RawLogError, SettingsError, SearchFileError, SweepFileError, ReportError, PictureError) as error:
         print(f"loadtest: {error}", file=sys.stderr)
         return 1
     if flags.json:
@@ -70,13 +70,17 @@ class _Content:
     sweeps: dict[Path, Sweep]
 
 
-def _read(folders: Sequence[Path], settings: Settings) -> _Content:
+def _read(folders: Sequence[Path], deadline_s: float | None) -> _Content:
     searches = {folder: resume(folder / SEARCH) for folder in folders if (folder / SEARCH).is_file()}
     sweeps = {folder: Sweep.read(folder / SWEEP) for folder in folders if (folder / SWEEP).is_file()}
     # The folder of a search need not be that of a run; one that is none of them is told of as no run.
     others = {*searches, *sweeps}
     runs = [folder for folder in folders if folder not in others or (folder / RUN).is_file()]
-    return _Content({folder: analyse(RawLog.read(folder), settings) for folder in runs}, searches, sweeps)
+    settings = {folder: kept(folder) for folder in runs}
+    if deadline_s is not None:
+        settings = {folder: replace(of_run, deadline_s=deadline_s) for folder, of_run in settings.items()}
+    analyses = {folder: analyse(RawLog.read(folder), of_run) for folder, of_run in settings.items()}
+    return _Content(analyses, searches, sweeps)
 
 
 def _write(content: _Content, flags: argparse.Namespace, browser: str) -> list[Path]:

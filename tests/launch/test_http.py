@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from launch.cloud.shell import CommandError, Shell
 from launch.settings.setting import SettingsError
 from pipeline.options.google_api import MONITORING_OVERRIDE
 from tests.launch.conftest import ENVIRON
-from tests.waiting import LIMIT_S
+from tests.loopback import QuietHandler, serving
 
 # Those that Python's own opener follows.
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -37,7 +36,7 @@ class Recorder:
 
 @contextmanager
 def recorder() -> Iterator[Recorder]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def answer(self) -> None:
             found.requests.append((self.command, self.path, self.headers["Authorization"]))
             found.quota_projects.append(self.headers["x-goog-user-project"])
@@ -53,20 +52,10 @@ def recorder() -> Iterator[Recorder]:
 
         do_GET = do_POST = do_CONNECT = answer
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Quiet."""
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
     found = Recorder(server.server_port)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(server):
         yield found
-    finally:
-        server.shutdown()
-        thread.join(LIMIT_S)
-        server.server_close()
 
 
 @pytest.fixture

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.waiting import LIMIT_S
+from tests.loopback import QuietHandler, serving
 
 # The time of the tests, epoch seconds: 2026-11-27T13:20:00Z.
 T0 = 1795785600.0
@@ -312,7 +311,7 @@ def _text(at: float) -> str:
 
 @contextmanager
 def serve() -> Iterator[MonitoringServer]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
         # Head and body leave together: apart, the second waits 40 ms for the acknowledgement of the first.
         wbufsize = -1
@@ -336,17 +335,7 @@ def serve() -> Iterator[MonitoringServer]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Quiet."""
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
     found = MonitoringServer(server.server_port)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(server):
         yield found
-    finally:
-        server.shutdown()
-        thread.join(LIMIT_S)
-        server.server_close()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import pytest
 
 from loadtest.metrics.dcgm_exporter import DcgmExporter
-from tests.waiting import LIMIT_S
+from tests.loopback import QuietHandler, serving
 
 _GPU0 = 'gpu="0",UUID="GPU-6ec3e9c2",pci_bus_id="00000000:01:00.0",device="nvidia0",modelName="NVIDIA H100 80GB HBM3",Hostname="node \\"7\\", rack {2}",DCGM_FI_DRIVER_VERSION="550.54.15"'  # noqa: E501
 _GPU1 = 'gpu="1",UUID="GPU-0f1d2c3b",device="nvidia1",modelName="NVIDIA H100 80GB HBM3",Hostname="node"'
@@ -50,7 +49,7 @@ class Exporter:
 
 @pytest.fixture
 def exporter() -> Iterator[Exporter]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1
 
@@ -63,20 +62,10 @@ def exporter() -> Iterator[Exporter]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Quiet."""
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
     found = Exporter(server.server_port)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(server):
         yield found
-    finally:
-        server.shutdown()
-        thread.join(LIMIT_S)
-        server.server_close()
 
 
 @pytest.fixture
