@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 
 from pipeline.model.files.input_shape import UnknownShapeError, input_shape
+from pipeline.options.address import TRITON
 from pipeline.options.job_options import DEFAULT_INPUT_SHAPE, ENDPOINT, FLAGS
 from pipeline.options.spelling import with_underscores
 from pipeline.request.input_spec import InputSpec
@@ -25,7 +26,8 @@ _SHARED = (
 # The run has its own.
 _SET_HERE = ("runner", "input_subscription", "output_topic", "dead_letter_topic")
 _READ = (
-    *("inference_mode", "endpoint", "endpoint_url", "model_path", "model_pointer", "decode_hook"),
+    *("inference_mode", "endpoint", "endpoint_url", "endpoint_protocol"),
+    *("model_path", "model_pointer", "decode_hook"),
     *_SHARED,
     *_SET_HERE,
 )
@@ -124,6 +126,11 @@ class JobFlags:
         found: list[str] = []
         for flags in [self.in_mode(mode) for mode in modes] or [self]:
             url = _A_URL if flags.needs_container else None
+            if url is not None and self._given.get("endpoint_protocol") == TRITON:
+                found.append(
+                    "--endpoint_protocol: the endpoint container that is started here does not speak triton: "
+                    "name a Triton by --endpoint_url"
+                )
             found += command_line.problems([*names, *flags.for_job(url)])
         return list(dict.fromkeys(found))
 

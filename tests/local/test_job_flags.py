@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from local.job_flags import JobFlags
+from local.topics import Topics
 from pipeline.options.job_options import FLAGS
 from serving.options import parse
 from tests.pipeline.model.files.test_input_shape import export_named
 
 DEFAULT = "examples/model.pt2"
+NAMES = Topics.fresh("test").job_arguments()
 
 
 def flags(*arguments: str) -> JobFlags:
@@ -136,3 +138,13 @@ def test_an_empty_flag_is_not_given() -> None:
 def test_a_flag_without_its_value_is_left_for_the_job_to_refuse() -> None:
     assert flags("--model_path").for_job() == ["--model_path"]
     assert flags("--inference_mode").inference_mode == ""
+
+
+@pytest.mark.parametrize("arguments", [["--inference_mode=endpoint"], []])
+def test_the_container_that_is_started_here_speaks_no_triton(arguments: list[str]) -> None:
+    modes = () if arguments else ("local", "endpoint")
+    found = flags(*arguments, "--endpoint_protocol=triton")
+    says = "does not speak triton: name a Triton by --endpoint_url"
+    assert says in " ".join(found.problems(NAMES, modes))
+    url = "--endpoint_url=http://127.0.0.1:8000/v2/models/m/infer"
+    assert says not in " ".join(found.followed_by([url]).problems(NAMES, modes))
