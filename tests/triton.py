@@ -25,10 +25,17 @@ def _why_none() -> str:
     return ""
 
 
+def require_triton() -> None:
+    """Skip the test where Triton cannot run."""
+    if reason := _why_none():
+        pytest.skip(reason)
+
+
 @contextmanager
 def running_triton(repository: Path, log: Path, *flags: str, vertex: bool = False) -> Iterator[Triton]:
     """Start Triton on a repository of models and yield it once all are loaded; skip where it cannot run."""
-    if reason := _why_none() or (why_no_vertex() if vertex else ""):
+    require_triton()
+    if vertex and (reason := why_no_vertex()):
         pytest.skip(reason)
     triton = Triton(repository, log, vertex=vertex, flags=flags, on_failure=lambda reason: None)
     try:

@@ -19,6 +19,8 @@ import venv
 from pathlib import Path
 
 PACKAGE = "nvidia-pytriton==0.7.0"
+COMMAND = "PYTHONPATH=. .venv/bin/python -m local.triton.installation"
+"""What installs it, in the checkout."""
 # Of the Python backend's own process. Its pybind11 is older than NumPy 2, of which it takes every array for
 # empty: answers have a shape and no bytes.
 _NUMPY = "numpy==1.26.4"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_JOB_MODEL = Path(__file__).with_name("job_model.py")
 EXPORTED_MODEL = Path(__file__).with_name("exported_model.py")
 """Code of a model that a torch.export file, `model.pt2` beside it, is."""
 
@@ -69,5 +71,38 @@ def add_model(
         "instance_group [ { kind: KIND_CPU count: 1 } ]",
         f"version_policy {{ specific {{ versions: [ {version} ] }} }}",
         settings,
+    ]
+    (folder.parent / "config.pbtxt").write_text("\n".join(lines) + "\n")
+
+
+def add_job_model(
+    repository: Path, name: str, model_path: Path, input_shape: str, *, max_batch_size: int = 64
+) -> None:
+    """Write a model into a repository that is computed by the job's own code, in local mode's way.
+
+    Args:
+        repository: Made if it is not there.
+        name: Of the model; one that is there is replaced.
+        model_path: A torch.export file or TorchScript; read where it is.
+        input_shape: Its inputs, as --input_shape has them.
+        max_batch_size: Most rows of a request, and of a batch that is formed of several.
+    """
+    folder = repository / name / "1"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.py").write_bytes(_JOB_MODEL.read_bytes())
+    told = {
+        "model_path": str(model_path.resolve()),
+        "input_shape": input_shape,
+        "max_batch_size": str(max_batch_size),
+    }
+    lines = [
+        f'name: "{name}"',
+        'backend: "python"',
+        "instance_group [ { kind: KIND_CPU count: 1 } ]",
+        # JSON's strings are those of this format.
+        *(
+            f'parameters {{ key: "{key}" value: {{ string_value: {json.dumps(text)} }} }}'
+            for key, text in told.items()
+        ),
     ]
     (folder.parent / "config.pbtxt").write_text("\n".join(lines) + "\n")

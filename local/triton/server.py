@@ -23,6 +23,8 @@ from pipeline.process.user_modules import module_command
 READY_WITHIN_S = 120.0
 POLL_INTERVAL_S = 0.05
 HEALTH_TIMEOUT_S = 5.0
+# It waits so long for idle connections to be closed. Its own 30 s are longer than `children.STOP_WITHIN_S`.
+_EXIT_TIMEOUT_S = 10
 
 # Ports in the namespace are its own.
 _HTTP_PORT, _VERTEX_PORT = 8000, 8080
@@ -76,13 +78,14 @@ class Triton(Child):
             TritonError: It is not installed, or Vertex AI's front end cannot be fenced off here.
         """
         if not installation.is_installed():
-            raise TritonError("Triton is not installed: python -m local.triton.installation")
+            raise TritonError(f"Triton is not installed here: {installation.COMMAND}")
         if vertex and (reason := why_no_vertex()):
             raise TritonError(reason)
         command = [
             *(str(installation.BINARY), f"--model-repository={repository}"),
             *(f"--backend-directory={installation.BACKENDS}", "--http-address=127.0.0.1"),
             *("--allow-http=true", "--allow-grpc=false", "--allow-metrics=false"),
+            f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
             *flags,
         ]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AIP_")}

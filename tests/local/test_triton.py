@@ -71,7 +71,7 @@ def test_a_model_that_cannot_be_loaded_is_told_with_the_end_of_the_log(
     (repository / "autoencoder/3/model.pt2").unlink()
     with (
         pytest.raises(
-            ChildError, match="Triton ended by itself with exit code 1; the end of .*failed to load"
+            ChildError, match="(?s)Triton ended by itself with exit code 1; the end of .*failed to load"
         ),
         running_triton(repository, tmp_path / "log"),
     ):
@@ -80,7 +80,7 @@ def test_a_model_that_cannot_be_loaded_is_told_with_the_end_of_the_log(
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(installation, "BINARY", tmp_path / "none")
-    with pytest.raises(TritonError, match="not installed: python -m local.triton.installation"):
+    with pytest.raises(TritonError, match="not installed here: .*python -m local.triton.installation"):
         Triton(tmp_path, tmp_path / "log", on_failure=lambda reason: None)
 
 

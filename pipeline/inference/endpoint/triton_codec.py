@@ -28,7 +28,7 @@ _VERTEX_TYPE = "application/vnd.vertex-ai-triton.binary+json;json-header-size="
 _REDIRECT = "X-Vertex-Ai-Triton-Redirect"
 
 # https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
-_DATATYPES = {
+DATATYPES = {
     "float16": "FP16",
     "float32": "FP32",
     "float64": "FP64",
@@ -42,7 +42,7 @@ _DATATYPES = {
     "int64": "INT64",
     "bool": "BOOL",
 }
-_DTYPES = {datatype: np.dtype(name).newbyteorder("<") for name, datatype in _DATATYPES.items()}
+_DTYPES = {datatype: np.dtype(name).newbyteorder("<") for name, datatype in DATATYPES.items()}
 # NumPy's limit before 2.0.
 _MOST_DIMENSIONS = 32
 # Of a JSON part whose size no header says: it names the outputs, and holds no numbers of theirs.
@@ -81,7 +81,7 @@ class TritonCodec:
                 {
                     "name": name,
                     "shape": array.shape,
-                    "datatype": _DATATYPES[array.dtype.name],
+                    "datatype": DATATYPES[array.dtype.name],
                     "parameters": {"binary_data_size": len(data)},
                 }
             )
