@@ -45,6 +45,8 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Load the model that the config's parameters name."""
         self._spec, self._model, _ = _load(json.loads(args["model_config"]))
+        named = [tensor.name for tensor in self._spec.tensors]
+        self._names = named if self._spec.named else [UNNAMED_INPUT]
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Return a response for each request."""
@@ -64,7 +66,9 @@ class TritonPythonModel:
         return responses
 
     def _inputs(self, request: Any) -> dict[str, np.ndarray]:
-        return {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+        """Return the inputs in the order of --input_shape, whatever that of the request is."""
+        given = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+        return {name: given[name] for name in self._names}
 
 
 def _load(config: dict[str, Any]) -> tuple[InputSpec, Model, int]:

@@ -12,9 +12,10 @@ import pytest
 from local.children import ChildError
 from local.triton import installation
 from local.triton.installation import TritonError, install
-from local.triton.repository import EXPORTED_MODEL, Tensor, add_model
+from local.triton.repository import EXPORTED_MODEL, Tensor, add_job_model, add_model
 from local.triton.server import Triton
 from tests.integration.conftest import MODEL
+from tests.pipeline.model.files.test_input_shape import export_named
 from tests.triton import running_triton
 
 
@@ -65,6 +66,33 @@ def _listening() -> list[list[str]]:
 
 
 @pytest.mark.slow
+def test_a_model_of_the_job_tells_its_inputs_and_outputs(tmp_path: Path) -> None:
+    export_named(tmp_path / "named.pt2")
+    folder = tmp_path / "repository"
+    add_job_model(folder, "named", tmp_path / "named.pt2", "ids:int64:4,scale:float32:3", max_batch_size=8)
+    # Not in the order of --input_shape.
+    inputs = [
+        {"name": "scale", "shape": [2, 3], "datatype": "FP32", "data": [0.5, 0, 0, 1, 1, 1]},
+        {"name": "ids", "shape": [2, 4], "datatype": "INT64", "data": [1, 2, 3, 4, 1, 1, 1, 1]},
+    ]
+    with running_triton(folder, tmp_path / "log") as triton:
+        status, answer = post(triton.http, "/v2/models/named/infer", {"inputs": inputs})
+        nine, too_many = post(triton.http, "/v2/models/named/infer", {"inputs": _nine_rows(inputs)})
+    assert status == 200
+    assert answer["outputs"] == [
+        {"name": "OUTPUT__0", "datatype": "FP32", "shape": [2, 1], "data": [5.0, 12.0]}
+    ]
+    assert (nine, "batch-size must be <= 8" in too_many["error"]) == (400, True)
+
+
+def _nine_rows(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        each | {"shape": [9, each["shape"][1]], "data": each["data"][: each["shape"][1]] * 9}
+        for each in inputs
+    ]
+
+
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_is_told_with_the_end_of_the_log(
     repository: Path, tmp_path: Path
 ) -> None:
@@ -85,6 +113,7 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_another_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(TritonError, match="Linux on x86-64, this is Linux riscv64"):
         install()
