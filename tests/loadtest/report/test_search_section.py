@@ -30,7 +30,7 @@ def searched(most_probes: int = 100) -> TiersSearch:
         margin = math.log(p99 / 0.05)
         breach = None if margin < 0 else Breach("p99", "p99<50ms", p99)
         n = int(probe.rate * probe.seconds)
-        search.observe(probe, [Observation(probe.rate, margin, 0.01, margin < 0, n, True, breach)])
+        search.observe(probe, [Observation(probe.rate, margin, 0.01, margin < 0, n, True, 0.0, breach)])
     return search
 
 
