@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from lab import run as module
+from lab.report import report_command
 from lab.run import parse_run, run_command
 from lab.target import Target
 from loadtest.display import Display
@@ -79,6 +80,16 @@ def command(out: Path, *more: str) -> int:
     return run_command([*flags, *more])
 
 
+def made_again(out: Path, *reports: str) -> None:
+    """Assert that `report` makes the same page and the same reports of a folder, byte by byte."""
+    paths = [out / name for name in ("report.html", *reports)]
+    made = [path.read_bytes() for path in paths]
+    for path in paths:
+        path.unlink()
+    assert report_command([str(out)]) == 0
+    assert [path.read_bytes() for path in paths] == made
+
+
 def test_the_verdict_what_limits_and_the_files(
     driver: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,6 +108,7 @@ def test_the_verdict_what_limits_and_the_files(
     assert "What limits it: none" in page
     assert report["bottleneck"]["limit"] == "none"
     assert report["bottleneck"]["because"][0]["bound"] is not None
+    made_again(tmp_path, "report.json")
 
 
 def test_with_json_the_report_is_all_that_is_printed(
@@ -207,7 +219,7 @@ def test_a_cache_is_found(driver: Driver, tmp_path: Path, capsys: pytest.Capture
     assert found["faster"]
     assert 0 < found["low_ms"] < found["sooner_ms"] < found["high_ms"]
     assert {path.name for path in tmp_path.iterdir()} == {"repeated", "unique", "report.html", "audit.json"}
-    assert (tmp_path / "unique" / "report.json").is_file()
+    made_again(tmp_path, "unique/report.json", "repeated/report.json")
 
 
 def test_without_a_cache_none_is_claimed(
