@@ -20,7 +20,7 @@ from loadtest.report.picture import PictureError, find_browser, take_picture
 from loadtest.report.search_section import Searched
 from loadtest.report.sweep_section import sweep_section
 from tests.lab.test_combined import BOTH
-from tests.lab.test_sweep import outcome
+from tests.lab.test_sweep_table import outcome
 from tests.loadtest.analysis.test_scaling import scaled
 from tests.loadtest.made_log import Load, System, made_log
 from tests.loadtest.report.test_page import hostile_page, one_page
