@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from types import BuiltinFunctionType
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
 from pipeline.model.operator_functions import FUNCTIONS
-
-# What torch.export writes for arithmetic on sizes, besides the functions of `operator` and `math`.
-_ON_SIZES = frozenset(
-    getattr(torch, f"sym_{name}") for name in ("float", "int", "ite", "max", "min", "not", "sqrt", "sum")
-)
 
 
 class NoFunctionError(Exception):
@@ -37,16 +31,16 @@ def graph_function(module: torch.nn.Module) -> Callable[..., Any]:
             checks of inputs' sizes (see `drop_input_checks`), and a preparation for inputs that are modules.
 
     Raises:
-        NoFunctionError: The module is of another kind, changes its buffers, or has control flow or an input
-            that is not one tensor.
+        NoFunctionError: The module is of another kind, changes its buffers, calls a module of its own, or has
+            an input that is not one tensor.
     """
-    if not isinstance(module, torch.fx.GraphModule) or not hasattr(module, "_in_spec"):
+    if not isinstance(module, torch.fx.GraphModule) or getattr(module, "_in_spec", None) is None:
         raise NoFunctionError("it is not an exported program")
     return _Writer(module).function()
 
 
 class _Writer:
-    """Writes a function's text, in which every tensor, operator and constant is a global of the function.
+    """Writes a function's text, in which each tensor, operator and constant is a global of the function.
 
     So it has no names that the file brings, but for those of inputs and of operators' parameters.
     """
@@ -70,7 +64,7 @@ class _Writer:
         lines = []
         for node in self._module.graph.nodes:
             if node.op == "get_attr":
-                self._names[node] = self._hold(self._tensor(node))
+                self._names[node] = self._hold(operator.attrgetter(node.target)(self._module))
             elif node.op == "call_function":
                 call = self._call(node)
                 self._names[node] = self._new_name()
@@ -99,14 +93,9 @@ class _Writer:
         return last_used
 
     def _call(self, node: torch.fx.Node) -> str:
-        target = node.target
-        if isinstance(target, torch._ops.OpOverload):
-            _check_writes(target, node)
-            function = FUNCTIONS.get(target, target)
-        elif isinstance(target, BuiltinFunctionType) or target in _ON_SIZES:
-            function = target
-        else:
-            raise NoFunctionError(f"it has control flow or modes of its own ({target})")
+        _check_writes(node)
+        # Control flow, too, is a function, of tensors and modules, and chooses anew at each call.
+        function = FUNCTIONS.get(node.target, node.target)
         operands = [self._operand(each) for each in node.args]
         operands += [f"{name}={self._operand(each)}" for name, each in node.kwargs.items()]
         return f"{self._hold(function)}({', '.join(operands)})"
@@ -133,12 +122,6 @@ class _Writer:
             return f"{{{', '.join(f'{name}: {text}' for name, text in pairs)}}}"
         return f"{self._hold(pytree.tree_unflatten)}([{', '.join(texts)}], {self._hold(spec)})"
 
-    def _tensor(self, node: torch.fx.Node) -> torch.Tensor:
-        held = operator.attrgetter(node.target)(self._module)
-        if not isinstance(held, torch.Tensor):
-            raise NoFunctionError(f"it has control flow or modes of its own ({node.target})")
-        return held
-
     def _hold(self, value: Any) -> str:
         name = self._new_name()
         self._globals[name] = value
@@ -154,7 +137,7 @@ class _Writer:
 def _inputs(module: torch.fx.GraphModule) -> tuple[list[str], list[str]]:
     """Return the parameters of the module's `forward`, and the same in the order of the graph's inputs."""
     parameters = list(module.graph._codegen.pytree_info.orig_args)
-    by_position, by_name = (module._in_spec.child(index) for index in range(2))
+    by_position, by_name = module._in_spec.children()
     if not _has_leaves(by_position) or not _has_leaves(by_name):
         raise NoFunctionError("an input is not one tensor")
     inputs = [*parameters[: by_position.num_children], *by_name.context]
@@ -167,9 +150,11 @@ def _has_leaves(spec: pytree.TreeSpec) -> bool:
     return all(spec.child(index).is_leaf() for index in range(spec.num_children))
 
 
-def _check_writes(target: torch._ops.OpOverload, node: torch.fx.Node) -> None:
+def _check_writes(node: torch.fx.Node) -> None:
     """Refuse a program with a memory, whose second answer to a batch need not be its first."""
-    for argument, value in zip(target._schema.arguments, node.args, strict=False):
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return
+    for argument, value in zip(node.target._schema.arguments, node.args, strict=False):
         written = argument.alias_info is not None and argument.alias_info.is_write
         if written and isinstance(value, torch.fx.Node) and value.op == "get_attr":
             raise NoFunctionError(f"it changes its buffer {value.target}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+import logging
 import os
 import re
 import shlex
@@ -34,6 +35,7 @@ from pipeline.request.wire_format import decode, encode
 from tests.docs.test_launch_docs import ENV
 from tests.pipeline import models
 from tests.pipeline.model.files import hostile
+from tests.pipeline.model.test_graph_function import Counter
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/your-own-model.md").read_text()
@@ -93,6 +95,21 @@ def test_each_file_loads(folder: Path, name: str, model_class: str | None) -> No
     (row,) = model.predict([np.ones(3, np.float32)])
     assert row.shape == (2,)
     assert row.sum() == pytest.approx(1)
+
+
+def test_how_an_export_is_called(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    as_a_function, by_the_module = BLOCKS["called"].splitlines()
+    caplog.set_level(logging.INFO, "pipeline.model.load")
+    shape = InputSpec.parse("3")
+    load(str(folder / "model.pt2"), shape, max_batch_size=64, label="--model_path: model.pt2")
+    assert caplog.messages == [as_a_function]
+    caplog.clear()
+    program = torch.export.export(
+        Counter(), (torch.zeros(2, 3),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    )
+    torch.export.save(program, tmp_path / "model.pt2")
+    load(str(tmp_path / "model.pt2"), shape, label="--model_path: model.pt2")
+    assert caplog.messages == [by_the_module]
 
 
 def test_named_inputs_load_and_answer(folder: Path) -> None:

@@ -107,6 +107,23 @@ class TestAnswers:
         assert torch.equal(got["scores"], wanted["scores"])
         assert torch.equal(got["best"], wanted["best"])
 
+    def test_with_control_flow(self) -> None:
+        function = graph_function(exported(Choosing(), torch.zeros(2, 3)))
+        for rows in (1, 2, 5):
+            assert function(torch.ones(rows, 3)).tolist() == [[2, 2, 2]] * rows
+            assert function(-torch.ones(rows, 3)).tolist() == [[-2, -2, -2]] * rows
+
+    def test_with_a_mode(self) -> None:
+        def without_gradients(x: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                y = x * 2
+            return y + x.shape[0]
+
+        module = exported(Calling(without_gradients), torch.ones(2, 3))
+        assert "wrap_with_set_grad_enabled" in module.code
+        with torch.inference_mode():
+            assert graph_function(module)(torch.ones(4, 3)).tolist() == [[6, 6, 6]] * 4
+
     def test_on_many_threads_at_once(self) -> None:
         function = graph_function(exported(Layers(), torch.zeros(2, 3)))
         with ThreadPoolExecutor(4) as threads:
@@ -226,7 +243,6 @@ class TestRefusals:
             (lambda: nn.Linear(3, 2), "it is not an exported program"),
             (lambda: torch.fx.symbolic_trace(nn.Linear(3, 2)), "it is not an exported program"),
             (lambda: exported(Counter(), torch.zeros(2, 3)), "it changes its buffer calls"),
-            (lambda: exported(Choosing(), torch.zeros(2, 3)), "it has control flow or modes of its own"),
             (
                 lambda: exported(
                     Calling(lambda x: x["a"] + 1),
@@ -236,7 +252,7 @@ class TestRefusals:
                 "an input is not one tensor",
             ),
         ],
-        ids=["module", "fx", "buffer", "control flow", "nested input"],
+        ids=["module", "fx", "buffer", "nested input"],
     )
     def test_with_its_reason(self, module: Callable[[], nn.Module], reason: str) -> None:
         with pytest.raises(NoFunctionError, match=f"^{reason}"):
