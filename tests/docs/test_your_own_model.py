@@ -97,19 +97,16 @@ def test_each_file_loads(folder: Path, name: str, model_class: str | None) -> No
     assert row.sum() == pytest.approx(1)
 
 
-def test_how_an_export_is_called(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    as_a_function, by_the_module = BLOCKS["called"].splitlines()
+@pytest.mark.usefixtures("folder")
+def test_how_an_export_is_called(caplog: pytest.LogCaptureFixture) -> None:
+    path, spec = write("model.pt2"), InputSpec.parse("3")
     caplog.set_level(logging.INFO, "pipeline.model.load")
-    shape = InputSpec.parse("3")
-    load(str(folder / "model.pt2"), shape, max_batch_size=64, label="--model_path: model.pt2")
-    assert caplog.messages == [as_a_function]
-    caplog.clear()
-    program = torch.export.export(
-        Counter(), (torch.zeros(2, 3),), dynamic_shapes=({0: torch.export.Dim("batch")},)
-    )
-    torch.export.save(program, tmp_path / "model.pt2")
-    load(str(tmp_path / "model.pt2"), shape, label="--model_path: model.pt2")
-    assert caplog.messages == [by_the_module]
+    load(path, spec, max_batch_size=64)
+    batch = {0: torch.export.Dim("batch")}
+    torch.export.save(torch.export.export(Counter(), (torch.zeros(2, 3),), dynamic_shapes=(batch,)), path)
+    load(path, spec)
+    logged = [record.message for record in caplog.records if record.name == "pipeline.model.load"]
+    assert logged == BLOCKS["called"].splitlines()
 
 
 def test_named_inputs_load_and_answer(folder: Path) -> None:
