@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 import warnings
 from collections.abc import Callable
@@ -26,6 +27,8 @@ TRACED = "TorchScript, traced and frozen"
 OPTIMISED = "the same, optimize_for_inference"
 TRACES = (TRACED, OPTIMISED)
 
+_MAKINGS = 5
+
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -36,7 +39,8 @@ class Side:
     Attributes:
         title: Its row in the table.
         forward: Calls it.
-        making_ms: Processor time to make it, out of the module without guards where it is made of that.
+        making_ms: Processor time to make it, the median of some; of the module without guards, where it is
+            made of that.
     """
 
     title: str
@@ -116,10 +120,14 @@ def check(all_sides: list[Side], batch: torch.Tensor) -> list[Side]:
 
 
 def _made(title: str, make: Callable[[], Forward]) -> Side:
-    make()  # what torch does once in a process
-    begun = time.thread_time()
-    forward = make()
-    return Side(title, forward, (time.thread_time() - begun) * 1e3)
+    forward = make()  # what torch does once in a process
+    taken_ms = []
+    for _ in range(_MAKINGS):
+        begun = time.thread_time()
+        forward = make()
+        taken_ms.append((time.thread_time() - begun) * 1e3)
+    # One of them may meet a garbage collection, which takes 200 ms.
+    return Side(title, forward, statistics.median(taken_ms))
 
 
 def _quietly(
