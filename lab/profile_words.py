@@ -11,6 +11,8 @@ def profile_lines(profile: Profile) -> Iterator[str]:
     """Yield a sentence for each law, with its interval, and one for what could not be measured."""
     machine = profile.machine
     yield f"{profile.basis} on {machine.cpu}, {machine.cores} cores, {profile.measured_at}"
+    if profile.partial is not None:
+        yield f"partial: {profile.partial}"
     if profile.job is not None:
         yield from _job(profile.job)
     if profile.endpoint is not None:
@@ -56,7 +58,10 @@ def _endpoint(endpoint: EndpointProfile) -> Iterator[str]:
 
 def _law(law: Law, of: str) -> str:
     seen = f"{law.smallest:.3g} to {law.largest:.3g}; furthest off {law.worst_residual:+.0%}"
-    return f"{_quantity(law.a)} + {_quantity(law.b)} a {of} ({seen})"
+    text = f"{_quantity(law.a)} + {_quantity(law.b)} a {of} ({seen})"
+    parts = {"a": "the fixed part", "b": f"the part of each {of}"}
+    untold = " and ".join(parts[name] for name in law.not_told)
+    return f"{text}; {untold} cannot be told from 0" if untold else text
 
 
 def _quantity(one: Quantity) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,11 @@ class ModelCalls:
 
     def __len__(self) -> int:
         return len(self.size)
+
+    def since(self, at: float) -> ModelCalls:
+        """Return those that started at an epoch second or later."""
+        later = self.started >= at
+        return ModelCalls(*(getattr(self, one.name)[later] for one in fields(self)))
 
 
 def model_calls(log: RawLog) -> ModelCalls:

@@ -40,6 +40,7 @@ def test_a_profile_in_words() -> None:
     assert lines[0] == "measured on made, 2 cores, 2026-01-31T12:00:00+00:00"
     assert lines[1] == (
         "job: a call of the model takes 0.5 (0.45 to 0.55) ms + 0.01 ms a request (1 to 32; furthest off +0%)"
+        "; the part of each request cannot be told from 0"
     )
     assert "  rest: too few calls" in lines
 
