@@ -139,7 +139,7 @@ def _other_job(calibration: Calibration, size: int, runs: JobRuns, stop: Stop, *
                     why = str(error)
         except (ChildError, RunError) as error:
             calibration.tell(str(error))
-            why = str(error).splitlines()[0]
+            why = of_job.reason if of_job.is_set() else str(error).splitlines()[0]
     if of_job.by_signal:
         stop.end(of_job.reason)
         runs.ended = of_job.reason

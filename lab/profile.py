@@ -120,7 +120,7 @@ def _of_job(arguments: Sequence[str]) -> int:
                 raise
         if job is None and endpoint is None:
             raise ProfileDataError(f"{stop.reason} before anything could be fitted: no profile was written")
-        return _profile(job, endpoint, runs.ended or None)
+        return _profile(job, endpoint, runs.ended or (stop.reason if stop.is_set() else None))
 
     return _write(line.options.out, line.names_out, measured, json=bool(line.given.json))
 

@@ -15,6 +15,7 @@ from loadtest.profile.profile import JobProfile, Law, Level
 from loadtest.profile.sizes import calls_of_backlog
 from loadtest.raw_log import RawLog
 from loadtest.statistics.jackknife import blocks_of
+from loadtest.statistics.percentiles import quantile
 
 # Of the messages of a rate, that must be answered by so long after its end for the job to keep up.
 _KEPT_UP, _AFTER_S = 0.99, 1.0
@@ -92,10 +93,10 @@ def job_profile(mode: Literal["local", "endpoint"], flags: str, runs: JobRuns) -
     idle_cores = median(np.array(runs.idle), "cores") if runs.idle else None
     if idle_cores is None:
         notes["idle_cores"] = "the processor time of the job cannot be read here"
-    processor = _processor(runs.levels, at_rates, 0.0 if idle_cores is None else idle_cores.value)
+    processor = _processor([log for log, _ in runs.levels], 0.0 if idle_cores is None else idle_cores.value)
     if processor is None:
         notes["processor"] = "processor time is known of too few batch sizes: give more --seconds"
-    levels = [_level(*one, of_run) for one, of_run in zip(runs.levels, at_rates, strict=True)]
+    levels = [_level(*one, of_run, service) for one, of_run in zip(runs.levels, at_rates, strict=True)]
     return JobProfile(mode, flags, service, decode, rest, processor, idle_cores, levels, notes)
 
 
@@ -117,7 +118,8 @@ def _notes(runs: JobRuns, *, told_apart: bool) -> dict[str, str]:
 
 def _at_rate(log: RawLog, analysis: Analysis) -> ModelCalls:
     """Return the calls of a run without those of its warm-up."""
-    return model_calls(log).since(log.facts.started + analysis.warm_up.cut_s)
+    calls = model_calls(log)
+    return calls.where(calls.started >= log.facts.started + analysis.warm_up.cut_s)
 
 
 def _law(calls: Sequence[ModelCalls], x: str, y: str, *, half: bool = False) -> Law | None:
@@ -156,15 +158,12 @@ def _rest(calls: Sequence[ModelCalls], decode: Law) -> Law | None:
     return fit(np.concatenate(sizes), np.concatenate(times), np.concatenate(blocks))
 
 
-def _processor(
-    runs: Sequence[tuple[RawLog, Analysis]], calls: Sequence[ModelCalls], idle_cores: float
-) -> Law | None:
+def _processor(logs: Sequence[RawLog], idle_cores: float) -> Law | None:
     """Return processor time of a batch by its size: a run's own, second by second."""
     sizes, times, blocks = [], [], []
-    for (log, analysis), one in zip(runs, calls, strict=True):
+    for log in logs:
+        one = model_calls(log)
         at, used = log.values("job/cpu_s")
-        warm = at >= log.facts.started + analysis.warm_up.cut_s
-        at, used = at[warm], used[warm]
         if len(at) < 2:
             continue
         # By the call's end; what is encoded and published later falls into the next second, and evens out.
@@ -195,7 +194,7 @@ def kept_up(log: RawLog) -> bool:
     return bool(in_time.mean() >= _KEPT_UP)
 
 
-def _level(log: RawLog, analysis: Analysis, calls: ModelCalls) -> Level:
+def _level(log: RawLog, analysis: Analysis, calls: ModelCalls, service: Law) -> Level:
     messages = log.messages
     answered_at = np.fmin(messages.result_at, messages.dead_letter_at)
     n = int((~np.isnan(answered_at)).sum())
@@ -215,7 +214,15 @@ def _level(log: RawLog, analysis: Analysis, calls: ModelCalls) -> Level:
         latency_ms=latency,
         stages_ms=stages,
         processor_ms=_of_each_process(log, n),
+        service_ratio=_over_law(calls, service),
     )
+
+
+def _over_law(calls: ModelCalls, service: Law) -> float | None:
+    """Return the median of a call's time over that of the law; None without a call that has one."""
+    expected = service.a.value + service.b.value * calls.size
+    known = expected > 0
+    return quantile(calls.ms[known] / expected[known], 0.5) if known.any() else None
 
 
 def _of_each_process(log: RawLog, answered: int) -> dict[str, float]:

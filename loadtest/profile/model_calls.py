@@ -33,10 +33,9 @@ class ModelCalls:
     def __len__(self) -> int:
         return len(self.size)
 
-    def since(self, at: float) -> ModelCalls:
-        """Return those that started at an epoch second or later."""
-        later = self.started >= at
-        return ModelCalls(*(getattr(self, one.name)[later] for one in fields(self)))
+    def where(self, chosen: NDArray[np.bool_]) -> ModelCalls:
+        """Return those of which `chosen` [k] is true."""
+        return ModelCalls(*(getattr(self, one.name)[chosen] for one in fields(self)))
 
 
 def model_calls(log: RawLog) -> ModelCalls:

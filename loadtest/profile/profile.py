@@ -103,6 +103,8 @@ class Level:
         stages_ms: Mean of "queue", "batch_wait", "inference" and "rest".
         processor_ms: Processor time of a message in each process, milliseconds: "job", "broker", "driver"
             and, in endpoint mode, "container".
+        service_ratio: Time of a call over that of the service law, median: above 1 where calls have pauses
+            between them. None where no call is known.
     """
 
     offered: float
@@ -113,6 +115,7 @@ class Level:
     latency_ms: dict[str, float]
     stages_ms: dict[str, float]
     processor_ms: dict[str, float]
+    service_ratio: float | None = None
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,11 @@ def settled(calls: ModelCalls) -> bool:
 
 
 def calls_of_backlog(log: RawLog, calls: ModelCalls) -> ModelCalls:
-    """Return the calls that began once the last message was sent.
+    """Return the full batches among the calls that began once the last message was sent.
 
     From then on the job has its backlog before it, so that its flag sets the size of each batch, and the
-    driver publishes no more: all sizes are measured in the same state of the machine.
+    driver publishes no more: all sizes are measured in the same state of the machine. What is left over at
+    the end of a bundle is a smaller batch, which takes its time for other reasons, too.
     """
-    return calls.since(float(np.nanmax(log.messages.sent_at)))
+    alone = calls.where(calls.started >= float(np.nanmax(log.messages.sent_at)))
+    return alone.where(alone.size == alone.size.max(initial=0.0))

@@ -132,6 +132,7 @@ def test_the_law_is_that_of_the_sizes_that_flags_set() -> None:
     assert holds(profile.service.b, ROW)
     assert profile.service.not_told == []
     assert "service" not in profile.notes
+    assert [level.service_ratio for level in profile.levels] == pytest.approx([2.0, 1.0], rel=0.05)
     confounded = job_profile("local", "", made_runs(*levels))
     assert confounded.service.b.value < ROW / 2
     assert "set by the rates" in confounded.notes["service"]
@@ -144,6 +145,16 @@ def test_what_a_size_failed_by_is_told() -> None:
     profile = job_profile("local", "", runs)
     assert profile.notes["service"] == "of batches of 1 there is nothing: the job refused its flags"
     assert "had not settled" in profile.notes["levels"]
+
+
+def test_what_is_left_over_at_the_end_of_a_bundle_has_no_part_in_the_law() -> None:
+    log = bundles(4, 50, 0.0)
+    log.messages.batch_size[:2] = 2.0
+    log.messages.batch_size[2:4] = np.nan
+    log.messages.sent_at[:] = STARTED
+    everything = model_calls(log)
+    assert set(everything.size) == {2.0, 4.0}
+    assert calls_of_backlog(log, everything).size.tolist() == [4.0] * 49
 
 
 def test_of_a_backlog_the_calls_count_that_began_after_the_last_message() -> None:
