@@ -223,7 +223,7 @@ def test_a_real_job(mode: str, tmp_path: Path) -> None:
     """Batches of at most four, so that it is soon overloaded."""
     command = [sys.executable, "-m", "lab", "profile", f"--out={tmp_path}", "--seconds=4"]
     done = subprocess.run(
-        [*command, "--", f"--inference_mode={mode}", "--max_batch_size=4"],
+        [*command, "--", f"--inference_mode={mode}", "--max_batch_size=4", "--endpoint_batch_size=4"],
         cwd=ROOT,
         capture_output=True,
         text=True,
