@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from http import HTTPStatus
+from math import isfinite
 
 import orjson
 
@@ -78,7 +79,7 @@ class Service:
         if exchange.body is None:
             return self._health()
         now = time.monotonic()
-        self._calls.submit(ModelCall(exchange, exchange.body.joined(), now))
+        self._calls.submit(ModelCall(exchange, exchange.body.joined(), now, _deadline(exchange, now)))
         return None
 
     def _health(self) -> Answer:
@@ -86,6 +87,21 @@ class Service:
         if state is State.READY:
             return Answer(200, orjson.dumps({"status": "ready"}))
         return Answer.of(Refusal(503, f"the container is {state.name.lower()}"))
+
+
+def _deadline(exchange: Exchange, now: float) -> float | None:
+    """Return when the client gives up, by the header that Google's clients tell it with; None if unknown.
+
+    It is a number of seconds (https://cloud.google.com/apis/docs/system-parameters). Another text is ignored.
+    """
+    text = exchange.first(b"x-server-timeout")
+    if not text:
+        return None
+    try:
+        timeout_s = float(text)
+    except ValueError:
+        return None
+    return now + timeout_s if isfinite(timeout_s) else None
 
 
 def _not_routed(method: str, path: str, status: int) -> str:

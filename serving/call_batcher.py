@@ -63,7 +63,7 @@ class CallBatcher:
         max_queue_size: int,
         timeout_s: float,
         count: Callable[[], None],
-        on_lost: Callable[[str], None],
+        on_lost: Callable[[str, bool], None],
     ) -> None:
         """Start the thread, which waits for `load`. To be called on the event loop.
 
@@ -72,7 +72,7 @@ class CallBatcher:
             max_queue_size: Calls that wait at most; further ones are refused.
             timeout_s: Most seconds of one pass of the model, and most seconds that a call waits for its turn.
             count: Called at the beginning and at the end of each batch, on the thread.
-            on_lost: Called once, with the reason, when the process is to end.
+            on_lost: Called once when the process is to end, with the reason, and whether it is the device.
         """
         self._queue = queue
         self._max_queue_size = max_queue_size
@@ -151,7 +151,7 @@ class CallBatcher:
             with self._changed:
                 self._running = []
             if lost is not None:
-                self._post(self._lose, str(lost))
+                self._post(self._lose, lost)
                 return
             # Else this thread would hold the last batch while it waits for the next.
             del batch, calls, answering, lost
@@ -218,7 +218,8 @@ class CallBatcher:
             next_s = min(oldest, self._pass_began if running else oldest) + self._timeout_s - now
             goes_on = running or len(self._queue) > 0
         if hangs:
-            self._lose(f"a call of the model took more than {self._timeout_s:g} s (--predict_timeout_s)")
+            text = f"a call of the model took more than {self._timeout_s:g} s (--predict_timeout_s)"
+            self._lose(Refusal(503, text))
             return
         late = Answer.of(Refusal(503, f"the calls before this one took more than {self._timeout_s:g} s"))
         for call in overdue:
@@ -226,17 +227,18 @@ class CallBatcher:
         if goes_on:
             self._look_at = self._loop.call_later(max(next_s, _LEAST_LOOK_S), self._look)
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, refusal: Refusal) -> None:
+        reason = str(refusal)
         with self._changed:
             if self._lost is not None:
                 return
             self._lost = reason
             running, waiting = self._running, self._queue.take_all()
         for call in running:
-            call.finish(Answer.of(Refusal(503, reason)))
+            call.finish(Answer.of(refusal))
         for call in waiting:
             call.finish(Answer.of(_replaced(reason)))
-        self._on_lost(reason)
+        self._on_lost(reason, isinstance(refusal, DeviceLost))
 
 
 def _deliver(answered: Answered) -> None:

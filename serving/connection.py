@@ -191,7 +191,7 @@ class Connection(asyncio.Protocol):
         assert exchange is not None
         exchange.method = self._parser.get_method().decode("ascii")
         exchange.version = self._parser.get_http_version()
-        exchange.keep_alive = self._parser.should_keep_alive()
+        exchange.keep_alive = self._parser.should_keep_alive() and exchange.version == "1.1"
         expect = exchange.header(b"expect").lower()
         exchange.expects_continue = expect == "100-continue" and exchange.version == "1.1"
         self._calls.append(exchange)
@@ -203,8 +203,7 @@ class Connection(asyncio.Protocol):
             try:
                 self._handler.begin(exchange)
             except Refusal as refusal:
-                # A client that waits for 100 may send the body all the same: nobody knows what comes next.
-                exchange.refuse(refusal, close=exchange.expects_continue)
+                exchange.refuse(refusal)
 
     def on_body(self, part: bytes) -> None:
         """Take a part of a body, unless the call is refused."""

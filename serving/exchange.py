@@ -94,6 +94,11 @@ class Exchange:
         values = self.headers.get(name)
         return b", ".join(values).decode("latin-1") if values else ""
 
+    def first(self, name: bytes) -> str:
+        """Return the first value of a header; empty without one."""
+        values = self.headers.get(name)
+        return values[0].decode("latin-1") if values else ""
+
     @property
     def path(self) -> str:
         """The path, decoded; without the query, and without the host that an absolute target names."""

@@ -98,7 +98,7 @@ class Predictor:
 
     def _decoded(self, call: ModelCall) -> tuple[BundleInputs, bool]:
         """Return the instances of a call, and whether they came as JSON."""
-        content_type = call.exchange.header(b"content-type")
+        content_type = call.exchange.first(b"content-type")
         media_type = content_type.partition(";")[0].strip().lower()
         encoding = call.exchange.header(b"content-encoding")
         try:

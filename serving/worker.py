@@ -50,6 +50,7 @@ class _Worker:
         options = begin.options
         self._options: Options = options
         self._number: int = begin.number
+        self._alone: int = begin.alone
         self._control = control
         self._connections = connections
         self._scoreboard = scoreboard
@@ -145,12 +146,12 @@ class _Worker:
         gc.freeze()
         self._service.bodies.limit_bodies(body_limit(spec, options.max_batch_size))
         self._message = Ready(model.model_id)
-        return Predictor(ActiveModel(model), spec, options.max_batch_size)
+        return Predictor(ActiveModel(model), spec, options.max_batch_size, self._alone)
 
-    def _lost(self, reason: str) -> None:
+    def _lost(self, reason: str, device: bool) -> None:
         # Without its supervisor it ends anyway.
         with contextlib.suppress(BrokenPipeError):
-            self._control.send(Lost(reason[:_MOST_OF_A_REASON]))
+            self._control.send(Lost(reason[:_MOST_OF_A_REASON], device))
         self._http.stop()
 
     def _receive(self) -> None:

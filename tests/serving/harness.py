@@ -31,7 +31,7 @@ class Harness:
     """A service on a thread of its own, and its address.
 
     Attributes:
-        lost: Why the process would have to end.
+        lost: Why the process would have to end, and whether for its device.
         counted: How often a call of the model has begun or ended.
         closed: How many connections are over.
     """
@@ -46,7 +46,7 @@ class Harness:
     ) -> None:
         self.state = State.READY
         self.model = Model(Puppet(str(folder)), ONE, "puppet@1")
-        self.lost: list[str] = []
+        self.lost: list[tuple[str, bool]] = []
         self.counted = 0
         self.closed = 0
         self._limits = limits or Limits()
@@ -65,7 +65,7 @@ class Harness:
             max_queue_size=self._max_queue_size,
             timeout_s=self._predict_timeout_s,
             count=self._count,
-            on_lost=self.lost.append,
+            on_lost=lambda reason, device: self.lost.append((reason, device)),
         )
         self.bodies = BodyBuffer(body_limit(ONE, self._max_batch_size), limits.buffered_bytes)
         self.service = Service(lambda: self.state, self.calls, self.bodies, "/health", "/predict")

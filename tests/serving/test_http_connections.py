@@ -54,7 +54,7 @@ def test_a_refused_call_gets_no_100_and_its_body_is_read_past(server: Harness, p
 
 
 def test_before_the_model_is_loaded_nobody_is_asked_for_a_body(server: Harness) -> None:
-    predictor, server.service.predictor = server.service.predictor, None
+    server.service.loaded = False
     try:
         with wire(server.address) as one:
             one.send(head(JSON_TYPE, LENGTH, EXPECT))
@@ -62,7 +62,7 @@ def test_before_the_model_is_loaded_nobody_is_asked_for_a_body(server: Harness) 
             assert reply.error == (503, "UNAVAILABLE")
             assert reply.headers["retry-after"] == "1"
     finally:
-        server.service.predictor = predictor
+        server.service.loaded = True
 
 
 def test_http_1_0_gets_no_100(server: Harness) -> None:
