@@ -100,6 +100,8 @@ run_check() {
 # Runs in the checkout, after run_check. Where more processes want a core than there are cores, the tests' time
 # limits grow (tests/waiting.py).
 run_tests() {
+  # Else each worker and each process that a test starts compiles every module of ours anew.
+  unset PYTHONDONTWRITEBYTECODE
   local pytest=("$venv/bin/python" -m pytest) scale='import os; print(max(1, os.getloadavg()[0] / os.cpu_count()))'
   export TEST_TIME_SCALE=${TEST_TIME_SCALE:-$("$venv/bin/python" -c "$scale")}
   if [[ ${1:-} == --fast ]]; then

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
+from functools import cache
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import parse_qs
@@ -14,12 +16,20 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
 from google.auth.exceptions import GoogleAuthError
 
+from tests.loopback import QuietHandler, serving
+
 ACCOUNT = "tester@p-12345.iam.gserviceaccount.com"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 # What google.auth signs its assertions for, wherever it sends them (google.oauth2.service_account).
 _AUDIENCE = "https://oauth2.googleapis.com/token"
 # RFC 7523, section 2.1
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+
+@cache
+def _key() -> rsa.RSAPrivateKey:
+    """Return the key of the account, the same for all servers: to make one takes up to half a second."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 class TokenServer:
@@ -34,11 +44,12 @@ class TokenServer:
 
     def __init__(self, lifetime_s: int = 3600) -> None:
         self.expires_in: object = lifetime_s
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._key = _key()
         self._lock = threading.Lock()
         self._refused: list[str] = []
         self._exchanges = 0
         self._first_good = 1
+        self._running = ExitStack()
 
     @property
     def exchanges(self) -> int:
@@ -82,7 +93,7 @@ class TokenServer:
     def __enter__(self) -> TokenServer:
         tokens = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
@@ -95,20 +106,15 @@ class TokenServer:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Log nothing: the test looks at `exchanges` and `refused`."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._url = f"http://127.0.0.1:{self._server.server_address[1]}/token"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._url = f"http://127.0.0.1:{server.server_address[1]}/token"
+        self._running.enter_context(serving(server))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._running.close()
 
     def _exchange(self, form: dict[str, str]) -> tuple[int, dict[str, object]]:
         why = self._why_not(form)

@@ -26,9 +26,9 @@ from loadtest.raw_log import RawLog
 from loadtest.records import read_records
 from local.topics import Topics
 from tests.integration.conftest import RECORDS, Pipeline
+from tests.integration.endpoint.conftest import FEATURES, serving
 from tests.integration.faulty_endpoint import Call, FaultyEndpoint, Refusal
 from tests.integration.slow import SlowModel
-from tests.integration.test_endpoint_faults import FEATURES, serving
 from tests.serving.container import Serving
 from tests.waiting import LIMIT_S
 

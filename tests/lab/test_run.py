@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import orjson
 import pytest
@@ -16,67 +15,13 @@ import pytest
 from lab import run as module
 from lab.run import parse_run, run_command
 from lab.target import Target
-from loadtest.display import Display
 from loadtest.driver.system import System
-from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
-from loadtest.run_folder import make_private
 from local.children import ChildError
-from tests.loadtest.made_log import Load, cut_short, made_log
-from tests.loadtest.made_log import System as MadeSystem
+from tests.lab.made_runs import ELSEWHERE, Driver, command
 from tests.waiting import LIMIT_S, wait_until
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 40
-ELSEWHERE = ["--project=p", "--input_topic=requests", "--output_subscription=results"]
-
-
-class Driver:
-    """Makes the raw log of a run, in the place of one.
-
-    Attributes:
-        late_s: Mean of how much too late each message leaves.
-        cut_at: Second at which the run is ended; 0: it is not.
-        sends: Whether it sends anything.
-        cached: Whether the system answers sooner what it has seen.
-        cached_s: Of its model call then; else it takes 0.004.
-        made: The options of each run.
-    """
-
-    def __init__(self) -> None:
-        self.late_s = 0.0001
-        self.cut_at = 0.0
-        self.sends = True
-        self.cached = False
-        self.cached_s = 0.001
-        self.made: list[RunOptions] = []
-
-    def __call__(
-        self, options: RunOptions, *, system: System, display: Display, stop: Stop
-    ) -> SimpleNamespace:
-        self.made.append(options)
-        if not self.sends:
-            return SimpleNamespace(run="ffffffff", error="interrupted before the first message was sent")
-        base_s = self.cached_s if self.cached and len(options.input) == 1 else 0.004
-        load = Load(options.rate, options.duration, seed=len(self.made), schedule_error_s=self.late_s)
-        log = made_log(load, MadeSystem(base_s=base_s))
-        if self.cut_at:
-            log = cut_short(log, self.cut_at, "interrupted (SIGINT)")
-        make_private(options.out)
-        log.write(options.out)
-        return SimpleNamespace(run=log.facts.run, error=log.facts.partial)
-
-
-@pytest.fixture
-def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
-    made = Driver()
-    monkeypatch.setattr(module, "run", made)
-    return made
-
-
-def command(out: Path, *more: str) -> int:
-    flags = [f"--out={out}", "--rate=200", f"--duration={SECONDS}", "--quiet", *ELSEWHERE]
-    return run_command([*flags, *more])
 
 
 def test_the_verdict_what_limits_and_the_files(
@@ -196,49 +141,6 @@ def test_an_earlier_run_is_not_reported_again(
     assert "there is nothing to report: interrupted before the first message" in told.err
 
 
-def test_a_cache_is_found(driver: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    driver.cached = True
-    assert command(tmp_path, "--audit") == 0
-    assert "Something answers from a cache" in capsys.readouterr().out
-    repeated, unique = (options.input.bodies for options in driver.made)
-    assert len(repeated) == 1
-    assert len(set(unique)) == len(unique) == 200 * SECONDS
-    found = orjson.loads((tmp_path / "audit.json").read_bytes())
-    assert found["faster"]
-    assert 0 < found["low_ms"] < found["sooner_ms"] < found["high_ms"]
-    assert {path.name for path in tmp_path.iterdir()} == {"repeated", "unique", "report.html", "audit.json"}
-    assert (tmp_path / "unique" / "report.json").is_file()
-
-
-def test_without_a_cache_none_is_claimed(
-    driver: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command(tmp_path, "--audit", "--json") == 0
-    found = orjson.loads(capsys.readouterr().out)
-    assert found["audit"]["faster"] is False
-    assert "No cache shows" in found["audit"]["sentence"]
-    assert set(found) == {"audit", "repeated", "unique"}
-
-
-def test_a_small_difference_is_no_proof_of_a_cache(
-    driver: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    driver.cached, driver.cached_s = True, 0.0036
-    assert command(tmp_path, "--audit", "--json") == 0
-    found = orjson.loads(capsys.readouterr().out)["audit"]
-    assert found["low_ms"] > 0
-    assert found["faster"] is None
-    assert "but two runs may differ by as much" in found["sentence"]
-
-
-def test_of_an_invalid_run_no_cache_can_be_told(
-    driver: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    driver.late_s = 0.003
-    assert command(tmp_path, "--audit") == 1
-    assert "cannot be told: of the run with repeated bodies the verdict is INVALID" in capsys.readouterr().out
-
-
 def test_the_config_file_may_hold_all_of_it(driver: Driver, tmp_path: Path) -> None:
     config = tmp_path / "flags.toml"
     config.write_text(
@@ -275,17 +177,6 @@ def test_a_trace_brings_its_own_rate(tmp_path: Path) -> None:
 def test_wrong_flags(arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(arguments) == 2
     assert problem in capsys.readouterr().err
-
-
-def test_whole_numbers_alone_make_no_unique_bodies(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tokens = tmp_path / "tokens.jsonl"
-    tokens.write_text('{"inputs": {"tokens": [1, 2, 3]}, "weight": 0.5}\n')
-    assert run_command(["--audit", f"--input={tokens}", *ELSEWHERE]) == 2
-    assert (
-        "no unique bodies can be made: the first record has no fractional number" in capsys.readouterr().err
-    )
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
 import pytest
 from rich.console import Console
 
@@ -19,17 +18,13 @@ from lab import sweep as module
 from lab.metrics_flags import MetricsFlags
 from lab.search import Found
 from lab.sweep import sweep_command
-from lab.sweep_flags import parse_sweep
-from lab.sweep_table import print_outcomes
 from lab.target import Target
 from loadtest.driver.system import System
 from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
 from loadtest.report.command import report_command
-from loadtest.search.answer import Boundary
-from loadtest.search.outcome import Outcome, pareto
 from loadtest.search.probes import Probe
-from loadtest.search.sweep_file import Sweep, SweepFileError
+from loadtest.search.sweep_file import Sweep
 from loadtest.search.tiers import TiersSearch
 from local.children import ChildError
 from local.job_flags import JobFlags
@@ -133,16 +128,6 @@ def test_each_value_is_searched_with_the_same_loads_and_compared(whole: Whole) -
     assert page.count("Path of the search") >= 2
 
 
-def test_two_flags_make_every_combination(tmp_path: Path) -> None:
-    line, sweep, combinations = parse_sweep(
-        [f"--out={tmp_path}", "--sweep=max_batch_size=1,8", "--sweep=max_batch_wait_ms=0,5"]
-    )
-    assert sweep is not None, line.problems
-    assert [each.arguments for each in combinations] == [
-        [f"--max_batch_size={size}", f"--max_batch_wait_ms={wait}"] for size in (1, 8) for wait in (0, 5)
-    ]
-
-
 def test_a_value_whose_job_does_not_start_is_told_of_and_the_others_go_on(
     queue: Queue, jobs: Jobs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,127 +176,6 @@ def signalled(
     found = search_module.search_job(options, flags, search, out, stop, console, metrics)
     stop.by_signal = bool(found.ended)
     return found
-
-
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        ([], "--sweep is missing"),
-        (["--sweep=max_batch_size"], "give a flag of the job and its values"),
-        (["--sweep=max_batch_size=1,,2"], "give a flag of the job and its values"),
-        (["--sweep=max_batch_size=1,1"], "a value stands there twice"),
-        (["--sweep=max_batch_size=1", "--sweep=max_batch_size=2"], "max_batch_size is given twice"),
-        (
-            ["--sweep=max_batch_size=1", "--sweep=max_batch_wait_ms=1", "--sweep=device=cpu"],
-            "3 flags are too many",
-        ),
-        (["--sweep=max_batch_size=8,0"], "with --max_batch_size=0: --max_batch_size: '0' is not a whole"),
-        (["--sweep=max_batch_sise=8"], "did you mean --max_batch_size"),
-        (["--sweep=runner=DirectRunner"], "--runner: a local run sets it itself"),
-        (["--sweep=max_batch_size=8", "--tier=p99<1s", "--tier=p50<1s"], "a sweep compares for one"),
-        (["--sweep=max_batch_size=8", "--probe_s=1"], "--probe_s=1 must be at least 12"),
-        (["--resume"], "--out"),
-        (["--resume", "--out=/nonexistent"], "sweep.json is missing"),
-        (["--swep=max_batch_size=8"], "did you mean --sweep"),
-    ],
-)
-def test_wrong_flags(arguments: list[str], problem: str) -> None:
-    line, sweep, _ = parse_sweep(arguments)
-    assert sweep is None
-    assert any(problem in each for each in line.problems), line.problems
-
-
-def test_another_job_or_other_values_do_not_go_on(tmp_path: Path) -> None:
-    _, sweep, _ = parse_sweep([f"--out={tmp_path}", "--sweep=max_batch_size=1,8"])
-    assert sweep is not None
-    sweep.write(tmp_path / "sweep.json")
-    resumed = [f"--out={tmp_path}", "--resume"]
-    assert parse_sweep(resumed)[1] == sweep
-    for more, problem in (
-        (["--sweep=max_batch_size=1,9"], "is of other values"),
-        (["--", "--device=cpu"], "was begun with no flags after --"),
-    ):
-        line, again, _ = parse_sweep([*resumed, *more])
-        assert again is None
-        assert any(problem in each for each in line.problems), line.problems
-
-
-@pytest.mark.parametrize("content", ["{", "[]", '{"version": 2}', '{"version": 1, "values": 3}'])
-def test_a_damaged_file_is_told_of(tmp_path: Path, content: str) -> None:
-    (tmp_path / "sweep.json").write_text(content)
-    with pytest.raises(SweepFileError, match="holds no sweep of this version"):
-        Sweep.read(tmp_path / "sweep.json")
-
-
-ELSEWHERE = ["--project=my-project", "--input_topic=requests", "--output_subscription=results"]
-
-
-def test_for_a_job_elsewhere_the_commands_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [*ELSEWHERE, "--objective=p99<1s", "--out=runs/x", "--sweep=max_batch_size=8,32"]
-    assert sweep_command(arguments) == 0
-    told = capsys.readouterr().out
-    assert told.startswith("Nothing was measured: ")
-    search = (
-        "./launch.sh loadtest search --project=my-project --input_topic=requests "
-        "--output_subscription=results '--objective=p99<1s'"
-    )
-    for number, size in ((1, 8), (2, 32)):
-        assert f"./launch.sh replace JOB -- --max_batch_size={size}\n" in told
-        assert f"{search} --out=runs/x/0{number}\n" in told
-    assert sweep_command([*arguments, "--json"]) == 0
-    content = orjson.loads(capsys.readouterr().out)
-    assert content["measured"] is False
-    assert len(content["combinations"]) == 2
-
-
-@pytest.mark.parametrize(
-    ("sweep", "problem"),
-    [("max_batch_size=0,8", "--max_batch_size: '0' is not a whole"), ("flagless=1", "is no flag of the job")],
-)
-def test_what_a_job_elsewhere_would_refuse_is_told_of(
-    sweep: str, problem: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert sweep_command([*ELSEWHERE, f"--sweep={sweep}"]) == 2
-    assert problem in capsys.readouterr().err
-
-
-def outcome(size: int, claim: float | None, p99_ms: float | None, cpu_us: float | None) -> Outcome:
-    boundary = Boundary(
-        claim, claim, None, None, "smooth", claim, None, None, claim is not None, "", "", 9, 540.0
-    )
-    flags = {"max_batch_size": str(size), "max_batch_wait_ms": "5"}
-    interval = None if p99_ms is None else (p99_ms * 0.9, p99_ms * 1.1)
-    ended = "" if claim is not None else "the job was killed (SIGKILL)"
-    return Outcome(flags, f"{size:02d}", ended, boundary, p99_ms, interval, cpu_us, 3.5)
-
-
-OUTCOMES = [
-    outcome(1, 200.0, 20.0, 4_800.0),
-    outcome(8, 1_000.0, 40.0, 1_300.0),
-    outcome(32, 900.0, 45.0, 1_300.0),  # no better than the one before in anything
-    outcome(64, 800.0, 35.0, None),  # its processor time is not known, but it answers sooner
-    outcome(128, None, None, None),
-]
-
-
-def test_the_pareto_set_has_what_none_of_the_others_beats() -> None:
-    assert pareto(OUTCOMES) == [True, True, False, True, False]
-    assert pareto(OUTCOMES[1:2] * 2) == [True, True]
-    assert pareto([]) == []
-
-
-@pytest.mark.parametrize("width", [60, 120])
-def test_the_table_fits_the_terminal(width: int) -> None:
-    text = io.StringIO()
-    print_outcomes(Console(file=text, width=width), OUTCOMES, "p99<100ms,lost=0")
-    lines = text.getvalue().splitlines()
-    table = [line for line in lines if line[:1] in "┏┃┡│└"]
-    assert max(len(line) for line in table) <= width
-    shown = text.getvalue()
-    for figure in ("1,000.0", "40.00", "1,300", "3.50"):
-        assert figure in shown
-    assert "max_batch_size=128" in shown
-    assert "the job was killed (SIGKILL)" in shown.replace("\n", " ")
 
 
 @pytest.mark.slow

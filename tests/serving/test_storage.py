@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -13,6 +12,7 @@ import orjson
 import pytest
 
 from serving.storage import StorageError, fetch
+from tests.loopback import QuietHandler, serving
 
 
 class CloudStorage(ThreadingHTTPServer):
@@ -24,7 +24,7 @@ class CloudStorage(ThreadingHTTPServer):
         self.downloads: list[str] = []
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: CloudStorage
 
     def do_GET(self) -> None:
@@ -57,9 +57,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudStorage]:
@@ -72,13 +69,10 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudStorage]:
         "models/two/x.pt2": b"x",
         "models/two/y.pt2": b"y",
     }
-    with CloudStorage(objects) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    server = CloudStorage(objects)
+    with serving(server):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("uri", ["gs://bucket/models/a", "gs://bucket/models/a/"])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import tracemalloc
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from pipeline.io.bigquery import WriteToTable, row
 from pipeline.request.messages import Request, Result, Timeline
 from pipeline.request.wire_format import encode
 from tests.integration.google_token import TokenServer
+from tests.loopback import QuietHandler, serving
 from tests.pipeline.job.test_command_line import ENDPOINT, line
 from tests.pipeline.staging import staged
 
@@ -121,7 +121,7 @@ class Table:
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
     table = Table()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -133,17 +133,12 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
             self.end_headers()
             self.wfile.write(answer)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Log nothing: the test looks at `calls`."""
-
-    with TokenServer() as tokens, ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with TokenServer() as tokens, serving(server):
         tokens.write_key(tmp_path / "key.json")
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", f"http://127.0.0.1:{server.server_address[1]}")
         yield table
-        server.shutdown()
 
 
 def test_refused_rows_become_dead_letters(table: Table) -> None:

@@ -299,6 +299,7 @@ class TestCompile:
         assert gone() is None
         assert weights() is None
 
+    @pytest.mark.slow
     @needs_compiler
     def test_for_real(self, tmp_path: Path) -> None:
         path = export(tmp_path / "m.pt2", module=Layers())

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from google.oauth2.credentials import Credentials as UserCredentials
 from google.oauth2.service_account import Credentials
 
@@ -177,12 +179,11 @@ def test_a_token_servers_certificate_that_is_not_accepted(server: TokenServer, t
 
 
 def test_credentials_that_are_refused(server: TokenServer, tmp_path: Path) -> None:
-    with TokenServer() as other:
-        other.write_key(tmp_path / "key.json")
-        key = json.loads((tmp_path / "key.json").read_text())
-    server.write_key(tmp_path / "key.json")
+    another = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     ours = json.loads((tmp_path / "key.json").read_text())
-    (tmp_path / "key.json").write_text(json.dumps({**ours, "private_key": key["private_key"]}))
+    (tmp_path / "key.json").write_text(json.dumps({**ours, "private_key": another.decode()}))
     with pytest.raises(EndpointError, match="no Google access token.*invalid_grant"):
         TokenSource.default()
 

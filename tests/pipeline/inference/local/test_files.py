@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from collections import namedtuple
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -16,6 +15,7 @@ import pytest
 from apache_beam.internal.gcp import auth
 
 from pipeline.inference.local.files import fetch, is_local, read_small
+from tests.loopback import QuietHandler, serving
 from tests.pipeline.memory_files import OBJECTS
 
 
@@ -113,7 +113,7 @@ class CloudStorage(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: CloudStorage
 
     def do_GET(self) -> None:
@@ -139,21 +139,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudStorage]:
     # As where no credentials are found, without the search for them, which takes seconds.
     monkeypatch.setattr(auth, "get_service_credentials", lambda options: None)
-    with CloudStorage() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    server = CloudStorage()
+    with serving(server):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
         yield server
-        server.shutdown()
-        thread.join()
 
 
 class TestCloudStorage:
