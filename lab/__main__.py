@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from lab.combined import combined_command
 from lab.endpoint import endpoint_command
 from lab.profile import profile_command
+from lab.report import report_command
 from lab.run import run_command
 from lab.search_command import search_command
 from lab.sweep import sweep_command
-from loadtest.report.command import report_command
 from pipeline.process.output import until_output_closes
 
 COMMANDS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
@@ -21,7 +21,7 @@ COMMANDS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "endpoint": (endpoint_command, "an endpoint or a container straight, without the pipeline"),
     "combined": (combined_command, "job and endpoint together: which of the two limits, and their ratio"),
     "profile": (profile_command, "what job, model and endpoint cost, as profile.json, to predict from"),
-    "report": (report_command, "one page out of the raw logs of runs"),
+    "report": (report_command, "one page of what was measured, from its folder"),
 }
 
 

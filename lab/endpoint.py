@@ -14,11 +14,11 @@ from lab.config_file import FLAG as CONFIG
 from lab.config_file import ConfigError, with_config
 from lab.container import container_flags, container_here
 from loadtest.driver.errors import RunError
-from loadtest.endpoint.command import Endpoint, already_there, measure
+from loadtest.endpoint.measure import Endpoint, already_there, measure
 from loadtest.endpoint.options import NAMES, EndpointOptions, make_parser, parse
 from loadtest.interrupt import Stop
 from loadtest.run_folder import FolderError, make_fresh
-from loadtest.terminal import say
+from loadtest.terminal import complain, say
 from local.children import ChildError
 from local.job_flags import JobFlags
 from local.made_requests import made_requests
@@ -81,7 +81,7 @@ def endpoint_command(arguments: Sequence[str]) -> int:
             options = replace(options, out=make_fresh(options.out))
         return measure(options, already_there if flags is None else started)
     except (ChildError, FolderError, RunError) as error:
-        print(f"loadtest: {error}", file=sys.stderr)
+        complain(f"loadtest: {error}")
         return 1
 
 

@@ -34,7 +34,7 @@ from loadtest.profile.machine import this_machine
 from loadtest.profile.profile import FORMAT, PROFILE, VERSION, EndpointProfile, JobProfile, Profile, write
 from loadtest.raw_log import RawLog
 from loadtest.run_folder import RESULTS, FolderError, held, make_fresh
-from loadtest.terminal import make_console, say
+from loadtest.terminal import complain, make_console, say, say_file
 from local.children import ChildError
 from local.job_flags import JobFlags
 from pipeline.options.address import Address
@@ -149,10 +149,10 @@ def _write(out: Path, names_out: bool, measured: Callable[[Path, Stop], Profile]
         ChildError, EndpointDataError, EndpointError, FolderError, GoogleAPICallError, NotServedError,
         ProfileDataError, PubsubError, RunError, TransientError,
     ) as error:  # fmt: skip
-        print(f"loadtest: {error}", file=sys.stderr)
+        complain(f"loadtest: {error}")
         return 1
     except KeyboardInterrupt:
-        print("loadtest: ended at once by a second interrupt; no profile was written", file=sys.stderr)
+        complain("loadtest: ended at once by a second interrupt; no profile was written")
         return 130
     if json:
         sys.stdout.write((out / PROFILE).read_text())
@@ -160,7 +160,7 @@ def _write(out: Path, names_out: bool, measured: Callable[[Path, Stop], Profile]
     console = make_console()
     for text in profile_lines(profile):
         say(console, text)
-    say(console, f"  {out / PROFILE}", whole=True)
+    say_file(console, out / PROFILE)
     return 0
 
 

@@ -17,6 +17,7 @@ from lab.audit import REPEATED, UNIQUE, Audit, audit, payloads
 from lab.checks import Check, Condition, check, conditions, tightest_latency_s
 from lab.command_line import CommandLine, new_parser, parse_command_line
 from lab.metrics_flags import MetricsFlags
+from lab.pages import HTML_FILE, Content
 from lab.target import started
 from lab.unique_bodies import NoUniqueBodiesError, unique_bodies
 from loadtest.analysis.analyse import Analysis, analyse
@@ -29,12 +30,11 @@ from loadtest.interrupt import Stop, stop_on_signals
 from loadtest.options import RunOptions
 from loadtest.raw_log import RUN, RawLog
 from loadtest.records import Records
-from loadtest.report.command import HTML_FILE
 from loadtest.report.json_file import NAME as JSON_FILE
 from loadtest.report.json_file import to_json
-from loadtest.report.page import to_html
+from loadtest.report.limit_section import limit_lines, limit_section
 from loadtest.run_folder import FolderError, held, make_fresh, note_of_earlier_results, replace_file
-from loadtest.terminal import make_console, say
+from loadtest.terminal import complain, make_console, say, say_file
 from local.children import ChildError
 from local.endpoint_totals import keep_endpoint_totals
 from local.job_flags import JobFlags
@@ -102,10 +102,10 @@ def run_command(arguments: Sequence[str]) -> int:
             made = make_runs(options, line.flags, asked.payloads, stop, console, line.metrics)
             return finish(made, asked, options.out, json=json)
     except (ChildError, FolderError, RunError, PubsubError, GoogleAPICallError) as error:
-        print(f"loadtest: {error}", file=sys.stderr)
+        complain(f"loadtest: {error}")
         return 1
     except KeyboardInterrupt:
-        print("loadtest: ended at once by a second interrupt; there is no report", file=sys.stderr)
+        complain("loadtest: ended at once by a second interrupt; there is no report")
         return 130
 
 
@@ -221,9 +221,7 @@ def finish(made: Made, asked: Asked, out: Path, *, json: bool) -> int:
     for name, content in reports.items():
         replace_file(made.folders[name] / JSON_FILE, content)
     page = out / HTML_FILE
-    replace_file(
-        page, to_html(list(analyses.values()), [str(made.folders[name]) for name in analyses]).encode()
-    )
+    replace_file(page, Content(runs={made.folders[name]: one for name, one in analyses.items()}).page())
     found = None
     if REPEATED in analyses and UNIQUE in analyses:
         found = audit(analyses[REPEATED], analyses[UNIQUE])
@@ -237,7 +235,7 @@ def finish(made: Made, asked: Asked, out: Path, *, json: bool) -> int:
         _print(analyses, [*check(asked.objectives, latest), *failed], found)
         console = make_console()
         for path in (page, *(made.folders[name] / JSON_FILE for name in analyses)):
-            say(console, f"  {path}", whole=True)
+            say_file(console, path)
     problems = [made.failure] if made.failure else []
     if len(analyses) < len(asked.payloads):
         problems.append("the audit has one of its two runs")
@@ -245,7 +243,7 @@ def finish(made: Made, asked: Asked, out: Path, *, json: bool) -> int:
     if json:
         problems += [str(each) for each in failed if not each.met]
     for problem in problems:
-        print(f"loadtest: {problem}", file=sys.stderr)
+        complain(f"loadtest: {problem}")
     return 1 if problems or not all(each.met for each in failed) else 0
 
 
@@ -279,7 +277,7 @@ def _print(analyses: Mapping[str, Analysis], checks: Sequence[Check], found: Aud
         for text in words.verdict_lines(analysis):
             say(console, f"  {text}")
         if analysis.bottleneck is not None:
-            for text in words.limit_lines("", analysis.bottleneck):
+            for text in limit_lines(limit_section(analysis.bottleneck)):
                 say(console, text)
     if found is not None:
         say(console, found.sentence, style="bold")

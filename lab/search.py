@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from lab import words
+from lab.found import HOLD, Found, Probes
 from lab.metrics_flags import NO_METRICS, MetricsFlags
 from lab.probing import (
     Probed,
@@ -21,7 +21,6 @@ from lab.probing import (
     with_cloud_metrics,
 )
 from lab.target import Target, started
-from loadtest.bottleneck.diagnosis import Diagnosis
 from loadtest.display import Display, progress_display
 from loadtest.driver.errors import RunError
 from loadtest.interrupt import Stop
@@ -35,29 +34,6 @@ from local.job_flags import JobFlags
 
 # Tries of a probe that the driver could not keep the schedule of.
 _TRIES = 2
-
-
-@dataclass
-class Found:
-    """What a search came to.
-
-    Attributes:
-        search: With its history and boundaries.
-        probed: The runs of this process, by the number of their probe.
-        ended: Why it ended early; empty where it did not.
-        held: The run just below the edge; None where none was asked for.
-    """
-
-    search: TiersSearch
-    probed: dict[int, Probed]
-    ended: str = ""
-    held: Probed | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether every tier has an answer."""
-        boundaries = self.search.boundaries()
-        return not self.ended and all(one.converged and one.claim is not None for one in boundaries)
 
 
 def find(
@@ -76,7 +52,7 @@ def find(
     Raises:
         RunError: A run could not begin.
     """
-    found = Found(search, {})
+    found = Found(search, Probes(search, out))
     tightest = tightest_latency(search.tiers)
     write(out / SEARCH, search)
     try:
@@ -92,7 +68,7 @@ def find(
                 continue
             observations = observe(probe, probed.analysis, search.tiers)
             search.observe(probe, observations)
-            found.probed[number] = probed
+            found.probed.made[number] = probed
             write(out / SEARCH, search)
             for tier, observation in zip(search.tiers, observations, strict=True):
                 tell(console, f"  {tier}: {words.outcome(observation)}")
@@ -100,7 +76,7 @@ def find(
         if hold_s and claim is not None:
             tell(console, f"holding {claim:,.6g}/s for {hold_s:g} s")
             probe = Probe(claim, hold_s, search.settings.seed + len(search.history), "confirm")
-            found.held = _valid_probe(target, probe, tightest, out / "hold", stop, console)
+            found.held = _valid_probe(target, probe, tightest, out / HOLD, stop, console)
             if found.held is None:
                 found.ended = f"the driver could not hold {claim:,.6g}/s"
     except (ProbeError, ProbeInterruptedError) as error:
@@ -128,9 +104,8 @@ def add_cloud_metrics(found: Found, target: Target, stop: Stop, console: Console
             tell(console, text)
 
     once("asking Cloud Monitoring for the metrics of each run")
-    found.probed = {
-        number: with_cloud_metrics(target, probed, stop, once) for number, probed in found.probed.items()
-    }
+    for number, probed in found.probed.made.items():
+        found.probed.made[number] = with_cloud_metrics(target, probed, stop, once)
     if found.held is not None:
         found.held = with_cloud_metrics(target, found.held, stop, once)
 
@@ -158,7 +133,7 @@ def search_job(
     Raises:
         PubsubError, GoogleAPICallError: The broker cannot be used.
     """
-    found = Found(search, {})
+    found = Found(search, Probes(search, out))
     told = Console(stderr=True, quiet=True) if console is None else console
     try:
         with started(options, flags, out, stop, told, metrics) as target:
@@ -191,20 +166,3 @@ def tell(console: Console | None, text: str) -> None:
     """Print a sentence of what is done, if somebody is told."""
     if console is not None:
         say(console, text)
-
-
-def limit_of(found: Found) -> tuple[Probed, Diagnosis] | None:
-    """Return the probe that failed most clearly, and what limits it; None where this process made none.
-
-    Just above the answer hardly anything is wrong yet: what limits a system shows where it is overloaded.
-    """
-    failed = [
-        (observations[0].margin, number)
-        for number, (_, observations) in enumerate(found.search.history, start=1)
-        if observations and not observations[0].passed and number in found.probed
-    ]
-    if not failed:
-        return None
-    probed = found.probed[max(failed)[1]]
-    diagnosis = probed.analysis.bottleneck
-    return None if diagnosis is None else (probed, diagnosis)

@@ -13,8 +13,10 @@ from rich.console import Console
 
 from lab import words
 from lab.command_line import CommandLine, new_parser, parse_command_line
-from lab.probing import SCHEDULE, Probed
-from lab.search import Found, add_cloud_metrics, find, limit_of
+from lab.found import Found, limit_of, where
+from lab.pages import write_page
+from lab.probing import SCHEDULE
+from lab.search import add_cloud_metrics, find
 from lab.search_flags import add_search_flags, number, search_flags
 from lab.sweep_table import print_outcomes
 from lab.target import started
@@ -23,14 +25,11 @@ from loadtest.driver.errors import RunError
 from loadtest.driver.pubsub import PubsubError
 from loadtest.interrupt import stop_on_signals
 from loadtest.raw_log import RawLogError
-from loadtest.report.command import HTML_FILE
-from loadtest.report.limit_section import limit_section
-from loadtest.report.page import to_html
-from loadtest.report.sweep_section import sweep_section
-from loadtest.run_folder import FolderError, held, make_fresh, replace_file
+from loadtest.report.limit_section import limit_lines, limit_section
+from loadtest.run_folder import FolderError, held, make_fresh
 from loadtest.search.search_file import SEARCH, SearchFileError, resume
 from loadtest.search.tiers import TiersSearch
-from loadtest.terminal import make_console, say
+from loadtest.terminal import complain, make_console, say, say_file
 from local.children import ChildError
 
 TRY = "try"  # the flag; a word of Python's
@@ -67,10 +66,10 @@ def search_command(arguments: Sequence[str]) -> int:
                     print(f"--try: {error}", file=sys.stderr)
             finish(found, options.out, tried, json=bool(given.json))
     except (ChildError, FolderError, RunError, RawLogError, PubsubError, GoogleAPICallError) as error:
-        print(f"loadtest: {error}", file=sys.stderr)
+        complain(f"loadtest: {error}")
         return 1
     except KeyboardInterrupt:
-        print("loadtest: ended at once by a second interrupt; --resume goes on from it", file=sys.stderr)
+        complain("loadtest: ended at once by a second interrupt; --resume goes on from it")
         return 130
     return 0 if found.complete else 1
 
@@ -110,38 +109,6 @@ def parse_search(
     return line, TiersSearch(flags.tiers, flags.settings), hold_s
 
 
-def write_page(found: Found, out: Path, tried: Tried | None = None) -> Path:
-    """Write the page of a search and its most telling runs, and return its path.
-
-    Args:
-        found: By the search.
-        out: Its folder.
-        tried: The change that it named; None where none was tried.
-    """
-    limit = limit_of(found)
-    told = limit_section(limit[1], _where(limit[0])) if limit else None
-    shown = _shown(found)
-    analyses = [each.analysis for each in shown.values()]
-    if tried is None:
-        html = to_html(analyses, list(shown), [found.search], told)
-    else:
-        outcomes = (tried.before, tried.after)
-        section = sweep_section(
-            outcomes, str(found.search.tiers[0]), "the change to try first, tried", [f"{tried.sentence()}."]
-        )
-        names = [each.name for each in outcomes]
-        html = to_html(
-            analyses, list(shown), [found.search, tried.search], told, search_names=names, sweeps=[section]
-        )
-    page = out / HTML_FILE
-    replace_file(page, html.encode())
-    return page
-
-
-def _where(probed: Probed) -> str:
-    return f"at {probed.analysis.rates['offered'].value or 0.0:,.6g}/s"
-
-
 def finish(found: Found, out: Path, tried: Tried | None = None, *, json: bool) -> None:
     """Write the page, and print the answers or, as JSON, all that the search's file holds.
 
@@ -152,7 +119,7 @@ def finish(found: Found, out: Path, tried: Tried | None = None, *, json: bool) -
         json: Whether to print JSON.
     """
     limit = limit_of(found)
-    page = write_page(found, out, tried)
+    page = write_page(out)
     if json:
         content = orjson.loads((out / SEARCH).read_bytes())
         content["ended"] = found.ended
@@ -168,30 +135,12 @@ def finish(found: Found, out: Path, tried: Tried | None = None, *, json: bool) -
     if found.ended:
         say(console, f"ended early: {found.ended}; --resume --out={out} goes on")
     if limit:
-        for text in words.limit_lines(_where(limit[0]), limit[1]):
+        for text in limit_lines(limit_section(limit[1], where(limit[0]))):
             say(console, text)
     if tried:
         print_outcomes(console, (tried.before, tried.after), str(found.search.tiers[0]))
         say(console, tried.sentence(), style="bold")
     if found.held:
         say(console, f"held: {found.held.analysis.verdict.headline}")
-    say(console, f"  {page}", whole=True)
-    say(console, f"  {out / SEARCH}", whole=True)
-
-
-def _shown(found: Found) -> dict[str, Probed]:
-    """Return the runs for the page, by name: the answer's, and the failure above it; else the latest."""
-    numbers = words.by_rate(found.search.history)
-    boundary = found.search.boundaries()[0]
-    rates = {"confirmed": boundary.claim, "fails": boundary.infeasible_min}
-    shown = {
-        f"{rate:,.6g}/s, {what}": found.probed[numbers[rate]]
-        for what, rate in rates.items()
-        if rate is not None and numbers.get(rate) in found.probed
-    }
-    if found.held:
-        shown["held"] = found.held
-    if not shown and found.probed:
-        number, probed = max(found.probed.items())
-        shown[f"probe {number}"] = probed
-    return shown
+    say_file(console, page)
+    say_file(console, out / SEARCH)

@@ -39,8 +39,15 @@ class Estimate:
     high: float | None = None
 
     def __str__(self) -> str:
-        interval = "" if self.low is None or self.high is None else f" ({self.low:.3g} to {self.high:.3g})"
-        return f"{self.value:.3g}{'' if self.unit in ('', '1/s') else f' {self.unit}'}{interval}"
+        interval = ""
+        if self.low is not None and self.high is not None:
+            interval = f" ({number(self.low)} to {number(self.high)})"
+        return f"{number(self.value)}{'' if self.unit in ('', '1/s') else f' {self.unit}'}{interval}"
+
+
+def number(value: float) -> str:
+    """Return it with three significant digits, and never as a power of ten."""
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 
 @dataclass(frozen=True)

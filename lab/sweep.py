@@ -10,6 +10,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from rich.console import Console
 
 from lab.outcomes import outcome_of
+from lab.pages import write_page
 from lab.search import search_job
 from lab.sweep_elsewhere import commands, tell
 from lab.sweep_flags import Combination, parse_sweep
@@ -17,14 +18,11 @@ from lab.sweep_table import print_outcomes
 from loadtest.driver.pubsub import PubsubError
 from loadtest.interrupt import stop_on_signals
 from loadtest.raw_log import RawLogError
-from loadtest.report.command import HTML_FILE
-from loadtest.report.page import to_html
-from loadtest.report.sweep_section import section_of
-from loadtest.run_folder import FolderError, held, make_fresh, make_private, replace_file
+from loadtest.run_folder import FolderError, held, make_fresh, make_private
 from loadtest.search.search_file import SEARCH, SearchFileError, resume
-from loadtest.search.sweep_file import SWEEP, Sweep, searches
+from loadtest.search.sweep_file import SWEEP, Sweep
 from loadtest.search.tiers import TiersSearch
-from loadtest.terminal import make_console, say
+from loadtest.terminal import complain, make_console, say, say_file
 
 
 def sweep_command(arguments: Sequence[str]) -> int:
@@ -49,10 +47,10 @@ def sweep_command(arguments: Sequence[str]) -> int:
             ended = run_sweep(sweep, combinations, out, quiet=line.given.quiet, resumed=line.given.resume)
             finish(sweep, out, ended, json=line.given.json)
     except (FolderError, RawLogError, SearchFileError, PubsubError, GoogleAPICallError) as error:
-        print(f"loadtest: {error}", file=sys.stderr)
+        complain(f"loadtest: {error}")
         return 1
     except KeyboardInterrupt:
-        print("loadtest: ended at once by a second interrupt; --resume goes on from it", file=sys.stderr)
+        complain("loadtest: ended at once by a second interrupt; --resume goes on from it")
         return 130
     return 0 if not ended and all(outcome.complete for outcome in sweep.outcomes) else 1
 
@@ -105,9 +103,7 @@ def run_sweep(
 
 def finish(sweep: Sweep, out: Path, ended: str, *, json: bool) -> None:
     """Write the page, and print the comparison or, as JSON, the sweep's file."""
-    found = searches(out, sweep)
-    html = to_html([], [], list(found.values()), search_names=list(found), sweeps=[section_of(sweep)])
-    replace_file(out / HTML_FILE, html.encode())
+    page = write_page(out)
     if json:
         sys.stdout.write((out / SWEEP).read_text())
         return
@@ -115,5 +111,5 @@ def finish(sweep: Sweep, out: Path, ended: str, *, json: bool) -> None:
     print_outcomes(console, sweep.outcomes, str(sweep.tier))
     if ended:
         say(console, f"ended early: {ended}; --resume --out={out} goes on")
-    say(console, f"  {out / HTML_FILE}", whole=True)
-    say(console, f"  {out / SWEEP}", whole=True)
+    say_file(console, page)
+    say_file(console, out / SWEEP)

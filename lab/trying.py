@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
+import orjson
 from rich.console import Console
 
 from lab import words
+from lab.found import Found, limit_of
 from lab.outcomes import outcome_of
-from lab.search import Found, limit_of, search_job, tell
+from lab.search import search_job, tell
 from lab.words import amount
 from loadtest.bottleneck.diagnosis import Change, Expectation
 from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
-from loadtest.run_folder import make_private
+from loadtest.report.sweep_section import SweepSection, sweep_section
+from loadtest.run_folder import make_private, replace_file
 from loadtest.search.outcome import Outcome
+from loadtest.search.search_file import SEARCH, SearchFileError, resume, write
 from loadtest.search.tiers import TiersSearch
 from local.job_flags import JobFlags
 from local.topics import Topics
 from pipeline.options.job_options import FLAGS
 
 TRIED = "tried"  # the folder
+TRIED_FILE = "tried.json"
 
 
 class NothingToTryError(Exception):
@@ -63,6 +69,48 @@ class Tried:
         measured = missing if self.measured is None else amount(self.measured, unit)
         earlier = "" if before is None else f" ({amount(before, unit)} before)"
         return f"tried {self.after.name}: {expected}; measured: {measured}{earlier}"
+
+    def write(self, out: Path) -> None:
+        """Write all but the search, which has a file of its own, into the folder of the search before."""
+        content = orjson.dumps(self.to_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        replace_file(out / TRIED / TRIED_FILE, content)
+
+    @classmethod
+    def read(cls, out: Path, search: TiersSearch) -> Tried | None:
+        """Return what was tried after a search; None where nothing was.
+
+        Args:
+            out: Folder of the search.
+            search: That it holds.
+
+        Raises:
+            SearchFileError: A file is damaged.
+        """
+        path = out / TRIED / TRIED_FILE
+        if not path.is_file():
+            return None
+        try:
+            content = orjson.loads(path.read_bytes())
+            before, after = (Outcome.from_json(content[name]) for name in ("before", "after"))
+            expected = content["expected"]
+            tried = cls(
+                Expectation(**expected) if expected else None,
+                content["measured"],
+                before,
+                after,
+                resume(out / TRIED / SEARCH),
+            )
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise SearchFileError(f"{path} tells of no change that was tried ({error}): remove it") from error
+        # An earlier search into the same folder may have left one.
+        return tried if before.boundary == search.boundaries()[0] else None
+
+    def section(self) -> SweepSection:
+        """Return both searches side by side, for a page."""
+        return sweep_section(
+            (self.before, self.after), str(self.search.tiers[0]), "the change to try first, tried",
+            [f"{self.sentence()}."],
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, object]:
         """Return all but the search, which has a file of its own."""
@@ -120,6 +168,7 @@ def try_change(
     out = options.out / TRIED
     make_private(out)
     search = TiersSearch(found.search.tiers, found.search.settings)
+    write(out / SEARCH, search)  # also of a job that does not start
     again = search_job(options, new, search, out, stop, console)
     before = outcome_of(found.search, options.out, {}, found.ended)
     after = outcome_of(search, out, changed, again.ended)
@@ -128,13 +177,15 @@ def try_change(
     if expected is not None and expected.figure == "latency":
         failed = next(number for number, each in found.probed.items() if each is probed)
         measured = _mean_latency_s(again, found.search.history[failed - 1][0].rate)
-    return Tried(expected, measured, before, after, search)
+    tried = Tried(expected, measured, before, after, search)
+    tried.write(options.out)
+    return tried
 
 
 def _mean_latency_s(found: Found, rate: float) -> float | None:
     """Return the mean latency of a search's latest probe of a rate; None where none was made."""
     number = words.by_rate(found.search.history).get(rate)
-    if number not in found.probed:
+    if number is None or number not in found.probed:
         return None
     mean_ms = found.probed[number].analysis.corrected.figures["mean"].value
     return None if mean_ms is None else mean_ms / 1e3

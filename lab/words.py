@@ -1,4 +1,4 @@
-"""Sentences of a search, as it goes, of a run, and of what limits it."""
+"""Sentences of a search, as it goes, and of a run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Literal
 
 from loadtest.analysis.analyse import Analysis
 from loadtest.analysis.latency import QUANTILES, Latency
-from loadtest.bottleneck.diagnosis import Diagnosis
 from loadtest.figures import milliseconds
-from loadtest.report.limit_section import change_text, expectation_text, fact_text
 from loadtest.report.tables import interval, littles_law_text, value
 from loadtest.search.answer import Boundary
 from loadtest.search.objectives import LATENCIES
@@ -69,24 +67,6 @@ def _answer(boundary: Boundary) -> str:
     if not boundary.converged:
         text += f"; not converged: {boundary.convergence_reason}"
     return text
-
-
-def limit_lines(where: str, diagnosis: Diagnosis) -> list[str]:
-    """Return what limits a run, why, what to change first and what that should bring.
-
-    Args:
-        where: Which run, such as "at 900/s"; empty where that is clear.
-        diagnosis: Of it.
-    """
-    lines = [
-        f"what limits it{f' {where}' if where else ''}: {diagnosis.limit}",
-        *(f"  {fact_text(fact)}" for fact in diagnosis.because),
-    ]
-    if diagnosis.change.text:
-        lines.append(f"try first: {change_text(diagnosis.change)}")
-    if diagnosis.expected is not None:
-        lines.append(f"expected, extrapolated: {expectation_text(diagnosis.expected)}")
-    return lines
 
 
 def verdict_lines(analysis: Analysis) -> Iterator[str]:

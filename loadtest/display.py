@@ -19,7 +19,7 @@ from loadtest.terminal import printable, say
 
 PLAIN_INTERVAL_S = 5.0
 
-Phase = Literal["waiting for the job", "sending", "draining"]
+Phase = Literal["waiting for Pub/Sub", "waiting for the job", "sending", "draining"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Progress:
         outstanding: Requests sent and not answered.
         rate: Answers a second, over about the last second.
         p50_ms: Median latency of the latest requests.
+        left: Seconds until the last message is due; of a wait, at most. None where that is not known.
+        waits_for: What is waited for, and where; empty once the sending has begun.
         note: What else there is to know now, such as the job's last warning; empty for nothing.
     """
 
@@ -50,6 +52,8 @@ class Progress:
     outstanding: int = 0
     rate: float = 0.0
     p50_ms: float | None = None
+    left: float | None = None
+    waits_for: str = ""
     note: str = ""
 
 
@@ -98,21 +102,33 @@ def progress_display(console: Console) -> Iterator[Display]:
         yield _PlainDisplay(lambda line: say(console, line, whole=True))
 
 
+def _waiting(progress: Progress) -> str:
+    """Return what is waited for, where and how long; empty where the schedule has begun."""
+    if not progress.phase.startswith("waiting"):
+        return ""
+    return f"{progress.waits_for or progress.phase}{_left(progress, ', at most {} more')}"
+
+
+def _left(progress: Progress, text: str) -> str:
+    return "" if progress.left is None else text.format(f"{max(0.0, progress.left):,.0f} s")
+
+
 def _line(progress: Progress) -> str:
-    if progress.phase == "waiting for the job":
-        return f"{progress.elapsed:6.0f} s  waiting for the job to answer a first request"
+    if waiting := _waiting(progress):
+        return f"{progress.elapsed:6.0f} s  {waiting}"
+    left = _left(progress, ", at most {} left" if progress.phase == "draining" else ", {} left")
     return (
         f"{progress.elapsed:6.0f} s  {progress.phase}: sent {progress.sent:,} of {progress.total:,}, "
         f"received {progress.received:,}, dead letters {progress.dead_lettered:,}, "
-        f"outstanding {progress.outstanding:,}, {progress.rate:,.0f}/s, p50 {milliseconds(progress.p50_ms)}"
+        f"outstanding {progress.outstanding:,}, {progress.rate:,.0f}/s, "
+        f"p50 {milliseconds(progress.p50_ms)}{left}"
     )
 
 
 def _panel(progress: Progress) -> RenderableType:
     note = [Text(printable(progress.note), style="yellow")] if progress.note else []
-    if progress.phase == "waiting for the job":
-        waiting = f"{progress.elapsed:.0f} s  waiting for the job to answer a first request"
-        return Group(Text(waiting, style="yellow"), *note)
+    if waiting := _waiting(progress):
+        return Group(Text(printable(f"{progress.elapsed:.0f} s  {waiting}"), style="yellow"), *note)
     figures = {
         "sent": f"{progress.sent:,}",
         "received": f"{progress.received:,}",
@@ -124,5 +140,6 @@ def _panel(progress: Progress) -> RenderableType:
     cells = [Text.assemble((f"{name} ", "dim"), value, end="") for name, value in figures.items()]
     bar = Table.grid()  # alone, a bar does not end its line
     bar.add_row(ProgressBar(total=max(1, progress.total), completed=progress.sent, width=60))
-    phase = Text(f"{progress.phase}  {progress.elapsed:.0f} s", style="bold")
+    left = _left(progress, ", at most {} left" if progress.phase == "draining" else ", {} left")
+    phase = Text(f"{progress.phase}  {progress.elapsed:.0f} s{left}", style="bold")
     return Group(phase, bar, Columns(cells, padding=(0, 3)), *note)

@@ -17,7 +17,7 @@ from loadtest.interrupt import stop_on_signals
 from loadtest.options import RunOptions, parse
 from loadtest.report.last_screen import MADE_REQUESTS, print_report
 from loadtest.run_folder import FolderError, held, make_fresh, replace_file
-from loadtest.terminal import make_console
+from loadtest.terminal import complain, make_console
 from local.children import ChildError
 from local.compare import MODES, compare
 from local.job_flags import JobFlags
@@ -111,18 +111,18 @@ def local_command(arguments: Sequence[str]) -> int:
                 print_report(console, outcome.summary, options.out)
                 failures, warnings = outcome.failures, outcome.warnings
     except ChildError as error:
-        print(f"local: {error}", file=sys.stderr)
+        complain(f"local: {error}")
         return 2 if error.exit_code == 2 else 1
     except (FolderError, RunError, PubsubError, GoogleAPICallError) as error:
-        print(f"local: {error}", file=sys.stderr)
+        complain(f"local: {error}")
         return 1
     except KeyboardInterrupt:
-        print("local: ended at once by a second interrupt; this run wrote no summary", file=sys.stderr)
+        complain("local: ended at once by a second interrupt; this run wrote no summary")
         return 130
     for warning in warnings:
-        print(f"local: warning: {warning}", file=sys.stderr)
+        complain(f"local: warning: {warning}")
     for failure in failures:
-        print(f"local: {failure}", file=sys.stderr)
+        complain(f"local: {failure}")
     return 1 if failures else 0
 
 

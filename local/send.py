@@ -21,7 +21,7 @@ from loadtest.driver.errors import RunError
 from loadtest.driver.pubsub import PubsubError
 from loadtest.interrupt import Stop, stop_on_signals
 from loadtest.records import RecordsError, read_records
-from loadtest.terminal import make_console, say
+from loadtest.terminal import complain, make_console, say
 from local.children import ChildError
 from local.exchange import Answer, Exchange, own_subscriptions
 from local.job_flags import JobFlags
@@ -87,10 +87,10 @@ def send_command(arguments: Sequence[str]) -> int:
             watch = _watch(stop, processes, told)
             return _show(exchange.send(bodies, timeout_s, watch), len(bodies))
     except ChildError as error:
-        print(f"send: {error}", file=sys.stderr)
+        complain(f"send: {error}")
         return 2 if error.exit_code == 2 else 1
     except (GoogleAPICallError, DefaultCredentialsError, PubsubError, RunError) as error:
-        print(f"send: {error}", file=sys.stderr)
+        complain(f"send: {error}")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -199,7 +199,7 @@ def _show(answers: Iterator[Answer], count: int) -> int:
         say(console, text, whole=True)
     if results + dead_letters < count:
         missing = count - results - dead_letters
-        print(f"send: {missing:,} of {count:,} not answered in time; see --timeout", file=sys.stderr)
+        complain(f"send: {missing:,} of {count:,} not answered in time; see --timeout")
         return NO_ANSWER
     return 1 if dead_letters else 0
 

@@ -13,7 +13,8 @@ from rich.console import Console
 from benchmarks.harness import cli
 from benchmarks.harness.jobs import our_job, pubsub, running_job, stock_job
 from benchmarks.harness.models import MODEL
-from lab.search import Found, find
+from lab.found import Found
+from lab.search import find
 from lab.target import LOCAL_WARM_UP_S, Target
 from loadtest.driver.system import System
 from loadtest.interrupt import Stop

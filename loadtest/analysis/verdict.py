@@ -130,7 +130,7 @@ def _sentences(outcome: Outcome, evidence: Evidence) -> list[str]:
         )
     if counts.missing and outcome != "no answer":
         found.append(
-            f"{counts.missing:,} messages have neither a result nor a dead letter; each counts in the "
+            f"Without a result or a dead letter: {_share(counts.missing, counts.due)}; each counts in the "
             "latency with at least the time that it was waited for."
         )
     if counts.dead_letters:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import grpc
 
 from loadtest.clock import Clock
-from loadtest.display import Display, Progress
+from loadtest.display import Display, Phase, Progress
 from loadtest.driver.answers import Answers
 from loadtest.driver.collector import Collector
 from loadtest.driver.errors import RunError
@@ -15,6 +16,7 @@ from loadtest.driver.pubsub import Calls, request_message
 from loadtest.interrupt import Stop
 from pipeline.pubsub.calls import routing
 from pipeline.pubsub.codes import TRANSIENT, explain
+from pipeline.pubsub.emulator import VARIABLE
 from pipeline.pubsub.protos import Proto, PublishRequest
 
 
@@ -58,36 +60,47 @@ class Probe:
         begun = self.clock()
         deadline = begun + self.ready_timeout
         message = request_message(self.body, f"{self.run_id}-probe", begun, begun)
-        self._publish(PublishRequest(topic=self.topic, messages=[message]), deadline)
+        self._publish(PublishRequest(topic=self.topic, messages=[message]), begun, display)
+        answers_from = " and ".join(stream.subscription for stream in self.collector.streams)
+        waits_for = f"waiting for the job to answer a first request, on {answers_from}"
         while not self.stop.is_set() and not self.answers.probe_answered.wait(0.05):
-            display.update(
-                Progress(
-                    phase="waiting for the job",
-                    elapsed=self.clock() - begun,
-                    total=len(self.answers.intended),
-                )
-            )
+            display.update(self._progress("waiting for the job", waits_for, begun))
             if self.collector.error:
                 raise RunError(
                     f"cannot collect answers from {self.collector.error}; check the name and your permissions"
                 )
             if self.clock() > deadline:
-                silent = " and ".join(stream.subscription for stream in self.collector.streams)
                 raise RunError(
-                    f"no answer to a first request within {self.ready_timeout:g} s: {silent} stayed silent. "
+                    f"no answer to a first request within {self.ready_timeout:g} s: {answers_from} stayed "
+                    "silent. "
                     f"Check that the job runs, that it reads {self.topic}, and that it writes to the topic "
                     "of that subscription"
                 )
 
-    def _publish(self, request: Proto, deadline: float) -> None:
+    def _progress(self, phase: Phase, waits_for: str, begun: float, note: str = "") -> Progress:
+        elapsed = self.clock() - begun
+        left = self.ready_timeout - elapsed
+        total = len(self.answers.intended)
+        return Progress(phase, elapsed, total, left=left, waits_for=waits_for, note=note)
+
+    def _publish(self, request: Proto, begun: float, display: Display) -> None:
+        emulator = os.environ.get(VARIABLE)
+        pubsub = f"Pub/Sub at {emulator} ({VARIABLE})" if emulator else "Pub/Sub of Google Cloud"
+        waits_for = f"waiting for {pubsub} to take a first request for {self.topic}"
+        note = ""
         while not self.stop.is_set():
+            # Before each try, as one may take 5 s.
+            display.update(self._progress("waiting for Pub/Sub", waits_for, begun, note))
             try:
                 self.calls.publish(request, timeout=5.0, metadata=routing("topic", self.topic))
                 return
             except grpc.RpcError as error:
-                if error.code() not in TRANSIENT or self.clock() > deadline:
+                note = explain(error)
+                late = self.clock() > begun + self.ready_timeout
+                if error.code() not in TRANSIENT or late:
+                    waited = f" within {self.ready_timeout:g} s" if late else ""
                     raise RunError(
-                        f"cannot publish to --input_topic {self.topic}: {explain(error)}; check its name, "
-                        "that it exists, and that Pub/Sub (or PUBSUB_EMULATOR_HOST) is reachable"
+                        f"cannot publish to --input_topic {self.topic}{waited}: {note}; check its name, "
+                        f"that it exists, and that {pubsub} is reachable"
                     ) from error
                 self.stop.wait(0.2)

@@ -193,7 +193,7 @@ class Run:
         if self.stop.is_set():
             return f"{self.stop.reason} before the first message was sent"
         self.senders.send()
-        watch = Watch(self.senders, self.answers, self.clock)
+        watch = Watch(self.senders, self.answers, self.clock, self.options.drain_timeout)
         error = None
         deadline = np.inf
         settle_until = None

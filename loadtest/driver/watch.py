@@ -18,9 +18,16 @@ class Watch:
     Attributes:
         total: Messages of the schedule.
         last_due: When the last of them is due, epoch seconds.
+
+    Args:
+        senders: Of the schedule.
+        answers: What has come back.
+        clock: Epoch seconds.
+        drain_timeout: Seconds for which stragglers are waited for.
     """
 
-    def __init__(self, senders: Senders, answers: Answers, clock: Clock) -> None:
+    def __init__(self, senders: Senders, answers: Answers, clock: Clock, drain_timeout: float) -> None:
+        self._drain_timeout = drain_timeout
         self._senders = senders
         self._answers = answers
         self._clock = clock
@@ -41,8 +48,9 @@ class Watch:
         recent = slice(max(0, sent - RECENT), sent)
         first = np.fmin(self._answers.result_at[recent], self._answers.dead_letter_at[recent])
         latency = (first - self._intended[recent])[~np.isnan(first)]
+        draining = sent == self.total
         return Progress(
-            phase="draining" if sent == self.total else "sending",
+            phase="draining" if draining else "sending",
             elapsed=now - self._begun,
             total=self.total,
             sent=sent,
@@ -51,5 +59,6 @@ class Watch:
             duplicates=self._answers.duplicates,
             outstanding=max(0, sent - answered),
             rate=self._rate,
+            left=self.last_due + (self._drain_timeout if draining else 0.0) - now,
             p50_ms=float(np.median(latency)) * 1e3 if len(latency) else None,
         )

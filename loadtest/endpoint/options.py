@@ -1,4 +1,4 @@
-"""Every flag of `python -m loadtest endpoint`: of the job those that name an endpoint, of a run, its own."""
+"""Every flag of `loadtest endpoint`: of the job those that name an endpoint, of a run, its own."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ class EndpointOptions:
     quiet: bool
 
 
-def make_parser(prog: str = "python -m loadtest endpoint", where: str = "") -> argparse.ArgumentParser:
+def make_parser(prog: str = "./launch.sh loadtest endpoint", where: str = "") -> argparse.ArgumentParser:
     """Return the parser of the flags; it takes all values as text, so that all mistakes are found.
 
     Args:

@@ -15,7 +15,7 @@ from loadtest.endpoint.findings import EndpointReport
 from loadtest.endpoint.load_figures import LoadFigures
 from loadtest.endpoint.rates import Degradation, ProbeResult
 from loadtest.figures import figure, milliseconds
-from loadtest.terminal import printable, say
+from loadtest.terminal import printable, say, say_file
 
 JSON_FILE = "endpoint.json"
 
@@ -62,7 +62,7 @@ def print_report(console: Console, report: EndpointReport, out: Path) -> None:
         say(console, f"INVALID, the driver's figures and not the endpoint's: {reason}", style=_BAD)
     if report.partial:
         say(console, f"Partial: {report.partial}", style="bold")
-    say(console, f"  {out / JSON_FILE}  every figure", whole=True)
+    say_file(console, out / JSON_FILE, "every figure")
     if report.raw_logs:
         say(console, f"  {out / report.raw_logs[0]} …  {len(report.raw_logs)} raw logs", whole=True)
 

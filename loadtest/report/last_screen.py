@@ -12,7 +12,7 @@ from rich.text import Text
 from loadtest.figures import figure, milliseconds, rate, stage_label
 from loadtest.run_folder import DEAD_LETTERS, RESULTS, SUMMARY
 from loadtest.summary import Summary
-from loadtest.terminal import printable, say
+from loadtest.terminal import printable, say, say_file
 
 MADE_REQUESTS = "made_requests.jsonl"
 
@@ -78,7 +78,7 @@ def print_files(console: Console, out: Path) -> None:
     # An empty file tells nothing.
     found = [name for name in told if (out / name).is_file() and (out / name).stat().st_size]
     for name in found:
-        say(console, f"  {out / name}  {told[name]}", whole=True)
+        say_file(console, out / name, told[name])
 
 
 def _print_first_that_fits(console: Console, wide: list[Table], narrow: list[Table]) -> None:

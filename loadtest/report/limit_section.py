@@ -18,6 +18,7 @@ class LimitSection:
         facts: What says so: in words, the figure, and what it is held against.
         change: To try first; empty for none.
         expected: The figure now, and what the change should make of it; empty where no formula tells.
+        expectation: The same in one line.
     """
 
     where: str
@@ -25,6 +26,7 @@ class LimitSection:
     facts: list[tuple[str, str, str]]
     change: str
     expected: list[Shown]
+    expectation: str
 
 
 def limit_section(diagnosis: Diagnosis, where: str = "") -> LimitSection:
@@ -35,13 +37,19 @@ def limit_section(diagnosis: Diagnosis, where: str = "") -> LimitSection:
         [(fact.what, _figure(fact.value, fact.unit), held_against(fact)) for fact in diagnosis.because],
         change_text(diagnosis.change),
         [] if diagnosis.expected is None else _expected(diagnosis.expected),
+        "" if diagnosis.expected is None else expectation_text(diagnosis.expected),
     )
 
 
-def fact_text(fact: Fact) -> str:
-    """Return a fact in one line."""
-    bound = held_against(fact)
-    return f"{fact.what}: {_figure(fact.value, fact.unit)}{f', {bound}' if bound else ''}"
+def limit_lines(section: LimitSection) -> list[str]:
+    """Return it in lines: what limits a run, why, what to change first and what that should bring."""
+    lines = [f"what limits it{f' {section.where}' if section.where else ''}: {section.limit}"]
+    lines += [f"  {what}: {value}{f', {bound}' if bound else ''}" for what, value, bound in section.facts]
+    if section.change:
+        lines.append(f"try first: {section.change}")
+    if section.expectation:
+        lines.append(f"expected, extrapolated: {section.expectation}")
+    return lines
 
 
 def held_against(fact: Fact) -> str:
@@ -79,4 +87,7 @@ def _to_expect(expected: Expectation) -> str:
 
 def _figure(value: float, unit: str) -> str:
     number = f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
+    if "e" in number:
+        # A growth of the backlog that is none: nobody reads powers of ten.
+        number = f"{value:z.5f}".rstrip("0").rstrip(".")
     return number if unit == "1" else f"{number}{'/s' if unit == '1/s' else f' {unit}'}"

@@ -16,10 +16,11 @@ from loadtest.analysis.analyse import Analysis
 from loadtest.report.chart import Chart
 from loadtest.report.charts import charts, marks
 from loadtest.report.comparison import compared, comparison_charts
-from loadtest.report.limit_section import LimitSection, limit_section
+from loadtest.report.lead_section import LeadSection
+from loadtest.report.limit_section import limit_section
 from loadtest.report.resource_charts import resource_charts, unavailable
 from loadtest.report.rounding import rounded
-from loadtest.report.search_section import search_sections
+from loadtest.report.search_section import Searched, search_sections
 from loadtest.report.sweep_section import HEAD as SWEEP_HEAD
 from loadtest.report.sweep_section import SweepSection
 from loadtest.report.tables import (
@@ -31,7 +32,6 @@ from loadtest.report.tables import (
     scaling_rows,
     stage_rows,
 )
-from loadtest.search.tiers import TiersSearch
 
 _PAGE = Path(__file__).parent / "page"
 _VENDOR = Path(__file__).parent / "vendor"
@@ -43,11 +43,10 @@ _DIGITS = 4
 def to_html(
     analyses: Sequence[Analysis],
     names: Sequence[str],
-    searches: Sequence[TiersSearch] = (),
-    limit: LimitSection | None = None,
+    searches: Sequence[Searched] = (),
     *,
-    search_names: Sequence[str] = (),
     sweeps: Sequence[SweepSection] = (),
+    leads: Sequence[LeadSection] = (),
 ) -> str:
     """Return the page.
 
@@ -57,10 +56,9 @@ def to_html(
     Args:
         analyses: Of the runs; the first is what others are compared with.
         names: Of each run, for people, such as its folder.
-        searches: Whose answers come before the runs.
-        limit: What limits the system, of the run that shows it best, in the place of each run's own.
-        search_names: Of each search, where there are several; by default none.
-        sweeps: That come first of all.
+        searches: Whose answers come before the runs, and whose own runs come before others.
+        sweeps: That come before the searches.
+        leads: That come first of all.
     """
     environment = Environment(
         loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -69,6 +67,16 @@ def to_html(
     scripts = [(_VENDOR / "uPlot.iife.min.js").read_text(), (_PAGE / "charts.js").read_text()]
     styles = [(_VENDOR / "uPlot.min.css").read_text(), (_PAGE / "style.css").read_text()]
     drawn = _Charts()
+    # Where the probe that shows it best tells of the limit, another's would contradict it.
+    all_runs = [
+        (name, analysis, None if searched.limit else analysis.bottleneck)
+        for searched in searches
+        for name, analysis in searched.runs.items()
+    ]
+    all_runs += [
+        (name, analysis, analysis.bottleneck) for name, analysis in zip(names, analyses, strict=True)
+    ]
+    names, analyses = [name for name, _, _ in all_runs], [analysis for _, analysis, _ in all_runs]
     runs = [
         {
             "name": name,
@@ -79,7 +87,7 @@ def to_html(
             "marks": marks(analysis),
             "charts": drawn.add(charts(analysis)),
             "stages": stage_rows(analysis),
-            "limit": limit_section(analysis.bottleneck) if analysis.bottleneck and not limit else None,
+            "limit": limit_section(diagnosis) if diagnosis else None,
             "resources": drawn.add(resource_charts(analysis)),
             "unavailable": unavailable(analysis),
             "regimes": regime_rows(analysis),
@@ -87,24 +95,25 @@ def to_html(
             "account": account(analysis),
             "facts": facts(analysis),
         }
-        for name, analysis in zip(names, analyses, strict=True)
+        for name, analysis, diagnosis in all_runs
     ]
     several = len(analyses) > 1
-    named = zip(search_names or [""] * len(searches), searches, strict=True)
     swept = [(section, drawn.add(section.charts)) for section in sweeps]
-    tiers = [
-        (section, drawn.add(section.charts))
-        for name, search in named
-        for section in search_sections(search, name)
-    ]
-    verdicts = [section.headline for section in sweeps] + [section.headline for section, _ in tiers]
+    tiers = []
+    for searched in searches:
+        sections = search_sections(searched.search, searched.name)
+        for number, section in enumerate(sections, start=1):
+            limit = searched.limit if number == len(sections) else None
+            tiers.append((section, drawn.add(section.charts), limit))
+    verdicts = [lead.headline for lead in leads] + [section.headline for section in sweeps]
+    verdicts += [section.headline for section, _, _ in tiers]
     verdicts += [each.verdict.headline for each in analyses]
     return environment.get_template("page.html").render(
         title=verdicts[0],
+        leads=leads,
         sweeps=swept,
         sweep_head=SWEEP_HEAD,
         tiers=tiers,
-        limit=limit,
         runs=runs,
         compared=compared(analyses, names) if several else None,
         compared_charts=drawn.add(comparison_charts(analyses, names)) if several else [],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,17 +15,33 @@ from loadtest.report.chart import Chart, Line
 from loadtest.report.charts import marks, shades
 
 _MOST_LINES = 8  # as many colours as the page has
-_TITLES = {"cores": "Processors in use", "bytes": "Memory in use"}
+# What is drawn together, by the series' names: counts of machines and shares of them have the unit 1, and on
+# one scale with the backlog they would be a line at 0.
+_TITLES = (
+    (re.compile(r"/(target_)?(workers|replicas)$|/vcpus$"), "Workers, replicas and vCPUs"),
+    (re.compile(r"/(cpu|duty_cycle|(gpu_)?utilization|gpu_memory_activity|sm_\w+)$"), "Utilization"),
+    (re.compile(r"/backlog$"), "Backlog of the subscription"),
+    (re.compile(r"^endpoint/(responses/|errors$)"), "Responses of the endpoint, cumulative"),
+    (re.compile(r"^endpoint/latency_"), "Latency of the endpoint"),
+    (re.compile(r"^job/scaling/"), "Reasons of the autoscaler, 1 while one holds"),
+    (re.compile(r"/pcie_\w+$"), "PCIe"),
+    (re.compile(r"/power_w$"), "Power"),
+    (re.compile(r"/cpu_s$"), "Processors in use"),
+    (re.compile(r"bytes$"), "Memory in use"),
+)
 _MIB = 2**20
 # Two samples that are further apart than this, in usual distances, have a gap between them.
 _GAP = 2.5
 
 
 def resource_charts(analysis: Analysis) -> list[Chart]:
-    """Return a chart for each unit that was sampled; for many series of one unit, several."""
-    drawn = [resource for resource in analysis.resources if len(resource.at)]
-    units = dict.fromkeys(resource.unit for resource in drawn)
-    return [chart for unit in units for chart in _charts(analysis, unit, drawn)]
+    """Return a chart for each kind of what was sampled; for many series of one kind, several."""
+    drawn: dict[tuple[str, str], list[Resource]] = {}
+    for resource in analysis.resources:
+        if len(resource.at):
+            title = next((title for name, title in _TITLES if name.search(resource.name)), "")
+            drawn.setdefault((title, resource.unit), []).append(resource)
+    return [chart for (title, _), chosen in drawn.items() for chart in _charts(analysis, title, chosen)]
 
 
 def unavailable(analysis: Analysis) -> list[tuple[str, str]]:
@@ -32,9 +49,9 @@ def unavailable(analysis: Analysis) -> list[tuple[str, str]]:
     return [(one.name, one.unavailable) for one in analysis.resources if one.unavailable]
 
 
-def _charts(analysis: Analysis, unit: str, drawn: Sequence[Resource]) -> Iterator[Chart]:
-    chosen = [resource for resource in drawn if resource.unit == unit]
-    scale, shown_unit = (1 / _MIB, "MiB") if unit == "bytes" else (1.0, unit)
+def _charts(analysis: Analysis, title: str, chosen: Sequence[Resource]) -> Iterator[Chart]:
+    # The unit of a number is nothing to read.
+    scale, unit = {"bytes": (1 / _MIB, "MiB"), "1": (1.0, "")}.get(chosen[0].unit, (1.0, chosen[0].unit))
     for first in range(0, len(chosen), _MOST_LINES):
         group = chosen[first : first + _MOST_LINES]
         places = np.unique(np.concatenate([resource.at for resource in group]))
@@ -47,11 +64,10 @@ def _charts(analysis: Analysis, unit: str, drawn: Sequence[Resource]) -> Iterato
             for resource in group
             if resource.mean is not None
         ]
-        title = _TITLES.get(unit) or ", ".join(dict.fromkeys(resource.name for resource in group))
         yield Chart(
-            title,
-            f"Mean after the warm-up, {shown_unit}: {', '.join(told)}." if told else "",
-            shown_unit,
+            title or ", ".join(dict.fromkeys(resource.name for resource in group)),
+            f"Mean after the warm-up{f', {unit}' if unit else ''}: {', '.join(told)}." if told else "",
+            unit,
             "lines",
             "time",
             places,

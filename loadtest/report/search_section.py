@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from loadtest.analysis.analyse import Analysis
 from loadtest.figures import figure, milliseconds, rate
 from loadtest.report.chart import Chart, Line, Mark
+from loadtest.report.limit_section import LimitSection
 from loadtest.report.tables import Shown
 from loadtest.search.answer import Boundary
 from loadtest.search.objectives import LATENCIES
@@ -19,6 +21,23 @@ from loadtest.statistics.isotonic import fit
 _PASSED, _FAILED, _FIT = 3, 2, 0
 
 Seen = Sequence[tuple[Probe, Observation]]
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A search, and what a page shows beside its own answer.
+
+    Attributes:
+        search: Ended or not.
+        name: Sets it apart from others on the page; empty where it needs none.
+        limit: What limits the system, of the probe that shows it best, in the place of each run's own.
+        runs: The most telling of its probes, by their names for people.
+    """
+
+    search: TiersSearch
+    name: str = ""
+    limit: LimitSection | None = None
+    runs: Mapping[str, Analysis] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,9 +121,10 @@ def _told(breach: Breach) -> str:
 def _figures(boundary: Boundary) -> list[Shown]:
     overload = boundary.detectable_overload
     shown = "" if overload is None else f"an overload of {overload * 100:.1f} % would have shown"
+    above = "" if boundary.claim is None or boundary.infeasible_min is None else "above the confirmed one"
     found = [
         Shown("confirmed rate", rate(boundary.claim), shown, "measured"),
-        Shown("lowest failing rate", rate(boundary.infeasible_min), "above the confirmed one", "measured"),
+        Shown("lowest failing rate", rate(boundary.infeasible_min), above, "measured"),
     ]
     if boundary.root is not None:
         interval = ""

@@ -47,7 +47,7 @@ def section_of(sweep: Sweep) -> SweepSection:
     kicker = f"sweep of {' and '.join(sweep.values)}"
     asked = math.prod(len(values) for values in sweep.values.values())
     missing = asked - len(sweep.outcomes)
-    told = [f"{missing} of {asked} combinations have not been searched."] if missing else []
+    told = [f"Searched so far: {asked - missing} of {asked} combinations."] if missing else []
     return sweep_section(sweep.outcomes, str(sweep.tier), kicker, told)
 
 

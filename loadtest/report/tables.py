@@ -71,7 +71,7 @@ def key_figures(analysis: Analysis) -> list[Shown]:
         found.append(
             Shown(
                 "backlog grows by",
-                f"{steady.relative * 100:+.2f} %",
+                f"{steady.relative * 100:+z.2f} %",
                 f"of the rate; {steady.detectable_overload * 100:.1f} % would show",
                 "measured",
                 bad=not steady.stable,
@@ -161,7 +161,7 @@ def regime_rows(analysis: Analysis) -> list[tuple[str, ...]]:
             rate(regime.answered),
             milliseconds(regime.p50_ms),
             milliseconds(regime.p99_ms),
-            "-" if regime.backlog_slope is None else f"{regime.backlog_slope:+,.1f}/s",
+            "-" if regime.backlog_slope is None else f"{regime.backlog_slope:+z,.1f}/s",
         )
         for regime in analysis.regimes
     ]

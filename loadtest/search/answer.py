@@ -41,9 +41,9 @@ class Boundary:
         kind: "smooth" where the margins pass through 0, "cliff" where they jump, None before the root is
             probed.
         root: Where the fit crosses 0.
-        ci: Where 95 % of fits through margins drawn anew within their errors cross 0; of a cliff, the bracket
-            that holds it. It held the limit of a queue in 31 of 40 searches (`python -m benchmarks.search`):
-            it is no 95 % interval of the limit.
+        ci: Where 95 % of fits through margins drawn anew within their errors cross 0 (of a cliff: the largest
+            passing and the lowest failing rate), widened to the claim and the failing rate above it. It is no
+            95 % interval of the limit: `python -m benchmarks.search` counts how often it holds it.
         detectable_overload: Smallest overload that the confirmation could tell, over the rate.
         converged: Whether all steps of the recipe were done.
         convergence_reason: Why the search ended.

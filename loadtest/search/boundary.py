@@ -2,13 +2,17 @@
 
 The recipe, measured against plain bisection and votes on M/M/1 queues (`python -m benchmarks.search`):
 
-1. bracket: by factors of 4 from the start, with short probes. A rate that fails without a growing backlog is
-   followed by one above it ("look above"): its latency may be due to a low rate, as with batch windows.
-2. bisect: geometric middles, until the bracket is 10 % wide.
+1. bracket: by factors of 4 from the start, with short probes; from an overload to half of what the system
+   carried, as its backlog tells. A rate that fails without a growing backlog is followed by one above it
+   ("look above"): its latency may be due to a low rate, as with batch windows.
+2. bisect: geometric middles, until the bracket is 10 % wide; where one is over twice what was
+   carried, 1.1 of that.
 3. root: an isotonic fit through the margins of all probes; its root is probed three times, each time anew.
+   Where it passes clearly, the rate that fails above it is probed again in its stead ("recheck"), once.
 4. confirm: 0.99 of the root, twice as long, with another seed; 2 % less after a failure, four times at most.
 5. breach: 1.05 of what was confirmed must fail. A failed confirmation, 2 % above, has shown it already. If it
-   passes, and passes twice as long, it is the new claim: the fit was wrong, and the boundary is a bracket.
+   passes, and passes twice as long, it is the new claim, and the boundary is a bracket: the fit was wrong.
+   Then 10 % above, 20 % and so on; a failure over 10 % above begins the steps anew.
 
 A rate that passes more than 10 % above one that fails is probed again with it ("recheck"). If both say the
 same again, the system is not monotone, and the largest passing rate below the lowest failing one is searched
@@ -23,9 +27,10 @@ from collections.abc import Generator
 from typing import Literal
 
 from loadtest.search.answer import Boundary, Settings
-from loadtest.search.points import Points
+from loadtest.search.lengths import Lengths
+from loadtest.search.points import REACH, Points
 from loadtest.search.probes import Observation, Probe, Purpose
-from loadtest.statistics.stability import ENOUGH, detectable_overload
+from loadtest.statistics.stability import detectable_overload
 
 FACTOR = 4.0
 RESOLUTION = 1.1
@@ -34,12 +39,10 @@ BELOW_ROOT = 0.99
 STEP_DOWN = 0.98
 CONFIRMATIONS = 5
 ABOVE_CLAIM = 1.05
-# Factors of 4 that the bracket goes down or up from the start: 4^8 is 65,536.
-_REACH = 8
 # Brackets at most: another is needed where a failure that set one was chance.
 _ROUNDS = 3
-# Of a probe's length, for the bracket.
-_SHORT = 0.25
+# Of what an overloaded system carried, for the first rate below.
+_OF_CARRIED = 0.5
 # Standard errors by which each probe of the root must miss it for a cliff.
 _CLIFF = 3.0
 
@@ -64,6 +67,7 @@ class BoundarySearch:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._points = Points()
+        self._lengths = Lengths(settings)
         self._rechecked: set[float] = set()
         self._not_monotone = False
         self._looked_below = False
@@ -119,7 +123,10 @@ class BoundarySearch:
         claim = self._claim.rate if self._claim else None
         feasible = claim if claim is not None else low
         failing = self._points.lowest_failure(above=feasible)
+        shown = [rate for rate in (claim, failing and failing.rate) if rate]
         bracket = (low, high) if low is not None and high is not None else None
+        if self._kind == "smooth":
+            bracket = self._points.root_interval()
         return Boundary(
             claim=claim,
             feasible_max=feasible,
@@ -127,11 +134,11 @@ class BoundarySearch:
             first_breach=failing.first_breach if failing else None,
             kind=self._kind,
             root=self._points.root(),
-            ci=bracket if self._kind != "smooth" else self._points.root_interval(),
+            ci=(min(bracket[0], *shown), max(bracket[1], *shown)) if bracket and len(shown) == 2 else bracket,
             detectable_overload=detectable_overload(self._claim.n) if self._claim else None,
             converged=self._converged,
             convergence_reason=self._reason,
-            non_monotone_warning=self._warning(),
+            non_monotone_warning=self._points.inversion_text() if self._not_monotone else "",
             probes=len(self._points),
             seconds=self._points.seconds,
         )
@@ -142,7 +149,8 @@ class BoundarySearch:
                 for _ in range(_ROUNDS):
                     yield from self._bracket()
                     yield from self._bisect()
-                    yield from self._probe_root()
+                    if not (yield from self._probe_root()):
+                        continue
                     yield from self._confirm()
                     yield from self._show_breach()
                     if self._converged:
@@ -171,14 +179,14 @@ class BoundarySearch:
                 if self._ceiling <= low * RESOLUTION:
                     raise _UnreachableError
                 rate = low * FACTOR if low * FACTOR < self._ceiling else math.sqrt(low * self._ceiling)
-            elif high is not None and (above := self._worth_a_look(high)):
+            elif high is not None and (above := self._points.worth_a_look(high, FACTOR, self._ceiling)):
                 yield from self._probe(above, "look above", short=True)
                 continue
             elif low is None and high is not None:
-                rate = high / FACTOR
+                rate = min(high / FACTOR, _OF_CARRIED * self._points.carried()) or high / FACTOR
             else:
                 return
-            if not first / FACTOR**_REACH <= rate <= first * FACTOR**_REACH:
+            if not first / FACTOR**REACH <= rate <= first * FACTOR**REACH:
                 way = "down fails" if high else "up passes"
                 raise _EndedError(
                     f"every rate from {first:g}/s {way}: start elsewhere, or change the objectives"
@@ -187,21 +195,6 @@ class BoundarySearch:
                 yield from self._probe(rate, "bracket", short=True)
             except _UnreachableError:
                 continue
-
-    def _worth_a_look(self, high: float) -> float | None:
-        """Return a rate above the lowest failing one that may pass, or None.
-
-        A backlog that grows at one rate grows at each higher one. A latency may fall: so it is looked at
-        once, and, where nothing below passes, again unless it rises by more than three standard errors.
-        """
-        seen = self._points.at_or_above(high)
-        if len(seen) > 1 and self._points.edge()[0] is not None:
-            return None
-        if not all(point.stable for point in seen) or any(point.passed for point in seen):
-            return None
-        rises = any(after.margin > seen[0].margin + _CLIFF * after.standard_error for after in seen[1:])
-        top = seen[-1].rate * FACTOR
-        return None if rises or top > high * FACTOR**_REACH or top >= self._ceiling else top
 
     def _recheck(self) -> Steps:
         """Probe both rates again where one passes above one that fails; once for each failing rate."""
@@ -214,27 +207,46 @@ class BoundarySearch:
                 yield from self._probe(rate, "recheck")
 
     def _bisect(self) -> Steps:
-        while True:
+        while self._wide():
             low, high = self._edge()
-            if high / low <= RESOLUTION * (1 + 1e-9):
-                return
-            yield from self._probe(math.sqrt(low * high), "bisect")
+            middle = math.sqrt(low * high)
+            if low < self._points.carried() < _OF_CARRIED * middle:
+                middle = RESOLUTION * self._points.carried()
+            yield from self._probe(middle, "bisect")
             yield from self._recheck()
 
-    def _probe_root(self) -> Steps:
-        found = []
-        for _ in range(ROOTS):
+    def _wide(self) -> bool:
+        """Return whether there is no bracket, or one that is wider than 10 %."""
+        low, high = self._points.edge()
+        return low is None or high is None or high / low > RESOLUTION * (1 + 1e-9)
+
+    def _probe_root(self) -> Generator[Probe, Observation | None, bool]:
+        """Probe the root; return whether the bracket still stands.
+
+        A probe that passes clearly, just below a rate that fails, is what a cliff shows, and what a failure
+        by chance shows: the failing rate is probed instead of the next root, once.
+        """
+        found: list[Observation] = []
+        while len(found) < ROOTS:
             low, high = self._edge()
+            clear = bool(found) and found[-1].margin < -_CLIFF * found[-1].standard_error
+            if clear and self._points.times(high) == 1:
+                found.append((yield from self._probe(high, "recheck")))
+                if self._wide():
+                    return False
+                continue
             root = self._points.root() or math.sqrt(low * high)
             found.append((yield from self._probe(root, "root")))
         # The fit said 0 at each. One probe's error is uncertain itself: theirs are pooled.
         error = sum(one.standard_error for one in found) / ROOTS
-        self._kind = "cliff" if all(abs(one.margin) > _CLIFF * error for one in found) else "smooth"
+        missed = sum(abs(one.margin) > _CLIFF * error for one in found)
+        self._kind = "cliff" if missed > ROOTS / 2 else "smooth"
+        return True
 
     def _confirm(self) -> Steps:
         low, high = self._edge()
         root = self._points.root() or math.sqrt(low * high)
-        widening = self._widening(root)
+        widening = self._lengths.widening(root)
         rate = BELOW_ROOT * root * (1 - widening)
         if widening and (interval := self._points.root_interval()):
             # Few messages leave the percentile uncertain, too.
@@ -253,24 +265,27 @@ class BoundarySearch:
 
     def _show_breach(self) -> Steps:
         made: tuple[Purpose, ...] | None = ("confirm", "breach")
+        step = ABOVE_CLAIM - 1
         while True:
             assert self._claim is not None
             claim = self._claim.rate
-            above = claim * ABOVE_CLAIM * (1 + self._widening(claim))
+            above = claim * (1 + step) * (1 + self._lengths.widening(claim))
             shown = self._points.lowest_failure(above=claim, purposes=made)
             if shown is None or shown.rate > above:
                 shown = yield from self._probe(above, "breach")
                 if shown.passed:
                     shown = yield from self._probe(above, "confirm", times=2)
             if not shown.passed:
+                if shown.rate > claim * RESOLUTION * (1 + self._lengths.widening(claim)):
+                    return
                 self._converged = True
                 self._reason = f"{claim:.6g}/s is confirmed, and {shown.rate:.6g}/s fails"
                 return
             # The fit was too low. Any failure above counts from here on.
             self._claim, self._kind, made = shown, "cliff", None
+            step *= 2
             yield from self._recheck()
-            low, high = self._points.edge()
-            if low is None or high is None or high > low * RESOLUTION:
+            if self._wide():
                 return
 
     def _settle_below_the_ceiling(self) -> Steps:
@@ -290,8 +305,7 @@ class BoundarySearch:
         self, rate: float, purpose: Purpose, *, times: float = 1.0, short: bool = False
     ) -> Generator[Probe, Observation | None, Observation]:
         settings = self._settings
-        seconds = _SHORT * settings.probe_s if short else times * self._length(rate)
-        seconds = min(max(seconds, settings.least_messages / rate), settings.probe_max_s)
+        seconds = self._lengths.short(rate) if short else self._lengths.full(rate, times)
         if self._points.seconds + self._in_vain_s + seconds > settings.budget_s:
             raise _EndedError(
                 f"the budget of {settings.budget_s:g} s does not hold the next probe ({purpose}, "
@@ -307,14 +321,6 @@ class BoundarySearch:
         self._points.add(probe, observation)
         return observation
 
-    def _length(self, rate: float) -> float:
-        """Return the seconds that 60,000 messages take, within the settings."""
-        return min(max(self._settings.probe_s, ENOUGH / rate), self._settings.probe_max_s)
-
-    def _widening(self, rate: float) -> float:
-        """Return by how much more than with 60,000 messages an overload may go unnoticed, over the rate."""
-        return max(0.0, detectable_overload(int(rate * self._length(rate))) - detectable_overload(ENOUGH))
-
     def _edge(self) -> tuple[float, float]:
         low, high = self._points.edge()
         if low is None or high is None:
@@ -322,9 +328,3 @@ class BoundarySearch:
                 "probes of one rate contradict each other, and no bracket is left: make probes longer"
             )
         return low, high
-
-    def _warning(self) -> str:
-        pair = self._points.inversion()
-        if not pair or not self._not_monotone:
-            return ""
-        return f"not monotone: {pair[1]:.6g}/s passes and {pair[0]:.6g}/s, which is less, fails"

@@ -179,7 +179,9 @@ class Tier:
             first = Breach(breached[0].metric, str(breached[0]), figures[breached[0].metric].value)
         elif not stability.stable:
             first = Breach("backlog_slope", "stable", 100 * stability.relative)
-        return Observation(rate, margin, standard_error, first is None, n, stability.stable, first)
+        return Observation(
+            rate, margin, standard_error, first is None, n, stability.stable, stability.relative, first
+        )
 
 
 def _log_margin(figure: Figure, limit: float) -> tuple[float, float]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from loadtest.search.answer import Boundary
+from loadtest.search.probes import Breach
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,21 @@ class Outcome:
     p99_interval_ms: tuple[float, float] | None = None
     cpu_us: float | None = None
     batch_size: float | None = None
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Outcome:
+        """Return what `asdict` and JSON made of one.
+
+        Raises:
+            TypeError, KeyError: It is none.
+        """
+        boundary, interval = dict(entry["boundary"]), entry["p99_interval_ms"]
+        breach, ci = boundary.pop("first_breach"), boundary.pop("ci")
+        found = Boundary(
+            **boundary, first_breach=Breach(**breach) if breach else None, ci=tuple(ci) if ci else None
+        )
+        others = {**entry, "boundary": found, "p99_interval_ms": tuple(interval) if interval else None}
+        return cls(**others)
 
     @property
     def name(self) -> str:

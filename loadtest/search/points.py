@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,12 @@ from loadtest.statistics.isotonic import Isotonic, fit
 # Of a rate. Nearer to each other, a pass above a failure is noise, and the fit's matter.
 INVERSION = 1.1
 
+# Factors that a search goes down or up from its start: 4^8 is 65,536.
+REACH = 8
+
 _RESAMPLES = 400
+# Standard errors of their difference by which two probes of one rate differ by chance, at most.
+_CHANCE = 3.0
 
 
 @dataclass(frozen=True)
@@ -42,14 +48,18 @@ class Points:
         """Keep one more."""
         self._seen.append(Seen(probe, observation))
 
+    def times(self, rate: float) -> int:
+        """Return how many probes were made at a rate."""
+        return sum(seen.probe.rate == rate for seen in self._seen)
+
     def merged(self) -> list[Observation]:
         """Return one observation for each rate, rising: of several, the latest with their mean margin.
 
-        Each weighs as much as its seconds; the rate passes where the mean is below 0.
+        Each weighs as much as its seconds; the rate passes where the mean is below 0. Disturbed ones are
+        left out, as from the fit.
         """
         merged = []
-        for rate in sorted({seen.probe.rate for seen in self._seen}):
-            same = [seen for seen in self._seen if seen.probe.rate == rate]
+        for rate, same in self._undisturbed().items():
             weights = [seen.probe.seconds for seen in same]
             margin = float(np.average([seen.observation.margin for seen in same], weights=weights))
             passed = same[0].observation.passed if len(same) == 1 else margin < 0
@@ -74,6 +84,13 @@ class Points:
         below = [rate for rate in passing if high is None or rate < high]
         return (below[-1] if below else None), high
 
+    def carried(self) -> float:
+        """Return the least that an overloaded system was seen to carry, messages a second; infinite if none.
+
+        It is what was offered less what the backlog grew by.
+        """
+        return min((one.rate * (1 - one.growth) for one in self.merged() if not one.stable), default=math.inf)
+
     def inversion(self) -> tuple[float, float] | None:
         """Return a failing rate and the lowest one that passes by more than 10 % above it, or None."""
         merged = self.merged()
@@ -82,6 +99,33 @@ class Points:
             if not failing.passed and above:
                 return failing.rate, above[0]
         return None
+
+    def inversion_text(self) -> str:
+        """Return what passes above what fails, in words; empty where nothing does."""
+        pair = self.inversion()
+        if not pair:
+            return ""
+        return f"not monotone: {pair[1]:.6g}/s passes and {pair[0]:.6g}/s, which is less, fails"
+
+    def worth_a_look(self, high: float, factor: float, ceiling: float) -> float | None:
+        """Return a rate above the lowest failing one that may pass, or None.
+
+        A backlog that grows at one rate grows at each higher one. A latency may fall: so it is looked at
+        once, and, where nothing below passes, again unless it rises by more than three standard errors.
+
+        Args:
+            high: The lowest failing rate.
+            factor: From one rate to the next.
+            ceiling: The rate from which the driver cannot send.
+        """
+        seen = self.at_or_above(high)
+        if len(seen) > 1 and self.edge()[0] is not None:
+            return None
+        if not all(point.stable for point in seen) or any(point.passed for point in seen):
+            return None
+        rises = any(after.margin > seen[0].margin + _CHANCE * after.standard_error for after in seen[1:])
+        top = seen[-1].rate * factor
+        return None if rises or top > high * factor**REACH or top >= ceiling else top
 
     def lowest_failure(
         self, above: float | None, purposes: Collection[Purpose] | None = None
@@ -124,11 +168,32 @@ class Points:
     def _kept(self) -> list[Seen]:
         """Return the probes for the fit: of a system that is not monotone, those around its edge alone."""
         low, high = self.edge()
+        kept = [seen for same in self._undisturbed().values() for seen in same]
         if self.inversion() is None or low is None or high is None:
-            return self._seen
+            return kept
         merged = self.merged()
         bottom = max(
             [one.rate for one in merged if not one.passed and one.rate < low / INVERSION], default=0.0
         )
         top = min([one.rate for one in merged if one.passed and one.rate > high * INVERSION], default=np.inf)
-        return [seen for seen in self._seen if bottom < seen.probe.rate < top]
+        return [seen for seen in kept if bottom < seen.probe.rate < top]
+
+    def _undisturbed(self) -> dict[float, list[Seen]]:
+        """Return the probes of each rate, rising, without those that another of the rate contradicts.
+
+        What else runs on a machine makes a probe worse, never better. So where two probes of a rate are
+        further apart than chance puts them, the lower margin is the system's.
+        """
+        by_rate: dict[float, list[Seen]] = {}
+        for seen in sorted(self._seen, key=lambda seen: seen.probe.rate):
+            by_rate.setdefault(seen.probe.rate, []).append(seen)
+        for rate, same in by_rate.items():
+            best = min(same, key=lambda seen: seen.observation.margin)
+            by_rate[rate] = [seen for seen in same if not _worse(seen.observation, best.observation)]
+        return by_rate
+
+
+def _worse(one: Observation, best: Observation) -> bool:
+    """Return whether a margin is above another by more than their noise; False where that is not known."""
+    error = math.hypot(one.standard_error, best.standard_error)
+    return error > 0 and one.margin - best.margin > _CHANCE * error

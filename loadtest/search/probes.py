@@ -52,6 +52,7 @@ class Observation:
         passed: Whether all objectives are met and the backlog did not grow.
         n: Messages of the window.
         stable: Whether the backlog did not grow.
+        growth: Of the backlog, over the rate: the system carried (1 - growth) of it.
         first_breach: None where it passed.
     """
 
@@ -61,4 +62,5 @@ class Observation:
     passed: bool
     n: int
     stable: bool
+    growth: float
     first_breach: Breach | None = None

@@ -14,7 +14,7 @@ from loadtest.search.probes import Breach, Observation, Probe
 from loadtest.search.tiers import TiersSearch
 
 SEARCH = "search.json"
-_VERSION = 1
+_VERSION = 2
 
 
 class SearchFileError(Exception):

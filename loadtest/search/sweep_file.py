@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from loadtest.run_folder import replace_file
-from loadtest.search.answer import Boundary, Settings
+from loadtest.search.answer import Settings
 from loadtest.search.objectives import ObjectiveError, Tier
 from loadtest.search.outcome import Outcome, pareto
-from loadtest.search.probes import Breach
 from loadtest.search.search_file import SEARCH, resume
 from loadtest.search.tiers import TiersSearch
 
@@ -74,7 +72,11 @@ class Sweep:
                 content["job"],
                 Tier.parse(content["tier"]),
                 Settings(**content["settings"]),
-                [_outcome(entry) for entry in content["outcomes"]],
+                [
+                    # What is in the set follows from the others.
+                    Outcome.from_json({name: value for name, value in entry.items() if name != "pareto"})
+                    for entry in content["outcomes"]
+                ],
             )
         except FileNotFoundError as error:
             raise SweepFileError(f"{path} is missing: give the folder of a sweep that has begun") from error
@@ -96,13 +98,3 @@ def searches(folder: Path, sweep: Sweep) -> dict[str, TiersSearch]:
     """
     paths = {outcome.name: folder / outcome.folder / SEARCH for outcome in sweep.outcomes}
     return {name: resume(path) for name, path in paths.items() if path.is_file()}
-
-
-def _outcome(entry: dict[str, Any]) -> Outcome:
-    del entry["pareto"]  # follows from the others
-    boundary, interval = entry.pop("boundary"), entry.pop("p99_interval_ms")
-    breach, ci = boundary.pop("first_breach"), boundary.pop("ci")
-    found = Boundary(
-        **boundary, first_breach=Breach(**breach) if breach else None, ci=tuple(ci) if ci else None
-    )
-    return Outcome(**entry, boundary=found, p99_interval_ms=tuple(interval) if interval else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +11,21 @@ from typing import Any
 import torch
 
 from pipeline.model.calling import keywords
+from pipeline.model.comparing import TOLERANCE, difference
 from pipeline.model.compiling import Compiled, padded_sizes
 from pipeline.model.compute import Compute, name_of, release_cached_memory
 from pipeline.model.failure import said
 from pipeline.model.files.model_files import drop_input_checks, read
 from pipeline.model.files.private_copy import private_copy
+from pipeline.model.graph_function import NoFunctionError, graph_function
 from pipeline.model.graphs import Graphed
 from pipeline.model.model import Model
 from pipeline.model.moving import move_module
 from pipeline.model.staging import make_staging
 from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import InputSpec
+
+_LOGGER = logging.getLogger(__name__)
 
 # The default of `load`.
 _ON_CPU = Compute()
@@ -122,7 +127,10 @@ class _ModelBuilder:
         drop_input_checks(module)
         if self.compute.compile:
             return self.compiled(module)
-        return self.graphed(module) if self.compute.takes_graphs(self.device, module) else model
+        if self.compute.takes_graphs(self.device, module):
+            return self.graphed(module)
+        # On a GPU, the way to the operators is hidden behind their kernels, or gone in graphs of them.
+        return model if model.on_gpu else self.direct(module, model)
 
     def verified(self, module: torch.nn.Module) -> Model:
         """Return a model that runs `module` as it is.
@@ -169,6 +177,37 @@ class _ModelBuilder:
                 f"and a model that runs as one graph; or use --compile=false: {reason}"
             ) from error
         return model
+
+    def direct(self, module: torch.nn.Module, model: Model) -> Model:
+        """Return a model that calls the operators of an export directly, or `model` where that cannot be.
+
+        The log says which.
+
+        Args:
+            module: The module of `model`, whose inputs are no longer checked.
+            model: The model of `verified`.
+        """
+        if not isinstance(module, torch.fx.GraphModule):
+            return model
+        sizes = sorted({min(rows, self.max_batch_size) for rows in (1, 2, 3, self.max_batch_size)})
+        reason = ""
+        try:
+            direct = self._build(graph_function(module), self.compute.dtype)
+        except NoFunctionError as error:
+            reason = str(error)
+        else:
+            reason = difference(model, direct, self.spec, sizes)
+        if reason:
+            _LOGGER.info("%s is called by way of torch's own module: %s", self.label, reason)
+            return model
+        _LOGGER.info(
+            "%s is called as a function of its operators: on random batches of %s rows it answers as torch's "
+            "own module does, within %g",
+            self.label,
+            ", ".join(map(str, sizes)),
+            TOLERANCE,
+        )
+        return direct
 
     def graphed(self, module: torch.nn.Module) -> Model:
         """Return a model that runs `module`, verified before, by CUDA graphs.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+import logging
 import os
 import re
 import shlex
@@ -34,6 +35,7 @@ from pipeline.request.wire_format import decode, encode
 from tests.docs.test_launch_docs import ENV
 from tests.pipeline import models
 from tests.pipeline.model.files import hostile
+from tests.pipeline.model.test_graph_function import Counter
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/your-own-model.md").read_text()
@@ -93,6 +95,18 @@ def test_each_file_loads(folder: Path, name: str, model_class: str | None) -> No
     (row,) = model.predict([np.ones(3, np.float32)])
     assert row.shape == (2,)
     assert row.sum() == pytest.approx(1)
+
+
+@pytest.mark.usefixtures("folder")
+def test_how_an_export_is_called(caplog: pytest.LogCaptureFixture) -> None:
+    path, spec = write("model.pt2"), InputSpec.parse("3")
+    caplog.set_level(logging.INFO, "pipeline.model.load")
+    load(path, spec, max_batch_size=64)
+    batch = {0: torch.export.Dim("batch")}
+    torch.export.save(torch.export.export(Counter(), (torch.zeros(2, 3),), dynamic_shapes=(batch,)), path)
+    load(path, spec)
+    logged = [record.message for record in caplog.records if record.name == "pipeline.model.load"]
+    assert logged == BLOCKS["called"].splitlines()
 
 
 def test_named_inputs_load_and_answer(folder: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,12 @@ def test_every_format_as_on_the_cpu(
         for ours, theirs in zip(other.predict(rows_of(size)), one.predict(rows_of(size)), strict=True):
             assert ours["best"] == theirs["best"]
             assert np.allclose(ours["scores"], theirs["scores"], rtol=1e-2)
+
+
+def test_an_export_is_called_as_a_function_on_the_cpu_alone(tmp_path: Path) -> None:
+    path = export(tmp_path / "m.pt2")
+    for device, kind in (("cpu", FunctionType), ("gpu", torch.fx.GraphModule)):
+        assert isinstance(load(path, SPEC, compute=Compute(device, cuda_graphs=False))._forward, kind)
 
 
 def test_two_threads_at_once(tmp_path: Path) -> None:

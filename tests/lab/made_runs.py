@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+from lab.report import report_command
 from lab.run import run_command
 from loadtest.display import Display
 from loadtest.driver.system import System
@@ -57,3 +58,13 @@ class Driver:
 def command(out: Path, *more: str) -> int:
     flags = [f"--out={out}", "--rate=200", f"--duration={SECONDS}", "--quiet", *ELSEWHERE]
     return run_command([*flags, *more])
+
+
+def made_again(out: Path, *reports: str) -> None:
+    """Assert that `report` makes the same page and the same reports of a folder, byte by byte."""
+    paths = [out / name for name in ("report.html", *reports)]
+    made = [path.read_bytes() for path in paths]
+    for path in paths:
+        path.unlink()
+    assert report_command([str(out)]) == 0
+    assert [path.read_bytes() for path in paths] == made

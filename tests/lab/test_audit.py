@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from lab.run import run_command
-from tests.lab.made_runs import ELSEWHERE, SECONDS, Driver, command
+from tests.lab.made_runs import ELSEWHERE, SECONDS, Driver, command, made_again
 
 
 def test_a_cache_is_found(driver: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,7 +22,7 @@ def test_a_cache_is_found(driver: Driver, tmp_path: Path, capsys: pytest.Capture
     assert found["faster"]
     assert 0 < found["low_ms"] < found["sooner_ms"] < found["high_ms"]
     assert {path.name for path in tmp_path.iterdir()} == {"repeated", "unique", "report.html", "audit.json"}
-    assert (tmp_path / "unique" / "report.json").is_file()
+    made_again(tmp_path, "unique/report.json", "repeated/report.json")
 
 
 def test_without_a_cache_none_is_claimed(

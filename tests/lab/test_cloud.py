@@ -13,18 +13,19 @@ from rich.console import Console
 from lab import cloud as cloud_module
 from lab import search as module
 from lab.cloud import Cloud, missing, opened
+from lab.found import Found
 from lab.probing import Probed
-from lab.search import Found, add_cloud_metrics, find
+from lab.report import report_command
+from lab.search import add_cloud_metrics, find
 from lab.search_command import parse_search, search_command
 from lab.target import Target, started
 from loadtest.analysis.analyse import analyse
-from loadtest.analysis.settings import Settings
+from loadtest.analysis.settings import Settings, keep
 from loadtest.driver.errors import RunError
 from loadtest.driver.system import System
 from loadtest.interrupt import Stop
 from loadtest.metrics.monitoring_api import MonitoringApi
 from loadtest.raw_log import RawLog, Series
-from loadtest.report.command import report_command
 from loadtest.search.probes import Probe
 from pipeline.inference.endpoint.token import TokenSource
 from pipeline.options.google_api import MONITORING_OVERRIDE
@@ -115,6 +116,7 @@ def job(monkeypatch: pytest.MonkeyPatch, time: FakeTime) -> None:
         log.write(folder)
         time.now = max(time.now, log.facts.ended_at)
         settings = Settings(tightest_objective_s=tightest_s, warm_up_floor_s=target.warm_up_s)
+        keep(settings, folder)
         return Probed(folder, log, analyse(log, settings))
 
     monkeypatch.setattr(module, "make_probe", make)

@@ -11,16 +11,30 @@ import numpy as np
 import orjson
 import pytest
 
-from lab.combined import Combined, combined_command, parse_combined, sentences
+from lab.combined import combined_command, parse_combined
+from lab.pages import write_page
+from lab.report import report_command
 from lab.sharing import Costs, Estimate, costs, limiting
+from lab.together import Combined, sentences
 from loadtest.bottleneck.diagnosis import Change, Diagnosis, Limit
 from loadtest.raw_log import RawLog, Sample, Series
+from loadtest.search import search_file
+from loadtest.search.answer import Settings
+from loadtest.search.objectives import Tier
+from loadtest.search.probes import Breach, Observation
+from loadtest.search.tiers import TiersSearch
 from tests.loadtest.bottleneck.evidences import SLOW
-from tests.loadtest.made_log import STARTED, Load, made_log
+from tests.loadtest.made_log import STARTED, Load, System, made_log
 from tests.waiting import LIMIT_S
 
 ROOT = Path(__file__).parents[2]
 SECONDS, RATE = 40, 100.0
+BOTH = Combined(
+    Estimate(400.0, "1/s", 400.0, 420.0), Estimate(3000.0, "1/s", 3000.0, 3150.0), 16, "shared cores",
+    ["cores in use: 1.90 of 2"],
+    Costs(400.0, Estimate(2.0, "ms"), Estimate(1.0, "ms"), Estimate(2.0, "")),
+    Estimate(7.5, "", 7.1, 7.9), 2, "",
+)  # fmt: skip
 
 
 def together(job_ms: float, container_ms: float) -> RawLog:
@@ -79,13 +93,7 @@ def test_which_of_the_two_limits(limit: Limit, job: float, container: float, exp
 
 
 def test_it_is_told_in_sentences() -> None:
-    combined = Combined(
-        Estimate(400.0, "1/s", 400.0, 420.0), Estimate(3000.0, "1/s", 3000.0, 3150.0), 16, "shared cores",
-        ["cores in use: 1.90 of 2"],
-        Costs(400.0, Estimate(2.0, "ms"), Estimate(1.0, "ms"), Estimate(2.0, "")),
-        Estimate(7.5, "", 7.1, 7.9), 2, "",
-    )  # fmt: skip
-    told = list(sentences(combined))
+    told = list(sentences(BOTH))
     assert (
         told[0]
         == "Together: 400 (400 to 420) requests/s, job, container, broker and driver on the 2 cores of this "
@@ -94,6 +102,36 @@ def test_it_is_told_in_sentences() -> None:
     assert told[2] == "The cores that both share limit, and neither alone: cores in use: 1.90 of 2"
     assert "a core of replicas wants 2 cores of workers" in told[3]
     assert "one replica takes the requests of 7.5 (7.1 to 7.9) such workers" in told[4]
+
+
+def test_its_folder_makes_the_page_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, rate in enumerate((100.0, 600.0), start=1):
+        folder = tmp_path / "job" / "probes" / f"{number:02d}"
+        folder.mkdir(parents=True)
+        made_log(Load(rate), System(largest_batch=2)).write(folder)
+    search = TiersSearch([Tier.parse("p99<100ms")], Settings(start=100))
+    for rate, margin in ((100.0, -1.0), (400.0, 1.0)):
+        probe = search.next()
+        assert probe is not None
+        assert probe.rate == rate
+        breach = Breach("p99", "p99<100ms", 0.3) if margin > 0 else None
+        search.observe(probe, [Observation(rate, margin, 0.01, margin < 0, 6_000, True, breach)])
+    search_file.write(tmp_path / "job" / "search.json", search)
+    (tmp_path / "combined.json").write_bytes(BOTH.to_json())
+    assert Combined.read(tmp_path / "combined.json") == BOTH
+    page = write_page(tmp_path).read_text()
+    places = [page.index(text) for text in ("<h1", "limit, and neither alone.</h1>", "The search</h2>")]
+    assert places == sorted(places)
+    assert "<h2>What limits it at 600/s" in page
+    assert report_command([str(tmp_path)]) == 0
+    assert (tmp_path / "report.html").read_text() == page
+    assert "job and endpoint together: found" in capsys.readouterr().out
+
+
+def test_a_damaged_file_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "combined.json").write_text("{}")
+    assert report_command([str(tmp_path)]) == 1
+    assert "tells of no job and endpoint together" in capsys.readouterr().err
 
 
 def test_both_get_the_flags_after_the_dashes(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from lab.target import Target
 from loadtest.driver.system import System
 from loadtest.options import RunOptions
 from local.children import ChildError
-from tests.lab.made_runs import ELSEWHERE, Driver, command
+from tests.lab.made_runs import ELSEWHERE, Driver, command, made_again
 from tests.waiting import LIMIT_S, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +42,7 @@ def test_the_verdict_what_limits_and_the_files(
     assert "What limits it: none" in page
     assert report["bottleneck"]["limit"] == "none"
     assert report["bottleneck"]["because"][0]["bound"] is not None
+    made_again(tmp_path, "report.json")
 
 
 def test_with_json_the_report_is_all_that_is_printed(

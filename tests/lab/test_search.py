@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
 from lab import search as module
+from lab.found import Found, limit_of
 from lab.probing import Probed, ProbeInterruptedError
-from lab.search import find, limit_of
+from lab.report import report_command
+from lab.search import find
 from lab.search_command import finish, parse_search
 from lab.target import Target
 from loadtest.analysis.analyse import analyse
-from loadtest.analysis.settings import Settings
+from loadtest.analysis.settings import Settings, keep
 from loadtest.bottleneck.job_flags import limits
 from loadtest.driver.system import System
 from loadtest.interrupt import Stop
@@ -79,6 +82,7 @@ class Queue:
         folder.mkdir(parents=True, exist_ok=True)
         log.write(folder)
         settings = Settings(tightest_objective_s=tightest_s, warm_up_floor_s=target.warm_up_s)
+        keep(settings, folder)
         return Probed(folder, log, analyse(log, settings))
 
 
@@ -105,7 +109,14 @@ def test_the_limit_of_a_queue_is_found_and_told(
     told = capsys.readouterr().out
     assert f"p99<100ms: {boundary.claim:,.6g} messages/s are sustained; " in told
     assert "what limits it at " in told
-    assert (tmp_path / "report.html").is_file()
+    page = (tmp_path / "report.html").read_bytes()
+    for shown in (b"<h2>What limits it at ", b"/s, confirmed</", b"/s, fails</"):
+        assert shown in page
+    assert report_command([str(tmp_path)]) == 0
+    assert (tmp_path / "report.html").read_bytes() == page
+    again = capsys.readouterr().out
+    limit = told.split("what limits it at ")[1].splitlines()[0]
+    assert f"what limits it at {limit}" in again
     written = orjson.loads((tmp_path / "search.json").read_bytes())
     assert len(written["probes"]) == len(queue.made) == boundary.probes
 
@@ -114,6 +125,8 @@ def test_the_answer_is_held_afterwards(queue: Queue, tmp_path: Path) -> None:
     search = begun(tmp_path)
     found = find(search, target(tmp_path), tmp_path, 30.0, Stop(), None)
     assert found.held is not None
+    assert set(Found.read(tmp_path).searched().runs) == {*found.searched().runs}
+    assert "held" in found.searched().runs
     assert (queue.made[-1].rate, queue.made[-1].seconds) == (search.boundaries()[0].claim, 30.0)
 
 
@@ -127,8 +140,10 @@ def test_an_interrupted_search_goes_on_from_its_file(queue: Queue, tmp_path: Pat
     queue.ends_at = 0
     line, again, _ = parse_search([f"--out={tmp_path}", "--resume"])
     assert again is not None, line.problems
-    find(again, target(tmp_path), tmp_path, 0.0, Stop(), None)
+    found = find(again, target(tmp_path), tmp_path, 0.0, Stop(), None)
     assert queue.made[:3] + queue.made[4:] == asked
+    # The runs of the first process are among those that the second tells of.
+    assert set(found.probed) == set(range(1, len(asked) + 1))
     assert resume(tmp_path / "search.json").boundaries() == whole.boundaries()
 
 
@@ -151,6 +166,17 @@ def test_too_few_messages_for_an_objective_end_it(queue: Queue, tmp_path: Path) 
     search = begun(tmp_path, "--objective=p99.9<1s", "--start=20")
     found = find(search, target(tmp_path), tmp_path, 0.0, Stop(), None)
     assert "are too few for p99.9: raise --probe_s" in found.ended
+
+
+def test_what_an_earlier_search_held_is_not_shown(queue: Queue, tmp_path: Path) -> None:
+    queue.ends_at = 2
+    find(begun(tmp_path), target(tmp_path), tmp_path, 0.0, Stop(), None)
+    log = made_log(Load(50, 40))
+    (tmp_path / "hold").mkdir()
+    for later_s, shown in ((-60, False), (60, True)):
+        facts = replace(log.facts, started=log.facts.started + later_s)
+        replace(log, facts=facts).write(tmp_path / "hold")
+        assert (Found.read(tmp_path).held is not None) == shown
 
 
 def test_no_failure_no_limit(queue: Queue, tmp_path: Path) -> None:

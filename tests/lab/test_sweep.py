@@ -15,14 +15,14 @@ from rich.console import Console
 
 from lab import search as search_module
 from lab import sweep as module
+from lab.found import Found
 from lab.metrics_flags import MetricsFlags
-from lab.search import Found
+from lab.report import report_command
 from lab.sweep import sweep_command
 from lab.target import Target
 from loadtest.driver.system import System
 from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
-from loadtest.report.command import report_command
 from loadtest.search.probes import Probe
 from loadtest.search.sweep_file import Sweep
 from loadtest.search.tiers import TiersSearch
@@ -183,8 +183,9 @@ def test_the_folder_of_a_sweep_makes_a_page(
     whole: Whole, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert report_command([str(whole.out), f"--out={tmp_path / 'page.html'}"]) == 0
-    assert f"{whole.out}: sweep of max_batch_size: found" in capsys.readouterr().out
+    assert "sweep of max_batch_size: found" in capsys.readouterr().out
     page = (tmp_path / "page.html").read_text()
+    assert page == (whole.out / "report.html").read_text()
     assert "max_batch_size=4 sustains the most" in page
     assert "p99 by sustained rate" in page
 

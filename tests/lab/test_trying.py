@@ -10,8 +10,9 @@ import pytest
 from lab import search as search_module
 from lab import search_command as command_module
 from lab import trying as module
+from lab.found import Found
 from lab.probing import Probed
-from lab.search import Found
+from lab.report import report_command
 from lab.search_command import search_command
 from lab.trying import NothingToTryError, to_try
 from loadtest.bottleneck.diagnosis import Change, Diagnosis, Expectation, Limit
@@ -101,7 +102,15 @@ def test_a_latency_is_that_at_the_same_rate(
     assert tried["expected"]["value"] == 0.5
     assert tried["measured"] > 0.1
     assert tried["after"]["flags"] == {"max_batch_size": "8"}
-    assert "expected, extrapolated: mean latency 500 ms; measured: " in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_bytes()
+    assert b"expected, extrapolated: mean latency 500 ms; measured: " in page
+    assert report_command([str(tmp_path)]) == 0
+    assert (tmp_path / "report.html").read_bytes() == page
+    # An earlier search into the same folder has tried it.
+    tried["before"]["boundary"]["infeasible_min"] += 1
+    (tmp_path / "tried" / "tried.json").write_bytes(orjson.dumps(tried))
+    assert report_command([str(tmp_path)]) == 0
+    assert b"the change to try first, tried" not in (tmp_path / "report.html").read_bytes()
 
 
 def test_a_change_whose_job_does_not_start_is_told_of(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 
+import pytest
 from rich.console import Console
 
 from loadtest.display import Progress, progress_display
@@ -29,6 +30,19 @@ def test_plain_lines_come_at_each_phase_and_then_every_five_seconds() -> None:
     assert [line.split()[0] for line in lines] == ["0", "5", "10", "10"]
     assert "sent 1,234 of 6,000, received 1,200, dead letters 4, outstanding 30" in lines[0]
     assert "p50 12.30 ms" in lines[0]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_how_long_it_goes_on_is_told(terminal: bool) -> None:
+    console = Console(file=io.StringIO(), width=200, force_terminal=terminal, _environ={"TERM": "xterm"})
+    where = "waiting for Pub/Sub at 127.0.0.1:1 (PUBSUB_EMULATOR_HOST)"
+    with progress_display(console) as display:
+        display.update(Progress("waiting for Pub/Sub", 0, total=9, left=30, waits_for=where))
+        display.update(dataclasses.replace(PROGRESS, left=41.6))
+        display.update(dataclasses.replace(PROGRESS, phase="draining", left=-0.1))
+    output = console.file.getvalue()  # type: ignore[attr-defined]
+    for text in (f"{where}, at most 30 s more", ", 42 s left", ", at most 0 s left"):
+        assert text in output
 
 
 def test_a_terminal_sees_the_counts_live() -> None:

@@ -61,13 +61,13 @@
       u.ctx.textBaseline = "top";
       u.ctx.lineWidth = ratio;
       let free = left;
+      const texts = [];
       const write = (text, at) => {
         const long = u.ctx.measureText(text).width;
         // Where there is no room on the right of a line, there may be some on its left.
         if (at + long > left + width) at -= long + 8 * ratio;
         if (at < free) return;
-        u.ctx.fillStyle = color("--quiet");
-        u.ctx.fillText(text, at, top + 3 * ratio);
+        texts.push({ text, at, long });
         free = at + long + 6 * ratio;
       };
       const named = [
@@ -88,6 +88,13 @@
           const room = u.valToPos(each.until, "x", true) - Math.max(at, left);
           if (u.ctx.measureText(each.text).width + 8 * ratio < room) write(each.text, Math.max(at, left) + 4 * ratio);
         }
+      }
+      // After all lines, so that none of them strikes a text through.
+      for (const { text, at, long } of texts) {
+        u.ctx.fillStyle = color("--surface");
+        u.ctx.fillRect(at - 2 * ratio, top + ratio, long + 4 * ratio, 14 * ratio);
+        u.ctx.fillStyle = color("--quiet");
+        u.ctx.fillText(text, at, top + 3 * ratio);
       }
       u.ctx.restore();
     };
@@ -141,6 +148,19 @@
     if (chart.axis === "rate") {
       x.splits = (u) => rounds(u.scales.x.min, u.scales.x.max);
       x.filter = (u, splits) => splits;
+      // Rounds lie closer together than their labels are wide: those that do not fit have none.
+      x.values = (u, splits) => {
+        u.ctx.font = `${12 * uPlot.pxRatio}px ${getComputedStyle(document.body).fontFamily}`;
+        let free = -Infinity;
+        return splits.map((place) => {
+          const text = placeText(chart, place);
+          const half = u.ctx.measureText(text).width / uPlot.pxRatio / 2;
+          const at = u.valToPos(place, "x");
+          if (at - half < free) return null;
+          free = at + half + 8;
+          return text;
+        });
+      };
     }
     if (chart.axis === "labels") {
       const each = Math.ceil((chart.labels.length * 44) / width);
@@ -228,13 +248,18 @@
     document.documentElement.dataset.drawn = String(plots.length);
     document.documentElement.dataset.height = String(document.documentElement.scrollHeight);
   }
+  const rooms = [...document.querySelectorAll(".scroll")];
+  const more = (room) => room.classList.toggle("more", room.scrollWidth - room.clientWidth - room.scrollLeft > 1);
+  for (const room of rooms) room.addEventListener("scroll", () => more(room), { passive: true });
   drawAll();
+  rooms.forEach(more);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   let width = document.documentElement.clientWidth;
   addEventListener("resize", () => {
     if (document.documentElement.clientWidth === width) return;
     width = document.documentElement.clientWidth;
     drawAll();
+    rooms.forEach(more);
   });
   for (const figure of figures) {
     const details = figure.querySelector("details.numbers");

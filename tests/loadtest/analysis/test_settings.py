@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.report import report_command
 from loadtest.analysis.settings import Settings, SettingsError, keep, kept
-from loadtest.report.command import report_command
 from loadtest.run_folder import Staging
 from tests.loadtest.made_log import Load, made_log
 

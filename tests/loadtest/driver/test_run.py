@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from loadtest import auc
 from loadtest.display import Display, Progress
 from loadtest.driver.errors import RunError
 from loadtest.driver.pubsub import request_message
-from loadtest.driver.run import run
+from loadtest.driver.run import LEAD_S, run
 from loadtest.driver.system import System
 from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
@@ -283,6 +284,41 @@ def test_a_silent_job_is_named_before_the_schedule_starts(hub: Hub, options: Run
     assert OUTPUT in str(caught.value)
     assert INPUT_TOPIC in str(caught.value)
     assert hub.unacknowledged(INPUT) == 1  # the probe alone
+
+
+def test_where_nothing_listens_it_is_said_at_once_and_as_an_error(
+    options: RunOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))  # and never listens
+        address = f"127.0.0.1:{unheard.getsockname()[1]}"
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", address)
+        seen = Recorder()
+        with pytest.raises(RunError, match=r"cannot publish to --input_topic .* within 0\.2 s") as caught:
+            run(dataclasses.replace(options, ready_timeout=0.2), display=seen)
+    assert f"that Pub/Sub at {address} (PUBSUB_EMULATOR_HOST) is reachable" in str(caught.value)
+    first = seen.shown[0]
+    assert (first.phase, first.note) == ("waiting for Pub/Sub", "")
+    assert first.waits_for.startswith(f"waiting for Pub/Sub at {address} (PUBSUB_EMULATOR_HOST)")
+    assert first.left is not None
+    assert 0 < first.left <= 0.2
+    assert "UNAVAILABLE" in seen.shown[-1].note
+
+
+def test_the_time_that_is_left_is_shown(hub: Hub, options: RunOptions) -> None:
+    seen = Recorder()
+    with echo(hub.calls, INPUT, to_results):
+        run(dataclasses.replace(options, duration=1.0), display=seen)
+    waiting = [each for each in seen.shown if each.phase == "waiting for the job"]
+    assert all(OUTPUT in each.waits_for for each in waiting)
+    sending = [each.left for each in seen.shown if each.phase == "sending"]
+    assert None not in sending
+    assert sending == sorted(sending, reverse=True)  # type: ignore[type-var]
+    assert sending[0] is not None
+    assert sending[0] <= options.warmup + 1.0 + LEAD_S
+    draining = [each.left for each in seen.shown if each.phase == "draining"]
+    assert draining[0] is not None
+    assert draining[0] <= options.drain_timeout + LEAD_S
 
 
 def test_the_probe_may_end_as_a_dead_letter(hub: Hub, options: RunOptions) -> None:

@@ -5,10 +5,12 @@ from itertools import pairwise
 import pytest
 
 from benchmarks.search.measures import search
-from benchmarks.search.systems import CLIFFS, NOT_MONOTONE, QUEUE, System, curve, queue
+from benchmarks.search.systems import CLIFFS, NOT_MONOTONE, QUEUE, TIER, System, curve, queue
 from loadtest.search.answer import Boundary, Settings
 from loadtest.search.boundary import BoundarySearch
+from loadtest.search.objectives import Figure
 from loadtest.search.probes import Observation, Probe
+from loadtest.statistics.stability import Stability
 
 
 def steps(system: System, settings: Settings, seed: int = 1) -> tuple[list[Probe], Boundary]:
@@ -18,12 +20,16 @@ def steps(system: System, settings: Settings, seed: int = 1) -> tuple[list[Probe
 
 @pytest.mark.slow
 def test_the_limit_of_a_queue_is_found_from_a_start_100_times_too_low() -> None:
+    kinds = []
     for seed in range(40):
         made, found = steps(QUEUE, Settings(QUEUE.limit / 100), seed)
         assert found.claim is not None
         assert 0.95 <= found.claim / QUEUE.limit <= 1.01
         assert found.probes == len(made) <= 15
-        assert (found.kind, found.converged, found.non_monotone_warning) == ("smooth", True, "")
+        assert (found.converged, found.non_monotone_warning) == (True, "")
+        kinds.append(found.kind)
+    # Two of a search's three roots miss by three standard errors now and then: these are estimates, too.
+    assert kinds.count("smooth") >= 38
 
 
 def test_the_steps_are_those_of_the_recipe() -> None:
@@ -71,7 +77,8 @@ def test_a_failing_band_is_flagged_and_its_lower_edge_reported(start: float) -> 
     assert found.non_monotone_warning
     assert found.claim is not None
     assert 0.95 <= found.claim / band.limit <= 1
-    assert [probe.purpose for probe in probes].count("recheck") == 2
+    # Both rates that contradict each other, and the failing one above the first root.
+    assert [probe.purpose for probe in probes].count("recheck") == 3
 
 
 def test_a_failure_by_chance_is_probed_again_and_forgotten() -> None:
@@ -88,6 +95,38 @@ def test_a_failure_by_chance_is_probed_again_and_forgotten() -> None:
     assert not found.non_monotone_warning
     assert found.claim is not None
     assert 0.95 <= found.claim / QUEUE.limit <= 1.01
+
+
+def disturbed(seed_of_probe: int, growth: float) -> System:
+    """Return the queue with one probe in which something else has stopped it for seconds."""
+
+    def measure(probe: Probe, seed: int) -> Observation:
+        if probe.seed == seed_of_probe:
+            figures = {"p99": Figure(5.0, 0.5)}
+            return TIER.observe(probe.rate, figures, 1000, Stability(growth * probe.rate, growth, False, 0.1))
+        return QUEUE.measure(probe, seed)
+
+    return System("disturbed", QUEUE.limit, measure)
+
+
+@pytest.mark.parametrize("growth", [0.02, 0.5, 1.0])
+def test_a_first_probe_that_fails_by_chance_costs_no_long_climb(growth: float) -> None:
+    _, found = steps(disturbed(1, growth), Settings(QUEUE.limit / 10))
+    assert found.claim is not None
+    assert abs(found.claim / QUEUE.limit - 1) <= 0.05
+    assert found.converged
+    assert found.probes <= 20
+
+
+@pytest.mark.parametrize("which", [4, 5, 6])
+def test_a_middle_that_fails_by_chance_costs_no_long_climb(which: int) -> None:
+    probes, _ = steps(QUEUE, Settings(QUEUE.limit / 10))
+    assert probes[which - 1].purpose == "bisect"
+    _, found = steps(disturbed(which, 0.05), Settings(QUEUE.limit / 10))
+    assert found.claim is not None
+    assert abs(found.claim / QUEUE.limit - 1) <= 0.05
+    assert found.converged
+    assert found.probes <= 20
 
 
 def test_few_messages_widen_the_margin() -> None:

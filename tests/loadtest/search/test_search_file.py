@@ -81,6 +81,6 @@ def test_a_file_that_is_no_search_is_refused(tmp_path: Path) -> None:
     path.write_bytes(orjson.dumps(content))
     with pytest.raises(SearchFileError, match="was not asked for"):
         resume(path)
-    path.write_bytes(orjson.dumps(content | {"version": 0}))
-    with pytest.raises(SearchFileError, match="its version is 0, not 1"):
+    path.write_bytes(orjson.dumps(content | {"version": 1}))
+    with pytest.raises(SearchFileError, match="its version is 1, not 2"):
         resume(path)

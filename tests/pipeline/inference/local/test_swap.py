@@ -8,6 +8,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,6 +69,14 @@ def write_model(folder: Path, name: str, scale: float, golden_scale: float | Non
     (folder / (name + golden.SUFFIX)).write_text("\n".join(map(json.dumps, lines)))
 
 
+def weights_of(model: Model) -> list[weakref.ref[torch.Tensor]]:
+    """Return references to a model's weights, held by a module or by the function of an export."""
+    forward: Any = model._forward
+    module = isinstance(forward, torch.nn.Module)
+    held = forward.parameters() if module else forward.__globals__.values()
+    return [weakref.ref(each) for each in held if isinstance(each, torch.Tensor)]
+
+
 class TestRealModels:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
@@ -115,12 +124,7 @@ class TestRealModels:
         active = ActiveModel(load(str(folder / name)), str(folder / name))
         (folder / "current").write_text("v2.pt2")
         old = weakref.ref(active.model)
-        weights = [
-            weakref.ref(thing)
-            for module in vars(active.model).values()
-            if isinstance(module, torch.nn.Module)
-            for thing in module.parameters()
-        ]
+        weights = weights_of(active.model)
         assert weights
         watcher = ModelWatcher(active, ModelPointer(str(folder / "current")), load, 0.001)
         watcher.start()

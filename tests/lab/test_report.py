@@ -1,4 +1,4 @@
-"""`python -m loadtest report` as a user gives it."""
+"""`./launch.sh loadtest report` as a user gives it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.__main__ import main
-from loadtest.report import command, picture
+from lab import report as command
+from lab.__main__ import main
+from loadtest.report import picture
 from tests.loadtest.made_log import Load, made_log
 
 

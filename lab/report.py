@@ -1,4 +1,4 @@
-"""`python -m loadtest report DIR…`: from the raw logs of runs to a page, JSON, CSV and a picture."""
+"""`./launch.sh loadtest report DIR…`: from what was measured to a page, JSON, CSV and a picture."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from loadtest.analysis.analyse import Analysis, analyse
-from loadtest.analysis.settings import SettingsError, kept
-from loadtest.raw_log import RUN, RawLog, RawLogError
+from rich.console import Console
+
+from lab.pages import HTML_FILE, Content, read
+from lab.together import CombinedFileError
+from loadtest.analysis.settings import SettingsError
+from loadtest.raw_log import RawLogError
 from loadtest.report.csv_file import to_csv
 from loadtest.report.json_file import NAME as JSON_FILE
 from loadtest.report.json_file import to_json
-from loadtest.report.page import to_html
+from loadtest.report.lead_section import LeadSection
+from loadtest.report.limit_section import limit_lines
 from loadtest.report.picture import PictureError, find_browser, take_picture
-from loadtest.report.search_section import search_sections
-from loadtest.report.sweep_section import section_of
+from loadtest.report.search_section import TierSection, search_sections
+from loadtest.report.sweep_section import SweepSection
 from loadtest.run_folder import replace_file
-from loadtest.search.search_file import SEARCH, SearchFileError, resume
-from loadtest.search.sweep_file import SWEEP, Sweep, SweepFileError, searches
-from loadtest.search.tiers import TiersSearch
-from loadtest.terminal import make_console, say
+from loadtest.search.search_file import SearchFileError
+from loadtest.search.sweep_file import SweepFileError
+from loadtest.terminal import complain, make_console, say, say_file
 from pipeline.options.spelling import with_underscores
 
-HTML_FILE = "report.html"
 MOST_BYTES = 6_000_000
 
 _FLAGS = ("out", "csv", "png", "json", "deadline_s")
@@ -46,58 +47,30 @@ def report_command(arguments: Sequence[str]) -> int:
     try:
         browser = find_browser() if flags.png else ""
     except PictureError as error:
-        print(f"loadtest: {error}", file=sys.stderr)
+        complain(f"loadtest: {error}")
         return 2
     try:
-        content = _read(flags.folders, flags.deadline_s)
+        content = read(flags.folders, flags.deadline_s)
         written = _write(content, flags, browser)
-    except (RawLogError, SettingsError, SearchFileError, SweepFileError, ReportError, PictureError) as error:
-        print(f"loadtest: {error}", file=sys.stderr)
+    except (
+        CombinedFileError, PictureError, RawLogError, ReportError, SearchFileError, SettingsError,
+        SweepFileError,
+    ) as error:  # fmt: skip
+        complain(f"loadtest: {error}")
         return 1
     if flags.json:
-        sys.stdout.write(_joined([to_json(analysis).decode() for analysis in content.runs.values()]))
+        texts = [path.read_text() for path in content.files]
+        sys.stdout.write(_joined([*texts, *(to_json(run).decode() for run in content.runs.values())]))
     else:
         _print(content, written)
     return 1 if any(not analysis.validity.valid for analysis in content.runs.values()) else 0
 
 
-@dataclass(frozen=True)
-class _Content:
-    """What the folders hold, by folder."""
-
-    runs: dict[Path, Analysis]
-    searches: dict[Path, TiersSearch]
-    sweeps: dict[Path, Sweep]
-
-
-def _read(folders: Sequence[Path], deadline_s: float | None) -> _Content:
-    searches = {folder: resume(folder / SEARCH) for folder in folders if (folder / SEARCH).is_file()}
-    sweeps = {folder: Sweep.read(folder / SWEEP) for folder in folders if (folder / SWEEP).is_file()}
-    # The folder of a search need not be that of a run; one that is none of them is told of as no run.
-    others = {*searches, *sweeps}
-    runs = [folder for folder in folders if folder not in others or (folder / RUN).is_file()]
-    settings = {folder: kept(folder) for folder in runs}
-    if deadline_s is not None:
-        settings = {folder: replace(of_run, deadline_s=deadline_s) for folder, of_run in settings.items()}
-    analyses = {folder: analyse(RawLog.read(folder), of_run) for folder, of_run in settings.items()}
-    return _Content(analyses, searches, sweeps)
-
-
-def _write(content: _Content, flags: argparse.Namespace, browser: str) -> list[Path]:
+def _write(content: Content, flags: argparse.Namespace, browser: str) -> list[Path]:
     """Write every file that is asked for and return their paths, the page's first."""
     page = flags.out or flags.folders[0] / HTML_FILE
     analyses = list(content.runs.values())
-    names = [str(folder) for folder in content.runs]
-    found = [(str(folder), search) for folder, search in content.searches.items()]
-    for folder, sweep in content.sweeps.items():
-        found += searches(folder, sweep).items()
-    html = to_html(
-        analyses,
-        names,
-        [search for _, search in found],
-        search_names=[name if len(found) > 1 else "" for name, _ in found],
-        sweeps=[section_of(sweep) for sweep in content.sweeps.values()],
-    ).encode()
+    html = content.page()
     if len(html) > MOST_BYTES:
         raise ReportError(
             f"the page of {len(analyses)} runs would have {len(html) / 1e6:.1f} MB, at most "
@@ -124,31 +97,37 @@ def _joined(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else "[\n" + ",".join(texts) + "]\n"
 
 
-def _print(content: _Content, written: Sequence[Path]) -> None:
+def _print(content: Content, written: Sequence[Path]) -> None:
     console = make_console()
-    for folder, sweep in content.sweeps.items():
-        swept = section_of(sweep)
-        say(console, f"{folder}: {swept.kicker}: {swept.outcome}", style="bold")
-        for sentence in (swept.headline, *swept.sentences):
-            say(console, f"  {sentence}")
-    for folder, search in content.searches.items():
-        for section in search_sections(search):
-            say(console, f"{folder}: {section.objectives}: {section.outcome}", style="bold")
-            for sentence in (section.headline, *section.sentences):
-                say(console, f"  {sentence}")
+    for lead in content.leads:
+        _say_section(console, lead.kicker, lead)
+    for swept in content.sweeps:
+        _say_section(console, swept.kicker, swept)
+    for searched in content.searches:
+        for tier in search_sections(searched.search):
+            _say_section(console, ": ".join(filter(None, (searched.name, tier.objectives))), tier)
+        if searched.limit:
+            for text in limit_lines(searched.limit):
+                say(console, text)
     for folder, analysis in content.runs.items():
         verdict = analysis.verdict
         say(console, f"{folder}: {verdict.outcome}", style="bold")
         for sentence in (verdict.headline, *verdict.sentences):
             say(console, f"  {sentence}")
     for path in written:
-        say(console, f"  {path}", whole=True)
+        say_file(console, path)
+
+
+def _say_section(console: Console, name: str, section: LeadSection | SweepSection | TierSection) -> None:
+    say(console, f"{name}: {section.outcome}", style="bold")
+    for sentence in (section.headline, *section.sentences):
+        say(console, f"  {sentence}")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m loadtest report",
-        description="Make one page out of the raw logs of runs, and report.json in each folder.",
+        prog="./launch.sh loadtest report",
+        description="Make one page of what was measured, and report.json in the folder of each run.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -156,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         type=Path,
         metavar="DIR",
-        help="folder of a run, of a search or of a sweep; runs are compared",
+        help="folder of run, search, sweep or combined; runs are compared",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help=f"HTML file (default: {HTML_FILE} in the first folder)"
@@ -165,7 +144,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--png", type=Path, metavar="FILE", help="picture of the page; needs Chromium or Chrome"
     )
-    parser.add_argument("--json", action="store_true", help="print report.json, and nothing else")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the figures, of a run its report.json, and nothing else",
+    )
     parser.add_argument(
         "--deadline_s",
         type=_seconds,

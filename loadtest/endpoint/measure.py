@@ -1,20 +1,20 @@
-"""`python -m loadtest endpoint`: load an endpoint or a container directly, and say what it takes."""
+"""Load an endpoint or a container directly, and say what it takes: one measurement from end to end."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from loadtest.endpoint.connections import NotServedError
 from loadtest.endpoint.experiment import run_endpoint
-from loadtest.endpoint.options import EndpointOptions, parse
+from loadtest.endpoint.options import EndpointOptions
 from loadtest.endpoint.progress import shown_progress
 from loadtest.endpoint.report import JSON_FILE, print_report, to_json
 from loadtest.interrupt import Stop, stop_on_signals
 from loadtest.run_folder import FolderError, held, replace_file
-from loadtest.terminal import make_console
+from loadtest.terminal import complain, make_console
 from pipeline.options.address import Address
 from pipeline.request.errors import EndpointError, TransientError
 
@@ -41,25 +41,15 @@ def already_there(options: EndpointOptions, stop: Stop) -> AbstractContextManage
     return nullcontext(Endpoint(options.target.address))
 
 
-def endpoint_command(arguments: Sequence[str]) -> int:
-    """Measure an endpoint and return the exit code.
-
-    Returns:
-        0; 1 if no call was served, a figure is INVALID, or it was interrupted; 2 for wrong flags.
-    """
-    options, problems = parse(arguments)
-    if options is None:
-        print("\n".join(problems), file=sys.stderr)
-        return 2
-    return measure(options, already_there)
-
-
 def measure(options: EndpointOptions, serving: Serving) -> int:
-    """Measure an endpoint, print what was found, and return the exit code as `endpoint_command` does.
+    """Measure an endpoint, print what was found, and return the exit code.
 
     Args:
         options: Of a command line without problems.
         serving: Serves it meanwhile. Its own errors come through.
+
+    Returns:
+        0; 1 if no call was served, a figure is INVALID, or it was interrupted.
     """
     try:
         with held(options.out), stop_on_signals() as stop, serving(options, stop) as endpoint:
@@ -70,10 +60,10 @@ def measure(options: EndpointOptions, serving: Serving) -> int:
             content = to_json(report)
             replace_file(options.out / JSON_FILE, content)
     except (FolderError, NotServedError, EndpointError, TransientError) as error:
-        print(f"loadtest: {error}", file=sys.stderr)
+        complain(f"loadtest: {error}")
         return 1
     except KeyboardInterrupt:
-        print("loadtest: ended at once by a second interrupt; no figures were written", file=sys.stderr)
+        complain("loadtest: ended at once by a second interrupt; no figures were written")
         return 130
     if options.json:
         sys.stdout.write(content.decode())
