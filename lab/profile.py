@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from google.api_core.exceptions import GoogleAPICallError
 from rich.console import Console
 
+from lab.calibration import WARM_UP_S, Calibration, measure_job, used_s
 from lab.command_line import CommandLine, new_parser, parse_command_line
 from lab.container import container_flags, container_here
 from lab.endpoint import parse_endpoint
 from lab.profile_words import profile_lines
-from lab.target import Target, started
-from loadtest.analysis.analyse import Analysis, analyse
-from loadtest.analysis.settings import Settings
-from loadtest.display import Display
 from loadtest.driver.errors import RunError
 from loadtest.driver.pubsub import PubsubError
-from loadtest.driver.run import run
 from loadtest.endpoint.connections import NotServedError
 from loadtest.endpoint.options import EndpointOptions
 from loadtest.interrupt import Stop, stop_on_signals
-from loadtest.metrics import processes
 from loadtest.profile.endpoint import EndpointDataError, measure_endpoint
-from loadtest.profile.job import ProfileDataError, job_profile, kept_up
+from loadtest.profile.job import JobRuns, ProfileDataError, job_profile
 from loadtest.profile.machine import this_machine
 from loadtest.profile.profile import FORMAT, PROFILE, VERSION, EndpointProfile, JobProfile, Profile, write
-from loadtest.raw_log import RawLog
-from loadtest.run_folder import RESULTS, FolderError, held, make_fresh
+from loadtest.run_folder import FolderError, held, make_fresh
 from loadtest.terminal import complain, make_console, say, say_file
 from local.children import ChildError
 from local.job_flags import JobFlags
@@ -41,14 +35,7 @@ from pipeline.options.address import Address
 from pipeline.options.job_options import ENDPOINT
 from pipeline.request.errors import EndpointError, TransientError
 
-LEVELS = "levels"
-# Messages a second. They rise until the job does not keep up, whose largest batches the law needs.
-_FIRST_RATE, _FACTOR, _MOST_RATES = 50.0, 3.0, 8
 _SECONDS = "8"
-# Seconds that are cut from the start of each rate.
-_WARM_UP_S = 2.0
-# The processor time of an idle job is read so often, at this distance.
-_IDLE_READINGS, _IDLE_S = 5, 1.0
 _ENDPOINT_FLAGS = ("--rows=1,4,16,64", "--connections=1,2,4,8,16", "--seconds=2")
 _NOT_FOR_A_PROFILE = frozenset(
     {
@@ -63,7 +50,7 @@ def profile_command(arguments: Sequence[str]) -> int:
     """Measure, write profile.json, and return the exit code.
 
     Returns:
-        0; 2 for wrong flags; 1 where it could not be measured.
+        0; 2 for wrong flags; 1 where it could not be measured, or not all of it.
     """
     end = list(arguments).index("--") if "--" in arguments else len(arguments)
     if any(text.partition("=")[0] in _ADDRESSES for text in arguments[:end]):
@@ -84,7 +71,7 @@ def _of_endpoint(arguments: Sequence[str]) -> int:
 
     def measured(out: Path, stop: Stop) -> Profile:
         found = measure_endpoint(options, _nothing, None, lambda text: say(console, text), stop)
-        return _profile(None, found)
+        return _profile(None, found, stop.reason if stop.is_set() else None)
 
     return _write(options.out, line.names_out, measured, json=options.json)
 
@@ -93,7 +80,7 @@ def _of_job(arguments: Sequence[str]) -> int:
     """Profile a job that is started here, and in endpoint mode its container, each alone."""
     parser = new_parser(
         "profile",
-        "Measure what job and model cost, in some two minutes, and write profile.json; with "
+        "Measure what job and model cost, in some three minutes, and write profile.json; with "
         "--endpoint_url or --endpoint, an endpoint alone.",
     )
     parser.add_argument("--seconds", help=f"of each rate (default: {_SECONDS})")
@@ -103,26 +90,37 @@ def _of_job(arguments: Sequence[str]) -> int:
         seconds = float(line.given.seconds or _SECONDS)
     except ValueError:
         seconds = 0.0
-    if not 2 * _WARM_UP_S <= seconds <= 600:
-        problems.append(f"--seconds={line.given.seconds} must be from {2 * _WARM_UP_S:g} to 600")
+    if not 2 * WARM_UP_S <= seconds <= 600:
+        problems.append(f"--seconds={line.given.seconds} must be from {2 * WARM_UP_S:g} to 600")
     if flags is None:
         problems.append(
-            "--input_topic: a profile has processor times, so the job is started here: leave it out"
+            "--input_topic: a profile needs a job that it can start with other flags, and whose processor "
+            "time it can read, so the job is started here: leave it out, and give its flags after --; of an "
+            "endpoint elsewhere, --endpoint or --endpoint_url says what a call costs"
         )
     container = _container(line, problems)
     if problems or flags is None:
         print("\n".join(problems), file=sys.stderr)
         return 2
     job_flags = flags
+    mode: Literal["local", "endpoint"] = "endpoint" if flags.inference_mode == ENDPOINT else "local"
     console = Console(stderr=True, quiet=bool(line.given.quiet))
 
     def measured(out: Path, stop: Stop) -> Profile:
-        endpoint = None
-        if container is not None:
-            endpoint = _endpoint(*container, out, stop, console)
-        with started(line.options, job_flags, out, stop, console) as target:
-            job = profile_job(target, job_flags, seconds, out, stop, console)
-        return _profile(job, endpoint)
+        endpoint = None if container is None else _endpoint(*container, out, stop, console)
+        runs = JobRuns()
+        if stop.is_set():
+            return _profile(None, endpoint, stop.reason)
+        job = None
+        try:
+            measure_job(Calibration(line.options, job_flags, seconds, out, console), runs, stop)
+            job = job_profile(mode, job_flags.text, runs)
+        except (ProfileDataError, RunError):
+            if not stop.is_set():
+                raise
+        if job is None and endpoint is None:
+            raise ProfileDataError(f"{stop.reason} before anything could be fitted: no profile was written")
+        return _profile(job, endpoint, runs.ended or (stop.reason if stop.is_set() else None))
 
     return _write(line.options.out, line.names_out, measured, json=bool(line.given.json))
 
@@ -156,17 +154,20 @@ def _write(out: Path, names_out: bool, measured: Callable[[Path, Stop], Profile]
         return 130
     if json:
         sys.stdout.write((out / PROFILE).read_text())
+    else:
+        console = make_console()
+        for text in profile_lines(profile):
+            say(console, text)
+        say_file(console, out / PROFILE)
+    if profile.partial is None:
         return 0
-    console = make_console()
-    for text in profile_lines(profile):
-        say(console, text)
-    say_file(console, out / PROFILE)
-    return 0
+    complain(f"loadtest: partial: {profile.partial}")
+    return 1
 
 
-def _profile(job: JobProfile | None, endpoint: EndpointProfile | None) -> Profile:
+def _profile(job: JobProfile | None, endpoint: EndpointProfile | None, partial: str | None) -> Profile:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Profile(FORMAT, VERSION, "measured", now, this_machine(), job, endpoint)
+    return Profile(FORMAT, VERSION, "measured", now, this_machine(), job, endpoint, partial)
 
 
 def _endpoint(
@@ -182,66 +183,6 @@ def _endpoint(
             lambda text: say(console, text),
             stop,
         )
-
-
-def profile_job(
-    target: Target, flags: JobFlags, seconds: float, out: Path, stop: Stop, console: Console
-) -> JobProfile:
-    """Run the job at rising rates, until it does not keep up, and return its profile.
-
-    Args:
-        target: The job.
-        flags: Its flags.
-        seconds: Of each rate.
-        out: Gets a raw log for each.
-        stop: Once set, the job is given up.
-        console: Told what is done.
-
-    Raises:
-        RunError: A run could not begin, or was interrupted.
-        ProfileDataError: The runs say too little.
-    """
-    runs: list[tuple[RawLog, Analysis]] = []
-    # A job that has just started is slow, and uses processor time that no message causes.
-    say(console, f"warm-up: {_FIRST_RATE:,.6g} messages/s for {2 * _WARM_UP_S:g} s")
-    _run(target, _FIRST_RATE, 2 * _WARM_UP_S, out / LEVELS / "0", stop)
-    say(console, f"the job without messages, for {_IDLE_READINGS * _IDLE_S:g} s")
-    idle = _idle_cores(target.system.pids()["job"], stop)
-    for number in range(_MOST_RATES):
-        rate = _FIRST_RATE * _FACTOR**number
-        say(console, f"{rate:,.6g} messages/s for {seconds:g} s")
-        log = _run(target, rate, seconds, out / LEVELS / f"{number + 1}", stop)
-        runs.append((log, analyse(log, Settings(warm_up_floor_s=_WARM_UP_S))))
-        if not kept_up(log):
-            break
-    mode = "endpoint" if flags.inference_mode == ENDPOINT else "local"
-    return job_profile(mode, flags.text, idle, runs)
-
-
-def _run(target: Target, rate: float, seconds: float, folder: Path, stop: Stop) -> RawLog:
-    options = replace(target.options, rate=rate, duration=seconds, warmup=0.0, out=folder)
-    run(options, system=target.system, display=target.noted(Display()), stop=stop)
-    if stop.is_set():
-        raise RunError(f"{stop.reason}: no profile was written")
-    (folder / RESULTS).unlink(missing_ok=True)
-    return RawLog.read(folder)
-
-
-def _idle_cores(pid: int, stop: Stop) -> list[float]:
-    found = []
-    for _ in range(_IDLE_READINGS):
-        before, since = used_s("job", pid), time.monotonic()
-        stop.wait(_IDLE_S)
-        after, elapsed = used_s("job", pid), time.monotonic() - since
-        if before is not None and after is not None and elapsed > 0:
-            found.append((after - before) / elapsed)
-    return found
-
-
-def used_s(name: str, pid: int) -> float | None:
-    """Return the processor time of a process and its descendants until now; None where it cannot be read."""
-    samples = processes.sample({name: pid}, 0.0)
-    return next((sample.value for sample in samples if sample.series == f"{name}/cpu_s"), None)
 
 
 def _nothing() -> None:

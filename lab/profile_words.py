@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from loadtest.profile.profile import EndpointProfile, JobProfile, Law, Profile, Quantity
+from loadtest.profile.profile import EndpointProfile, JobProfile, Law, Level, Profile, Quantity
 
 
 def profile_lines(profile: Profile) -> Iterator[str]:
     """Yield a sentence for each law, with its interval, and one for what could not be measured."""
     machine = profile.machine
     yield f"{profile.basis} on {machine.cpu}, {machine.cores} cores, {profile.measured_at}"
+    if profile.partial is not None:
+        yield f"partial: {profile.partial}"
     if profile.job is not None:
         yield from _job(profile.job)
     if profile.endpoint is not None:
@@ -22,7 +24,8 @@ def _job(job: JobProfile) -> Iterator[str]:
     yield f"job: {what} takes {_law(job.service, 'request')}"
     if job.decode is not None:
         each, batch = job.decode.b, job.decode.a
-        yield f"  decoding a request: {_quantity(each)}; handing a batch over: {_quantity(batch)}"
+        untold = _untold(job.decode, {"a": "the hand-over", "b": "the decoding"})
+        yield f"  decoding a request: {_quantity(each)}; handing a batch over: {_quantity(batch)}{untold}"
     if job.rest is not None:
         yield f"  encoding, publishing, reading after a batch: {_law(job.rest, 'request')}"
     if job.processor is not None:
@@ -34,7 +37,7 @@ def _job(job: JobProfile) -> Iterator[str]:
         doubt = "" if level.valid else "; the driver was late"
         yield (
             f"  {level.offered:,.5g}/s offered, {level.answered:,.5g}/s answered, batches of "
-            f"{level.batch_size:.3g}; {latency}{doubt}"
+            f"{level.batch_size:.3g}; {latency}{_calls(level)}{doubt}"
         )
     yield from (f"  {name}: {why}" for name, why in job.notes.items())
 
@@ -56,7 +59,17 @@ def _endpoint(endpoint: EndpointProfile) -> Iterator[str]:
 
 def _law(law: Law, of: str) -> str:
     seen = f"{law.smallest:.3g} to {law.largest:.3g}; furthest off {law.worst_residual:+.0%}"
-    return f"{_quantity(law.a)} + {_quantity(law.b)} a {of} ({seen})"
+    untold = _untold(law, {"a": "the fixed part", "b": f"the part of each {of}"})
+    return f"{_quantity(law.a)} + {_quantity(law.b)} a {of} ({seen}){untold}"
+
+
+def _untold(law: Law, parts: Mapping[str, str]) -> str:
+    named = " and ".join(parts[name] for name in law.not_told)
+    return f"; {named} cannot be told from 0" if named else ""
+
+
+def _calls(level: Level) -> str:
+    return "" if level.service_ratio is None else f"; calls take {level.service_ratio:.2g} x the law"
 
 
 def _quantity(one: Quantity) -> str:

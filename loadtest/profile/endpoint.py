@@ -45,10 +45,10 @@ def measure_endpoint(
         used_s: Processor time of the container.
         flags: Of the container; None for an endpoint that was there.
         say: Told what is done.
-        stop: Once set, no further call is made.
+        stop: Once set, no further call is made, and the profile is of those that were.
 
     Raises:
-        EndpointDataError: Calls of fewer than two sizes are served, or `stop` was set.
+        EndpointDataError: Calls of fewer than two sizes are served, or were before `stop` was set.
         NotServedError: No first call was served.
         EndpointError, TransientError: See `run_endpoint`.
     """
@@ -90,9 +90,9 @@ async def _measure(
             )
             if one.calls:  # a size that is refused has no time
                 busy.append(_at_once(one, before, used_s()))
-    if stop.is_set():
-        raise EndpointDataError(f"{stop.reason} before the endpoint was measured: repeat it")
     service = _service(alone)
+    if service is None and stop.is_set():
+        raise EndpointDataError(f"{stop.reason} before calls of two sizes were measured: repeat it")
     if service is None:
         turns = (turn for of_size in alone.values() for turn in of_size)
         failed = sorted({reason for turn in turns for reason in turn.reasons.values()})
@@ -101,7 +101,11 @@ async def _measure(
     notes: dict[str, str] = {}
     processor = _processor([one for one in busy if one.at_once == widest])
     if processor is None:
-        notes["processor"] = "the container's processor time cannot be read from here"
+        notes["processor"] = (
+            f"{stop.reason} before two sizes were measured at full load"
+            if stop.is_set()
+            else "the container's processor time cannot be read from here"
+        )
     overhead = _overhead(alone[fewest])
     if not len(overhead):
         notes["overhead_ms"] = "the endpoint does not report its own time"

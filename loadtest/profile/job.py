@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -10,14 +12,13 @@ from loadtest.analysis.analyse import Analysis
 from loadtest.profile.laws import fit, median
 from loadtest.profile.model_calls import ModelCalls, model_calls
 from loadtest.profile.profile import JobProfile, Law, Level
+from loadtest.profile.sizes import calls_of_backlog
 from loadtest.raw_log import RawLog
 from loadtest.statistics.jackknife import blocks_of
+from loadtest.statistics.percentiles import quantile
 
 # Of the messages of a rate, that must be answered by so long after its end for the job to keep up.
 _KEPT_UP, _AFTER_S = 0.99, 1.0
-# The largest batch over the smallest, from which on the size outweighs what else differs between rates: on
-# two cores, batches of one took 0.55 ms at 50 messages a second, and 0.35 at 1,350 with less time between.
-_WIDE = 8.0
 # Calls without a pause before the next are averaged over so many, or fewer where a run has few: the results
 # of all batches of a bundle are published after its last, which would else look slow, and the others fast.
 _AVERAGED, _LEAST_AVERAGES = 10, 5
@@ -31,62 +32,100 @@ class ProfileDataError(Exception):
     """The runs say too little for a profile; the message says of what, and what to do."""
 
 
-def job_profile(
-    mode: str, flags: str, idle: Sequence[float], runs: Sequence[tuple[RawLog, Analysis]]
-) -> JobProfile:
+@dataclass
+class JobRuns:
+    """What was measured of a job.
+
+    Attributes:
+        settled: Whether its calls took a steady time by the end of its warm-up.
+        idle: Its processor time in cores over some seconds, several times, while nothing came.
+        levels: Runs at constant rates, ascending, each with its analysis, whose warm-up is cut.
+        backlogs: Runs in each of which a job with batches of its own size went through a backlog.
+        failed: Why there is none of a size.
+        ended: What ended the runs early; empty where nothing did.
+    """
+
+    settled: bool = True
+    idle: list[float] = field(default_factory=list)
+    levels: list[tuple[RawLog, Analysis]] = field(default_factory=list)
+    backlogs: list[RawLog] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+    ended: str = ""
+
+
+def job_profile(mode: Literal["local", "endpoint"], flags: str, runs: JobRuns) -> JobProfile:
     """Return the profile of one job.
 
     Args:
-        mode: "local" or "endpoint".
+        mode: Of inference.
         flags: Of the job.
-        idle: Its processor time in cores over some seconds, several times, while nothing came.
-        runs: At constant rates, ascending, each with its analysis.
+        runs: Of it.
 
     Raises:
         ProfileDataError: They have batches of one size only.
     """
-    calls = [model_calls(log) for log, _ in runs]
     local = mode == "local"
-    kept = [one for (log, _), one in zip(runs, calls, strict=True) if kept_up(log)]
-    service = _law(calls if local or not kept else kept, "size", "ms")
+    at_rates = [_at_rate(*one) for one in runs.levels]
+    of_backlogs = [calls_of_backlog(log, model_calls(log)) for log in runs.backlogs]
+    service = _law(of_backlogs, "size", "ms")
+    told_apart = service is not None
+    if service is None:
+        kept = [one for (log, _), one in zip(runs.levels, at_rates, strict=True) if kept_up(log)]
+        service = _law(at_rates if local or not kept else kept, "size", "ms")
     if service is None:
         raise ProfileDataError(
-            "all batches were of one size, so that no law can be fitted: give --max_batch_size above 1 "
-            "after --, or more --seconds"
+            "no two batch sizes were seen often enough, so that no law can be fitted: give --max_batch_size "
+            "above 1 (in endpoint mode, --endpoint_batch_size) after --, or more --seconds"
         )
-    notes: dict[str, str] = {}
-    if service.largest < _WIDE * service.smallest:
-        notes["service"] = (
-            f"batches of {service.smallest:.3g} to {service.largest:.3g} only: the larger ones come at the "
-            "higher rates, where calls are faster or slower for other reasons, so that b holds those, too; "
-            "raise --max_batch_size after --"
-        )
+    notes = _notes(runs, told_apart=told_apart)
     decode = rest = None
     if local:
-        decode = _law(calls, "size", "batch_wait_ms", half=True)
+        decode = _law(of_backlogs if told_apart else at_rates, "size", "batch_wait_ms", half=True)
         if decode is None:
             notes["decode"] = "too few results tell of their batch wait"
-        rest = None if decode is None else _rest(calls, decode)
+        rest = None if decode is None else _rest(at_rates, decode)
         if rest is None:
             notes["rest"] = (
                 "too few calls followed one another without a pause: the job kept up with each rate"
             )
     else:
         notes |= dict.fromkeys(("decode", "rest"), ENDPOINT_SHARES)
-    idle_cores = median(np.array(idle), "cores") if idle else None
+    idle_cores = median(np.array(runs.idle), "cores") if runs.idle else None
     if idle_cores is None:
         notes["idle_cores"] = "the processor time of the job cannot be read here"
-    processor = _processor(runs, calls, 0.0 if idle_cores is None else idle_cores.value)
+    processor = _processor([log for log, _ in runs.levels], 0.0 if idle_cores is None else idle_cores.value)
     if processor is None:
         notes["processor"] = "processor time is known of too few batch sizes: give more --seconds"
-    levels = [_level(*one, of_run) for one, of_run in zip(runs, calls, strict=True)]
-    return JobProfile(
-        "local" if local else "endpoint", flags, service, decode, rest, processor, idle_cores, levels, notes
-    )
+    levels = [_level(*one, of_run, service) for one, of_run in zip(runs.levels, at_rates, strict=True)]
+    return JobProfile(mode, flags, service, decode, rest, processor, idle_cores, levels, notes)
+
+
+def _notes(runs: JobRuns, *, told_apart: bool) -> dict[str, str]:
+    """Return what to doubt of the runs."""
+    notes = {}
+    service = [f"of batches of {size} there is nothing: {why}" for size, why in runs.failed.items()]
+    if not told_apart:
+        service.append(
+            "batch sizes were set by the rates, not by a flag: the larger ones come at the higher rates, "
+            "where calls are faster or slower for other reasons, so that b holds those, too"
+        )
+    if service:
+        notes["service"] = "; ".join(service)
+    if not runs.settled:
+        notes["levels"] = "the calls of the job had not settled when its warm-up ended"
+    return notes
+
+
+def _at_rate(log: RawLog, analysis: Analysis) -> ModelCalls:
+    """Return the calls of a run without those of its warm-up."""
+    calls = model_calls(log)
+    return calls.where(calls.started >= log.facts.started + analysis.warm_up.cut_s)
 
 
 def _law(calls: Sequence[ModelCalls], x: str, y: str, *, half: bool = False) -> Law | None:
     """Return a law over the calls of all runs; with `half`, over (size + 1) / 2."""
+    if not calls:
+        return None
     size = np.concatenate([getattr(one, x) for one in calls])
     ms = np.concatenate([getattr(one, y) for one in calls])
     block = np.concatenate([blocks_of(len(one)) for one in calls])
@@ -101,6 +140,8 @@ def _rest(calls: Sequence[ModelCalls], decode: Law) -> Law | None:
     start it has done the call, the rest of its bundle, and the decoding and hand-over of the next. One that
     was sent while the call ran may still have been on its way from the broker.
     """
+    if not calls:
+        return None
     sizes, times, blocks = [], [], []
     for one in calls:
         busy = one.sent[1:] < one.started[:-1]
@@ -117,12 +158,11 @@ def _rest(calls: Sequence[ModelCalls], decode: Law) -> Law | None:
     return fit(np.concatenate(sizes), np.concatenate(times), np.concatenate(blocks))
 
 
-def _processor(
-    runs: Sequence[tuple[RawLog, Analysis]], calls: Sequence[ModelCalls], idle_cores: float
-) -> Law | None:
+def _processor(logs: Sequence[RawLog], idle_cores: float) -> Law | None:
     """Return processor time of a batch by its size: a run's own, second by second."""
     sizes, times, blocks = [], [], []
-    for (log, _), one in zip(runs, calls, strict=True):
+    for log in logs:
+        one = model_calls(log)
         at, used = log.values("job/cpu_s")
         if len(at) < 2:
             continue
@@ -154,7 +194,7 @@ def kept_up(log: RawLog) -> bool:
     return bool(in_time.mean() >= _KEPT_UP)
 
 
-def _level(log: RawLog, analysis: Analysis, calls: ModelCalls) -> Level:
+def _level(log: RawLog, analysis: Analysis, calls: ModelCalls, service: Law) -> Level:
     messages = log.messages
     answered_at = np.fmin(messages.result_at, messages.dead_letter_at)
     n = int((~np.isnan(answered_at)).sum())
@@ -174,7 +214,15 @@ def _level(log: RawLog, analysis: Analysis, calls: ModelCalls) -> Level:
         latency_ms=latency,
         stages_ms=stages,
         processor_ms=_of_each_process(log, n),
+        service_ratio=_over_law(calls, service),
     )
+
+
+def _over_law(calls: ModelCalls, service: Law) -> float | None:
+    """Return the median of a call's time over that of the law; None without a call that has one."""
+    expected = service.a.value + service.b.value * calls.size
+    known = expected > 0
+    return quantile(calls.ms[known] / expected[known], 0.5) if known.any() else None
 
 
 def _of_each_process(log: RawLog, answered: int) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,10 @@ class ModelCalls:
 
     def __len__(self) -> int:
         return len(self.size)
+
+    def where(self, chosen: NDArray[np.bool_]) -> ModelCalls:
+        """Return those of which `chosen` [k] is true."""
+        return ModelCalls(*(getattr(self, one.name)[chosen] for one in fields(self)))
 
 
 def model_calls(log: RawLog) -> ModelCalls:

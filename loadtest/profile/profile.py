@@ -79,6 +79,11 @@ class Law:
     ratio: dict[str, float]
     points: list[Point]
 
+    @property
+    def not_told(self) -> list[str]:
+        """Those of "a" and "b" that cannot be told from 0: their intervals hold it, or there is none."""
+        return [name for name, one in (("a", self.a), ("b", self.b)) if one.low is None or one.low <= 0]
+
     def ms(self, size: float) -> float:
         """Return the time of a size, milliseconds."""
         return self.a.value + self.b.value * size
@@ -98,6 +103,8 @@ class Level:
         stages_ms: Mean of "queue", "batch_wait", "inference" and "rest".
         processor_ms: Processor time of a message in each process, milliseconds: "job", "broker", "driver"
             and, in endpoint mode, "container".
+        service_ratio: Time of a call over that of the service law, median: above 1 where calls have pauses
+            between them. None where no call is known.
     """
 
     offered: float
@@ -108,6 +115,7 @@ class Level:
     latency_ms: dict[str, float]
     stages_ms: dict[str, float]
     processor_ms: dict[str, float]
+    service_ratio: float | None = None
 
 
 @dataclass(frozen=True)
@@ -117,8 +125,9 @@ class JobProfile:
     Attributes:
         mode: "local" (the model is in the job) or "endpoint".
         flags: Of the job, as one could type them.
-        service: Time of a call of the model, or of the endpoint as the job sees it, by batch size; of an
-            endpoint, from the rates that the job kept up with, as calls to a full one tell of its queue.
+        service: Time of a call of the model, or of the endpoint as the job sees it, by batch size. The sizes
+            are set by flags, each in a job of its own that goes through a backlog, one call at a time; where
+            that could not be done, they are those of the rates, and `notes` says why.
         decode: Time between the beginning of decoding and the call, by (batch size + 1) / 2: `b` is what the
             decoding of a request takes, `a` what a batch is handed over in. None in endpoint mode, where
             waiting for a place among the calls is in it.
@@ -220,6 +229,8 @@ class Profile:
         machine: Where.
         job: None where only an endpoint was measured.
         endpoint: None where the model is in the job.
+        partial: What ended the measurement early; None of a whole one. What had not come to its end by then
+            is left out.
     """
 
     format: str
@@ -229,6 +240,7 @@ class Profile:
     machine: Machine
     job: JobProfile | None
     endpoint: EndpointProfile | None
+    partial: str | None = None
 
 
 def write(path: Path, profile: Profile) -> None:

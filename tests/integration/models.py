@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 from torch import nn
 
@@ -16,4 +18,18 @@ class Picky(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         if bool((features[:, 0] == 666).any()):
             raise ValueError("the number of the beast")
+        return features @ self.weight
+
+
+class Timed(nn.Module):
+    """The sum of three features, after a time that goes with the rows by a known law."""
+
+    A_MS, B_MS = 4.0, 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        time.sleep((self.A_MS + self.B_MS * len(features)) / 1e3)
         return features @ self.weight

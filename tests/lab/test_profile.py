@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from rich.console import Console
 
+from lab import calibration
 from lab.profile import profile_command
 from lab.profile_words import profile_lines
-from loadtest.profile.profile import read
+from lab.target import Target
+from loadtest.bottleneck.job_flags import limits
+from loadtest.driver.system import System
+from loadtest.interrupt import Stop
+from loadtest.options import RunOptions
+from loadtest.profile.profile import read, write
+from loadtest.raw_log import RawLog
+from loadtest.run_folder import make_private
+from local.children import ChildError
+from local.job_flags import JobFlags
+from tests.integration.models import Timed
 from tests.loadtest.profile.made_profile import made_profile
-from tests.waiting import LIMIT_S
+from tests.loadtest.profile.test_job import CALL, ROW, bundles
+from tests.waiting import LIMIT_S, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,8 +59,162 @@ def test_a_profile_in_words() -> None:
     assert lines[0] == "measured on made, 2 cores, 2026-01-31T12:00:00+00:00"
     assert lines[1] == (
         "job: a call of the model takes 0.5 (0.45 to 0.55) ms + 0.01 ms a request (1 to 32; furthest off +0%)"
+        "; the part of each request cannot be told from 0"
     )
     assert "  rest: too few calls" in lines
+
+
+class Made:
+    """Stands in for jobs that start, and for their runs; each leaves the log of a made thread.
+
+    Attributes:
+        started: The flags of each job.
+        folders: Of each run.
+        interrupted_at: Number of the run that a signal ends.
+        refused: Flags of which the job does not start.
+    """
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.folders: list[str] = []
+        self.interrupted_at = 0
+        self.refused = "none"
+        self._largest = 16
+
+    @contextmanager
+    def job(
+        self, options: RunOptions, flags: JobFlags, folder: Path, stop: Stop, console: Console
+    ) -> Iterator[Target]:
+        self.started.append(flags.text)
+        if self.refused in flags.text:
+            stop.end("the job refused its flags")
+            raise ChildError("the job refused its flags; the end of its log:\nno such size", 2)
+        self._largest = limits(flags.text).batch
+        yield Target(options, System({"kind": "local job"}, lambda: {"job": os.getpid()}), warm_up_s=10.0)
+
+    def run(self, options: RunOptions, *, stop: Stop, **others: object) -> None:
+        self.folders.append(str(options.out))
+        make_private(options.out)
+        if len(self.folders) == self.interrupted_at:
+            os.kill(os.getpid(), signal.SIGINT)
+            return
+        # The third rate is more than it carries.
+        backlog = options.out.parent.name == "sizes"
+        size = self._largest if backlog else {50.0: 1, 150.0: 2}.get(options.rate, self._largest)
+        log = bundles(size, 300, 0.0 if backlog else size / options.rate)
+        kept_up = backlog or options.rate < 400
+        facts = log.facts if kept_up else replace(log.facts, duration=log.facts.duration / 10)
+        RawLog(facts, log.messages, log.series, log.samples).write(options.out)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Made:
+    made = Made()
+    monkeypatch.setattr(calibration, "started", made.job)
+    monkeypatch.setattr(calibration, "run", made.run)
+    monkeypatch.setattr(calibration, "_IDLE_S", 0.01)
+    return made
+
+
+def test_each_size_has_a_job_of_its_own(made: Made, tmp_path: Path) -> None:
+    assert profile_command([f"--out={tmp_path}", "--quiet", "--", "--max_batch_size=16"]) == 0
+    own = "--max_batch_size=16"
+    assert made.started == [own, *(f"{own} --max_batch_size={size}" for size in (1, 4, 8, 2))]
+    job = read(tmp_path / "profile.json").job
+    assert job is not None
+    assert [point.size for point in job.service.points] == [1.0, 2.0, 4.0, 8.0, 16.0]
+    assert (job.service.a.value, job.service.b.value) == pytest.approx((CALL, ROW), rel=0.1)
+    assert [level.kept_up for level in job.levels] == [True, True, False]
+
+
+def test_a_size_whose_job_does_not_start_is_left_out(made: Made, tmp_path: Path) -> None:
+    made.refused = "--max_batch_size=1"
+    assert profile_command([f"--out={tmp_path}", "--quiet", "--", "--max_batch_size=4"]) == 0
+    profile = read(tmp_path / "profile.json")
+    assert profile.partial is None
+    assert profile.job is not None
+    assert profile.job.notes["service"] == "of batches of 1 there is nothing: the job refused its flags"
+    assert [point.size for point in profile.job.service.points] == [2.0, 3.0, 4.0]
+
+
+# Of 4 + 2 x 4 runs, the warm-up among them: in the third rate, and in a job with another size.
+@pytest.mark.parametrize(("number", "levels", "sizes"), [(4, 2, 0), (10, 3, 3)])
+def test_an_interrupted_profile_is_partial(
+    number: int, levels: int, sizes: int, made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.interrupted_at = number
+    assert profile_command([f"--out={tmp_path}", "--quiet", "--", "--max_batch_size=16"]) == 1
+    assert len(made.folders) == number  # nothing was sent afterwards
+    profile = read(tmp_path / "profile.json")
+    assert profile.partial == "interrupted (SIGINT)"
+    assert profile.job is not None
+    assert len(profile.job.levels) == levels
+    assert len(profile.job.service.points) == (sizes or 2)
+    assert ("service" in profile.job.notes) == (sizes == 0)
+    told = capsys.readouterr()
+    assert "partial: interrupted (SIGINT)" in told.out
+    assert "loadtest: partial: interrupted (SIGINT)" in told.err
+
+
+def test_an_interrupt_before_there_is_a_law_leaves_an_earlier_profile(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "profile.json", made_profile())
+    made.interrupted_at = 2
+    assert profile_command([f"--out={tmp_path}", "--quiet"]) == 1
+    assert read(tmp_path / "profile.json") == made_profile()
+    assert (
+        "interrupted (SIGINT) before anything could be fitted: no profile was written"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.slow
+def test_the_law_of_a_known_model_is_found(tmp_path: Path) -> None:
+    model = tmp_path / "timed.pt"
+    torch.save(Timed().state_dict(), model)
+    command = [sys.executable, "-m", "lab", "profile", f"--out={tmp_path / 'out'}", "--seconds=4"]
+    flags = [f"--model_path={model}", "--model_class=tests.integration.models:Timed", "--input_shape=3"]
+    done = subprocess.run(
+        [*command, "--", *flags, "--max_batch_size=16"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=8 * LIMIT_S,
+    )
+    assert done.returncode == 0, done.stderr
+    profile = read(tmp_path / "out" / "profile.json")
+    assert profile.job is not None
+    law = profile.job.service
+    assert [point.size for point in law.points] == [1.0, 2.0, 4.0, 8.0, 16.0]
+    assert (law.a.value, law.b.value) == pytest.approx((Timed.A_MS, Timed.B_MS), rel=0.2)
+    assert law.not_told == []
+    assert "service" not in profile.job.notes
+
+
+@pytest.mark.slow
+def test_an_interrupt_of_a_real_profile(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lab", "profile", f"--out={tmp_path}", "--seconds=4"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_until(lambda: (tmp_path / "levels" / "3" / "run.json").is_file())
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=LIMIT_S)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert "partial: interrupted (SIGINT)\n" in out
+    assert "loadtest: partial: interrupted (SIGINT)" in err
+    profile = read(tmp_path / "profile.json")
+    assert profile.partial == "interrupted (SIGINT)"
+    assert profile.job is not None
+    assert 2 <= len(profile.job.levels) <= 3
+    assert "set by the rates" in profile.job.notes["service"]
 
 
 @pytest.mark.slow
@@ -50,7 +223,7 @@ def test_a_real_job(mode: str, tmp_path: Path) -> None:
     """Batches of at most four, so that it is soon overloaded."""
     command = [sys.executable, "-m", "lab", "profile", f"--out={tmp_path}", "--seconds=4"]
     done = subprocess.run(
-        [*command, "--", f"--inference_mode={mode}", "--max_batch_size=4"],
+        [*command, "--", f"--inference_mode={mode}", "--max_batch_size=4", "--endpoint_batch_size=4"],
         cwd=ROOT,
         capture_output=True,
         text=True,
