@@ -115,7 +115,7 @@ def test_its_folder_makes_the_page_again(tmp_path: Path, capsys: pytest.CaptureF
         assert probe is not None
         assert probe.rate == rate
         breach = Breach("p99", "p99<100ms", 0.3) if margin > 0 else None
-        search.observe(probe, [Observation(rate, margin, 0.01, margin < 0, 6_000, True, breach)])
+        search.observe(probe, [Observation(rate, margin, 0.01, margin < 0, 6_000, True, 0.0, breach)])
     search_file.write(tmp_path / "job" / "search.json", search)
     (tmp_path / "combined.json").write_bytes(BOTH.to_json())
     assert Combined.read(tmp_path / "combined.json") == BOTH
