@@ -6,12 +6,11 @@ A `setup.py`, although pyproject.toml exists, because Beam's `--setup_file` take
 from setuptools import find_packages, setup
 
 # What `python -m serving` needs besides torch, numpy, orjson and msgspec. google-cloud-storage fetches the
-# model.
+# model; httptools and uvloop are the HTTP server's parser and event loop.
 SERVING = [
-    "fastapi>=0.115",
     "google-cloud-storage>=2.18",
-    # Capped above the version in the locks: serving/http_server.py builds on what uvicorn does not publish.
-    "uvicorn>=0.34,<0.55",
+    "httptools>=0.7",
+    "uvloop>=0.21",
 ]
 
 setup(

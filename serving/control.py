@@ -21,10 +21,12 @@ class Begin:
     Attributes:
         number: Counted from 0; also that of its counter on the scoreboard.
         options: Of the container.
+        alone: So many calls are to be computed each by itself first.
     """
 
     number: int
     options: Options
+    alone: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class Lost:
-    """From a worker: it ends, for a call of its model hangs or its device is lost."""
+    """From a worker: it ends, for a call of its model hangs or its device is lost.
+
+    Attributes:
+        reason: In words.
+        device: Whether the device is lost.
+    """
 
     reason: str
+    device: bool

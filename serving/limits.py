@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 
@@ -26,10 +24,13 @@ class Limits:
     """The limits of one worker's HTTP server.
 
     Attributes:
-        silence_s: Seconds from a new connection to its first byte. Between calls a connection may be idle.
+        silence_s: Seconds from a new connection to its first byte.
         head_s: Seconds from a call's first byte to the end of its head.
         body_s: Seconds from there to the end of its body.
         answer_s: Seconds within which a client must take the answer.
+        idle_s: Seconds between two calls. Google's load balancers keep idle connections for 600 s and ask
+            servers to keep them for longer. Else a server closes one just when the next call is on its way
+            (https://cloud.google.com/load-balancing/docs/https#timeouts_and_retries).
         connections: Open ones; for one more, the longest idle one is closed.
         buffered_bytes: Of the bodies of all calls that are not answered yet.
     """
@@ -38,6 +39,7 @@ class Limits:
     head_s: float = 20.0
     body_s: float = 60.0
     answer_s: float = 60.0
+    idle_s: float = 620.0
     connections: int = 800  # with torch's own files it stays below 1,024, a common limit of a process
     buffered_bytes: int = 64 * 2**20
 
@@ -80,14 +82,9 @@ class BodyBuffer:
         if length > self._body_bytes:
             raise Refusal(413, f"the body is too large: at most {self._body_bytes} bytes are taken")
 
-    @contextmanager
-    def body(self) -> Iterator[BufferedBody]:
-        """Yield an empty body. Its memory counts until the context is left."""
-        body = BufferedBody(self)
-        try:
-            yield body
-        finally:
-            self.free += body.length
+    def body(self) -> BufferedBody:
+        """Return an empty body. Its memory counts until it is released."""
+        return BufferedBody(self)
 
     def _take(self, length: int, more: int) -> None:
         self.check_length(length + more)
@@ -123,3 +120,7 @@ class BufferedBody:
         whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts.clear()
         return whole
+
+    def release(self) -> None:
+        """Give its memory back; once."""
+        self._buffer.free += self.length

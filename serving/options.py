@@ -29,7 +29,9 @@ class Options:
         model_class: `module:Class`, for a state_dict.
         model_params: Keyword arguments of that class.
         spec: The inputs of one instance; None: those that the model's .pt2 names, else DEFAULT_INPUT_SHAPE.
-        max_batch_size: Most instances in one call.
+        max_batch_size: Most instances in one call, and in one pass of the model.
+        max_batch_wait_ms: Longest that a free model waits for further calls, milliseconds.
+        max_queue_size: Most calls that wait in a process.
         device: Where the model computes; see `pipeline.model.compute.Compute`.
         precision: What the model computes in: fp32, fp16 or bf16.
         cuda_graphs: Whether forward passes on a GPU are captured as CUDA graphs.
@@ -50,6 +52,8 @@ class Options:
     model_params: dict[str, Any] | None
     spec: InputSpec | None
     max_batch_size: int
+    max_batch_wait_ms: float
+    max_queue_size: int
     device: str
     precision: str
     cuda_graphs: bool
@@ -101,6 +105,12 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         max_batch_size=read.text(
             "--max_batch_size", flags.max_batch_size, values.integer(1, 100_000), stand_in=1
         ),
+        max_batch_wait_ms=read.text(
+            "--max_batch_wait_ms", flags.max_batch_wait_ms, values.milliseconds, stand_in=0.0
+        ),
+        max_queue_size=read.text(
+            "--max_queue_size", flags.max_queue_size, values.integer(1, 1_000_000), stand_in=1
+        ),
         device=read.text("--device", flags.device, values.one_of("cpu", "gpu", "auto"), stand_in="auto"),
         precision=read.text(
             "--precision", flags.precision, values.one_of("fp32", "fp16", "bf16"), stand_in="fp32"
@@ -131,6 +141,8 @@ class _Flags(argparse.Namespace):
     model_params: str | None
     input_shape: str | None
     max_batch_size: str
+    max_batch_wait_ms: str
+    max_queue_size: str
     device: str
     precision: str
     cuda_graphs: str
@@ -194,7 +206,23 @@ def _parser(cores: int) -> argparse.ArgumentParser:
         help="of one instance: 30, 3x224x224, or NAME:DTYPE:SHAPE,… (default: as a .pt2 names it; "
         f"{DEFAULT_INPUT_SHAPE} for other files)",
     )
-    parser.add_argument("--max_batch_size", default="1024", help="most instances in one call (1024)")
+    parser.add_argument(
+        "--max_batch_size",
+        default="1024",
+        help="most instances in one call, and in one pass of the model, in which calls meet (1024)",
+    )
+    parser.add_argument(
+        "--max_batch_wait_ms",
+        default="2",
+        help="milliseconds that a free model waits at most for callers that were answered a moment ago; it "
+        "never waits for others (2)",
+    )
+    parser.add_argument(
+        "--max_queue_size",
+        default="512",
+        help="calls that wait in a process; further ones get 503 with Retry-After, so that callers back off "
+        "and an autoscaler sees it (512)",
+    )
     parser.add_argument(
         "--device",
         default="auto",

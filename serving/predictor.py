@@ -1,17 +1,23 @@
-"""One call answered by the model: body in, body out. Everything here runs on the process's model thread."""
+"""Calls answered by the model, in batches: bodies in, bodies out. All of it runs on the model's thread."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from pipeline.model.compute import is_device_gone, is_device_lost, is_out_of_memory
+from pipeline.batching.batch_runner import BatchRunner, BatchSlice, BundleInputs, DeviceLostError, ForwardPass
+from pipeline.model.active_model import ActiveModel
+from pipeline.model.compute import is_out_of_memory
 from pipeline.model.failure import said
-from pipeline.model.model import Model
-from pipeline.request.input_spec import RAW_TYPES, Inputs, InputSpec
+from pipeline.model.outputs import OutputRows
+from pipeline.request.input_spec import RAW_TYPES, InputSpec
 from pipeline.request.wire_format import JSON_TYPE, media_types
+from serving.call_batcher import Answered
 from serving.errors import DeviceLost, Refusal
+from serving.exchange import Answer
 from serving.limits import body_limit
+from serving.model_call import ModelCall
 from serving.protocol import check_finite, read_json, read_raw, unpacked, write_float32, write_json
 
 # The CUDA errors of a device that fails whatever it computes: uncorrectable ECC and NVLink errors, MPS server
@@ -20,61 +26,160 @@ _HARDWARE_CODES = frozenset({214, 220, 810})
 _HARDWARE_TEXTS = ("uncorrectable ECC error", "uncorrectable NVLink error")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
+class _Group:
+    """Calls that one batch answers.
+
+    Attributes:
+        began: Monotonic seconds at which the first of them was decoded.
+        calls: With their inputs, and whether they want JSON.
+        rows: In all of them.
+    """
+
+    began: float
+    calls: list[tuple[ModelCall, BundleInputs, bool]]
+    rows: int = 0
+
+
 class Predictor:
-    """A model, with the shape and the number of the instances that it takes in one call."""
+    """A model, with the shape and the number of the instances that it takes at once."""
 
-    model: Model
-    spec: InputSpec
-    max_batch_size: int
-
-    def answer(self, content_type: str, body: bytes, encoding: str = "") -> tuple[bytes, str]:
-        """Return the body and the Content-Type of the answer to one call.
+    def __init__(self, active: ActiveModel, spec: InputSpec, max_batch_size: int, alone: int = 0) -> None:
+        """Answer by the model of `active`.
 
         Args:
-            content_type: Of the call; parameters after a semicolon are ignored.
-            body: Of the call.
-            encoding: Its Content-Encoding.
-
-        Raises:
-            Refusal: With status 400, 406, 413 or 415 as the functions of `serving.protocol` raise it; 415,
-                another Content-Type; 422, the model failed; 503, there was not enough memory for a single
-                instance.
-            DeviceLost: With 422 where these inputs may be to blame, 503 where the hardware is.
+            active: Whose model is called.
+            spec: Of the inputs.
+            max_batch_size: Most instances in a call, and in a pass of the model.
+            alone: The first so many calls share no batch with others, for one of them may cost the device:
+                then it is known which.
         """
+        self._active = active
+        self._spec = spec
+        self._max_batch_size = max_batch_size
+        self._alone = alone
+        # Whoever gets 503 for lack of memory comes again by itself; the others need not wait for it.
+        self._run = BatchRunner(active, pauses_s=(), whole_bundles=True)
+
+    @property
+    def model_id(self) -> str:
+        """Of the model that is active now."""
+        return self._active.model.model_id
+
+    def answer(
+        self, calls: list[ModelCall], renew: Callable[[], None], deliver: Callable[[Answered], None]
+    ) -> None:
+        """See `serving.call_batcher.Answering`.
+
+        A call is refused with 400, 406, 413 or 415 as the functions of `serving.protocol` say; 415, another
+        Content-Type; 422, the model failed on it, or its output holds NaN; 503, there was not enough memory
+        for a single instance; 504, its deadline has passed.
+        """
+        group = _Group(time.monotonic(), [])
+        refused: Answered = []
+        for call in calls:
+            if not call.is_wanted(now := time.monotonic()):
+                waited = f"nobody waits for the answer any more, after {now - call.arrived:.1f} s"
+                refused.append((call, Answer.of(Refusal(504, waited))))
+                continue
+            try:
+                inputs, is_json = self._decoded(call)
+            except Refusal as refusal:
+                refused.append((call, Answer.of(refusal)))
+                continue
+            if group.calls and (group.rows + inputs.rows > self._max_batch_size or self._alone > 0):
+                deliver(self._answered(group, renew))
+                group = _Group(time.monotonic(), [])
+            group.calls.append((call, inputs, is_json))
+            group.rows += inputs.rows
+        if group.calls:
+            refused += self._answered(group, renew)
+        deliver(refused)
+
+    def _decoded(self, call: ModelCall) -> tuple[BundleInputs, bool]:
+        """Return the instances of a call, and whether they came as JSON."""
+        content_type = call.exchange.first(b"content-type")
         media_type = content_type.partition(";")[0].strip().lower()
+        encoding = call.exchange.header(b"content-encoding")
         try:
             # Here and not as it is read, so that no more than one body is unpacked at a time.
-            body = unpacked(body, encoding, body_limit(self.spec, self.max_batch_size))
+            body = unpacked(call.body, encoding, body_limit(self._spec, self._max_batch_size))
             if media_type == JSON_TYPE:
-                rows = read_json(body, self.spec, self.max_batch_size)
-                return write_json(self._predict(rows)), JSON_TYPE
+                return read_json(body, self._spec, self._max_batch_size), True
             if media_type in RAW_TYPES:
-                rows = read_raw(body, media_type, self.spec, self.max_batch_size)
-                return write_float32(self._predict(rows))
+                return read_raw(body, media_type, self._spec, self._max_batch_size), False
         except MemoryError as error:
             raise _out_of_memory(error, 1) from error
-        raise Refusal(415, f"Content-Type {content_type[:100]!r}: expected {media_types(self.spec)}")
+        raise Refusal(415, f"Content-Type {content_type[:100]!r}: expected {media_types(self._spec)}")
 
-    def _predict(self, rows: list[Inputs]) -> list[Any]:
+    def _answered(self, group: _Group, renew: Callable[[], None]) -> Answered:
+        began = time.monotonic()
         try:
-            predictions = self.model.predict(rows)
-        except Exception as error:
-            if is_device_lost(error) or is_device_gone():
-                raise _device_lost(error) from error
-            if is_out_of_memory(error):
-                raise _out_of_memory(error, len(rows)) from error
-            raise Refusal(422, f"the model failed: {said(error)}") from error
-        check_finite(predictions)
-        return predictions
+            slices = self._run([inputs for _, inputs, _ in group.calls], renew)
+        except DeviceLostError as error:
+            raise _device_lost(error, len(group.calls)) from error
+        compute_s = time.monotonic() - began
+        self._alone = max(0, self._alone - len(group.calls))
+        answered: Answered = []
+        for (call, inputs, is_json), batch_slice in zip(group.calls, slices, strict=True):
+            try:
+                outputs, model_id = _outputs(inputs, batch_slice)
+                check_finite(outputs)
+                if is_json:
+                    content, content_type = write_json(outputs), JSON_TYPE
+                else:
+                    content, content_type = write_float32(outputs)
+            except Refusal as refusal:
+                answer = Answer.of(refusal)
+            except MemoryError as error:
+                answer = Answer.of(_out_of_memory(error, inputs.rows))
+            else:
+                timing = (
+                    f"queue;dur={1000 * (group.began - call.arrived):.3f}, "
+                    f"compute;dur={1000 * compute_s:.3f}, "
+                    f"total;dur={1000 * (time.monotonic() - call.arrived):.3f}"
+                )
+                headers = (("X-Model-Id", model_id), ("Server-Timing", timing))
+                answer = Answer(200, content, content_type, headers)
+            answered.append((call, answer))
+        return answered
 
 
-def _device_lost(error: Exception) -> DeviceLost:
-    # The device answered every call before this one, so a fault of the program is this call's: 422, by which
+def _outputs(inputs: BundleInputs, batch_slice: BatchSlice) -> tuple[OutputRows, str]:
+    """Return what the model returned for the rows of one call, and the id of the model.
+
+    Raises:
+        Refusal: It failed.
+    """
+    offset = batch_slice.offset
+    parts: list[OutputRows] = []
+    model_id = ""
+    for each in batch_slice.passes:
+        first, stop = max(each.first, offset), min(each.stop, offset + inputs.rows)
+        if first >= stop:
+            continue
+        if each.outputs is None:
+            raise _failed(each, inputs.rows)
+        parts.append(each.outputs.part(first - each.first, stop - each.first))
+        model_id = each.model_id
+    return OutputRows.joined(parts), model_id
+
+
+def _failed(each: ForwardPass, instances: int) -> Refusal:
+    assert each.failure is not None  # for mypy: without outputs there is one
+    if is_out_of_memory(each.failure):
+        return _out_of_memory(each.failure, instances)
+    return Refusal(422, f"the model failed: {said(each.failure)}")
+
+
+def _device_lost(error: DeviceLostError, calls: int) -> DeviceLost:
+    # The device answered every batch before this one, so a fault of the program is this call's: 422, by which
     # a caller finds the offender. Answered with 503, it would come again and end one process after another.
-    code = getattr(error, "error_code", None)
-    hardware = code in _HARDWARE_CODES or any(text in str(error) for text in _HARDWARE_TEXTS)
-    return DeviceLost(503 if hardware else 422, f"the device was lost: {error}")
+    # Of several calls nobody knows which: all may come again, and the next process takes them one by one.
+    cause = error.__cause__
+    code = getattr(cause, "error_code", None)
+    hardware = code in _HARDWARE_CODES or any(text in str(cause) for text in _HARDWARE_TEXTS)
+    return DeviceLost(503 if hardware or calls > 1 else 422, f"the device was lost: {cause}")
 
 
 def _out_of_memory(error: BaseException, instances: int) -> Refusal:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from pipeline.batching.batch_runner import BundleInputs
+from pipeline.model.outputs import OutputRows
 from pipeline.request.compression import GzipError, UnpackedTooLargeError, unpack
 from pipeline.request.errors import DecodeError
 from pipeline.request.input_spec import RAW_TYPES, Inputs, InputSpec
@@ -21,8 +23,8 @@ _LARGE_BYTES = 2**16
 _UNREAD = 10_000
 
 
-def read_json(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
-    """Return the rows of `{"instances": […]}`.
+def read_json(body: bytes, spec: InputSpec, most: int) -> BundleInputs:
+    """Return the instances of `{"instances": […]}`.
 
     An instance is a nested list of the one input's shape; for named inputs, an object of such lists by name.
 
@@ -47,11 +49,11 @@ def read_json(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
             rows.append(_row(instance, spec))
         except DecodeError as error:
             raise Refusal(400, f"instance {index}: {error}") from None
-    return rows
+    return BundleInputs(spec.stack(rows), len(rows))
 
 
-def read_raw(body: bytes, media_type: str, spec: InputSpec, most: int) -> list[Inputs]:
-    """Return the rows of a raw body, which they share the memory of.
+def read_raw(body: bytes, media_type: str, spec: InputSpec, most: int) -> BundleInputs:
+    """Return the instances of a raw body, which they share the memory of.
 
     The body is n × input shape, little-endian, C order, in the dtype of the media type, one of `RAW_TYPES`.
 
@@ -80,7 +82,7 @@ def read_raw(body: bytes, media_type: str, spec: InputSpec, most: int) -> list[I
                 tensor.from_bytes(batch[index].tobytes())
             except DecodeError as error:
                 raise Refusal(400, f"instance {index}: {error}") from None
-    return [{tensor.name: row} for row in batch] if spec.named else list(batch)
+    return BundleInputs({tensor.name: batch} if spec.named else batch, len(batch))
 
 
 def unpacked(body: bytes, encoding: str, most: int) -> bytes:
@@ -102,44 +104,45 @@ def unpacked(body: bytes, encoding: str, most: int) -> bytes:
         raise Refusal(400, f"the body cannot be unpacked: {error}") from None
 
 
-def write_json(predictions: list[Any]) -> bytes:
-    """Return `{"predictions": […]}` of numpy scalars, arrays or dicts of them, all C-contiguous.
+def write_json(outputs: OutputRows) -> bytes:
+    """Return `{"predictions": […]}`, a prediction for each row.
 
     Raises:
         Refusal: 422, JSON has nothing for the dtype, such as complex64.
     """
+    # One array as a whole: row by row, orjson takes 1 µs more for each.
+    predictions = outputs.arrays[0] if None in outputs.names else outputs.predictions(0, len(outputs))
     try:
         return orjson.dumps({"predictions": predictions}, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError as error:
         raise Refusal(422, f"the model's output cannot be written as JSON: {error}") from None
 
 
-def write_float32(predictions: list[Any]) -> tuple[bytes, str]:
+def write_float32(outputs: OutputRows) -> tuple[bytes, str]:
     """Return the raw body of predictions, and its media type with the shape: `…; shape=3x30`.
 
     Raises:
         Refusal: 406, the predictions are not one float32 array each.
     """
-    first = predictions[0]
-    if isinstance(first, dict):
-        raise Refusal(406, f"{FLOAT32_TYPE}: this model's output is named ({', '.join(first)}); send JSON")
-    if first.dtype != np.float32:
-        raise Refusal(406, f"{FLOAT32_TYPE}: this model's output is {first.dtype}; send JSON")
-    batch = np.stack(predictions)
-    shape = "x".join(map(str, batch.shape))
-    return batch.astype("<f4", copy=False).tobytes(), f"{FLOAT32_TYPE}; shape={shape}"
+    if None not in outputs.names:
+        names = ", ".join(map(str, outputs.names))
+        raise Refusal(406, f"{FLOAT32_TYPE}: this model's output is named ({names}); send JSON")
+    (array,) = outputs.arrays
+    if array.dtype != np.float32:
+        raise Refusal(406, f"{FLOAT32_TYPE}: this model's output is {array.dtype}; send JSON")
+    shape = "x".join(map(str, array.shape))
+    return array.astype("<f4", copy=False).tobytes(), f"{FLOAT32_TYPE}; shape={shape}"
 
 
-def check_finite(predictions: list[Any]) -> None:
+def check_finite(outputs: OutputRows) -> None:
     """Check that every prediction is finite.
 
     Raises:
         Refusal: 422, one holds NaN or infinity; the message names the instance.
     """
-    for index, prediction in enumerate(predictions):
-        parts = prediction.values() if isinstance(prediction, dict) else (prediction,)
-        if not all(np.isfinite(part).all() for part in parts):
-            raise Refusal(422, f"instance {index}: the model's output holds NaN or infinity")
+    good = outputs.finite(0, len(outputs))
+    if not all(good):
+        raise Refusal(422, f"instance {good.index(False)}: the model's output holds NaN or infinity")
 
 
 def _row(instance: Any, spec: InputSpec) -> Inputs:

@@ -12,7 +12,7 @@ import threading
 from collections import defaultdict
 from pathlib import Path
 
-from serving.control import FINISH_WITHIN_S, Failed, Load, Lost, Ready, Up
+from serving.control import FINISH_WITHIN_S, Begin, Failed, Load, Lost, Ready, Up
 from serving.options import Options
 from serving.scoreboard import Scoreboard, State
 from serving.storage import StorageError, fetch
@@ -22,7 +22,7 @@ from serving.worker_process import WorkerProcess
 
 _LOGGER = logging.getLogger(__name__)
 
-# Connections that may wait to be accepted, as many as uvicorn's default. The kernel's own limit counts, too.
+# Connections that may wait to be accepted. The kernel's own limit counts, too.
 _BACKLOG = 2048
 # For a worker to answer what waits, and to leave Python.
 _LEAVE_WITHIN_S = 3.0
@@ -30,6 +30,11 @@ _LEAVE_WITHIN_S = 3.0
 _NOTICE_WITHIN_S = 2.0
 # A process that lives on so long after SIGKILL hangs in the kernel, as in the driver of a lost device.
 _KILLED_WITHIN_S = 5.0
+
+
+# Calls that the process after one that lost its device computes each by itself. It was lost in a batch of
+# several, and whichever did it gets 422 then; the others were told to come again after a second.
+_ALONE = 1000
 
 
 class Supervisor:
@@ -53,6 +58,8 @@ class Supervisor:
         self._folder = folder
         self._scoreboard, self._scoreboard_fd = Scoreboard.create(options.workers)
         self._workers: dict[int, WorkerProcess] = {}
+        # Whose process lost its device: a call may be to blame, and come again.
+        self._suspicious: set[int] = set()
         self._backoffs: defaultdict[int, Backoff] = defaultdict(Backoff)
         self._unavailable = Unavailable()
         self._model_file: Path | None = None
@@ -84,7 +91,10 @@ class Supervisor:
     def _start(self, number: int) -> None:
         if self._scoreboard.state is State.DRAINING:
             return
-        worker = WorkerProcess(number, self._options, self._scoreboard, self._scoreboard_fd)
+        alone = _ALONE if number in self._suspicious else 0
+        self._suspicious.discard(number)
+        begin = Begin(number, self._options, alone)
+        worker = WorkerProcess(begin, self._scoreboard, self._scoreboard_fd)
         self._workers[number] = worker
         if self._model_file is not None:
             worker.load(Load(self._model_file))
@@ -128,6 +138,8 @@ class Supervisor:
             worker.became_ready()
             self._announce(message.model_id)
         elif isinstance(message, Lost):
+            if message.device:
+                self._suspicious.add(worker.number)
             worker.end(message.reason, _LEAVE_WITHIN_S)
         elif isinstance(message, Failed):
             self._load_failed(worker, 2, message.reason.removeprefix("--model_path: "))

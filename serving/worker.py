@@ -18,12 +18,15 @@ import traceback
 from functools import partial
 from multiprocessing.connection import Connection
 
-from serving.app import Service, make_app
+import uvloop
+
+from pipeline.batching.batch_queue import BatchQueue
+from serving.app import Service
+from serving.call_batcher import Answering, CallBatcher
 from serving.control import BEAT_S, Begin, Failed, Load, Lost, Ready, Up
 from serving.http_server import HttpServer
 from serving.limits import MAX_BODY_BYTES, BodyBuffer, Limits, body_limit
 from serving.log import configure_logging
-from serving.model_calls import ModelCalls
 from serving.options import Options
 from serving.scoreboard import Scoreboard
 
@@ -47,22 +50,30 @@ class _Worker:
         options = begin.options
         self._options: Options = options
         self._number: int = begin.number
+        self._alone: int = begin.alone
         self._control = control
         self._connections = connections
         self._scoreboard = scoreboard
-        limits = Limits()
-        self._calls = ModelCalls(
-            options.predict_timeout_s, partial(scoreboard.count_call, self._number), self._lost
-        )
-        # Until the model is loaded no body is read; then it says how large one may be.
-        bodies = BodyBuffer(MAX_BODY_BYTES, limits.buffered_bytes)
-        self._service = Service(lambda: scoreboard.state, self._calls, bodies)
-        app = make_app(self._service, options.health_route, options.predict_route)
-        self._http = HttpServer(app, limits, partial(scoreboard.count_closed, self._number))
+        self._message: Ready | Failed | None = None
 
     async def run(self) -> None:
         """Serve until the supervisor closes its end of `connections`, or dies; or until the model is lost."""
         loop = asyncio.get_running_loop()
+        options = self._options
+        limits = Limits()
+        self._calls = CallBatcher(
+            BatchQueue(options.max_batch_size, options.max_batch_wait_ms / 1000),
+            max_queue_size=options.max_queue_size,
+            timeout_s=options.predict_timeout_s,
+            count=partial(self._scoreboard.count_call, self._number),
+            on_lost=self._lost,
+        )
+        # Until the model is loaded no body is read; then it says how large one may be.
+        bodies = BodyBuffer(MAX_BODY_BYTES, limits.buffered_bytes)
+        self._service = Service(
+            lambda: self._scoreboard.state, self._calls, bodies, options.health_route, options.predict_route
+        )
+        self._http = HttpServer(self._service, limits, partial(self._scoreboard.count_closed, self._number))
         self._connections.setblocking(False)
         loop.add_reader(self._connections, self._receive)
         serving = loop.create_task(self._http.serve())
@@ -86,13 +97,17 @@ class _Worker:
 
     async def _load(self) -> None:
         # In the thread that will run it, with the import of torch, so that health answers meanwhile.
-        message = await self._calls.load(self._load_model)
-        if message is not None:
-            self._control.send(message)
+        answering = await self._calls.load(self._load_model)
+        if answering is not None:
+            self._service.loaded = True
+        if self._message is not None:
+            self._control.send(self._message)
 
-    def _load_model(self) -> Ready | Failed | None:
+    def _load_model(self) -> Answering | None:
+        """Return what answers calls; None where the model does not load, or the supervisor is gone."""
         import torch
 
+        from pipeline.model.active_model import ActiveModel
         from pipeline.model.compute import Compute
         from pipeline.model.load import load
         from pipeline.request.errors import ModelError
@@ -122,20 +137,21 @@ class _Worker:
                 is_private=is_downloaded(options.storage_uri),
             )
         except ModelError as error:
-            return Failed(str(error)[:_MOST_OF_A_REASON])
+            self._message = Failed(str(error)[:_MOST_OF_A_REASON])
+            return None
         # Health is told only once the first calls will find everything there.
         model.warm_up()
         # What is there now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
         self._service.bodies.limit_bodies(body_limit(spec, options.max_batch_size))
-        self._service.predictor = Predictor(model, spec, options.max_batch_size)
-        return Ready(model.model_id)
+        self._message = Ready(model.model_id)
+        return Predictor(ActiveModel(model), spec, options.max_batch_size, self._alone)
 
-    def _lost(self, reason: str) -> None:
+    def _lost(self, reason: str, device: bool) -> None:
         # Without its supervisor it ends anyway.
         with contextlib.suppress(BrokenPipeError):
-            self._control.send(Lost(reason[:_MOST_OF_A_REASON]))
+            self._control.send(Lost(reason[:_MOST_OF_A_REASON], device))
         self._http.stop()
 
     def _receive(self) -> None:
@@ -159,7 +175,7 @@ def main(arguments: list[str]) -> None:
     code = 1
     try:
         worker = _Worker(Connection(control), socket.socket(fileno=connections), Scoreboard(scoreboard))
-        asyncio.run(worker.run())
+        uvloop.run(worker.run())
         code = 0
     except BaseException:
         traceback.print_exc()

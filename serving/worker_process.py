@@ -12,7 +12,6 @@ from multiprocessing.connection import Connection
 from pipeline.process.user_modules import module_command
 from serving.control import Begin, Load
 from serving.limits import Limits
-from serving.options import Options
 from serving.scoreboard import Scoreboard
 from serving.watchdog import Watch
 
@@ -34,8 +33,9 @@ class WorkerProcess:
         reason: Why it is to end; None while it is not.
     """
 
-    def __init__(self, number: int, options: Options, scoreboard: Scoreboard, scoreboard_fd: int) -> None:
-        """Start the process."""
+    def __init__(self, begin: Begin, scoreboard: Scoreboard, scoreboard_fd: int) -> None:
+        """Start the process, and send it `begin`."""
+        number = begin.number
         self.number = number
         self.watch = Watch()
         self.up = False
@@ -60,7 +60,7 @@ class WorkerProcess:
                 start_new_session=True,
             )
         self.control = Connection(mine.detach())
-        self._send(Begin(number, options))
+        self._send(begin)
 
     @property
     def ready(self) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -99,8 +100,22 @@ class BatchRunner:
         active: ActiveModel,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        *,
+        pauses_s: Sequence[float] = PAUSES_S,
+        whole_bundles: bool = False,
     ) -> None:
+        """Run batches.
+
+        Args:
+            active: Whose model is called.
+            clock: Returns epoch seconds.
+            sleep: Waits for so many seconds.
+            pauses_s: Between attempts at an offender for which there is no memory.
+            whole_bundles: Whether a bundle fails as a whole: the offender is a bundle, not a row.
+        """
         self._active = active
+        self._pauses_s = pauses_s
+        self._whole_bundles = whole_bundles
         self._clock = clock
         self._sleep = sleep
         self._limits: dict[str, _RowLimit] = {}  # by model_id
@@ -118,7 +133,7 @@ class BatchRunner:
             DeviceLostError: The device failed so that nothing more can be computed on it.
         """
         batched = self._clock()
-        batch = _Rows([bundle.inputs for bundle in bundles], sum(bundle.rows for bundle in bundles))
+        batch = _Rows([bundle.inputs for bundle in bundles], [bundle.rows for bundle in bundles])
         passes: list[ForwardPass] = []
         first = 0
         while (first := self._run(batch, first, passes, renew)) < batch.count:
@@ -142,7 +157,7 @@ class BatchRunner:
         # Ranges of rows that are still to be run, the next one last.
         pending = [(start, min(start + limit, batch.count)) for start in range(first, batch.count, limit)]
         pending.reverse()
-        pauses = iter(PAUSES_S)
+        pauses = iter(self._pauses_s)
         watch: gpu_memory.Watch | None = None
         while pending:
             first, stop = pending.pop()
@@ -151,10 +166,10 @@ class BatchRunner:
             done = _try(model, batch.part(first, stop), stop - first)
             if isinstance(done, OutputRows):
                 passes.append(ForwardPass(first, stop, model.model_id, start, self._clock(), done, None))
-                pauses = iter(PAUSES_S)
+                pauses = iter(self._pauses_s)
                 continue
             failure = done
-            half = (stop - first) // 2
+            half = batch.half(first, stop, whole_bundles=self._whole_bundles)
             if compute.is_device_lost(failure) or (half == 0 and compute.is_device_gone()):
                 raise DeviceLostError(f"the GPU failed: {failure}") from failure
             if compute.is_out_of_memory(failure):
@@ -175,7 +190,7 @@ class BatchRunner:
                     failure = TransientError(f"other processes hold this one's share of the GPU: {failure}")
             if half == 0:
                 passes.append(ForwardPass(first, stop, model.model_id, start, self._clock(), None, failure))
-                pauses = iter(PAUSES_S)
+                pauses = iter(self._pauses_s)
                 continue
             # Halve until the offender stands alone: about 2·log2(n) extra calls for one bad request.
             pending += [(first + half, stop), (first, first + half)]
@@ -206,9 +221,18 @@ class BatchRunner:
 class _Rows:
     """The inputs of a batch, joined only where a part of it is wanted."""
 
-    def __init__(self, inputs: list[Inputs], count: int) -> None:
-        self.count = count
+    def __init__(self, inputs: list[Inputs], rows: list[int]) -> None:
+        self.count = sum(rows)
         self._inputs = inputs
+        self._rows = rows
+
+    def half(self, first: int, stop: int, *, whole_bundles: bool) -> int:
+        """Return how many of the rows make a first half; 0 where there are not two."""
+        half = (stop - first) // 2
+        if not whole_bundles:
+            return half
+        ends = [end - first for end in accumulate(self._rows) if first < end < stop]
+        return min(ends, key=lambda end: abs(end - half), default=0)
 
     def part(self, first: int, stop: int) -> list[Inputs]:
         """Return the inputs of rows `first` to `stop`."""

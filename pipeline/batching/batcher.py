@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Generic, TypeAlias
 
+from pipeline.batching.batch_queue import BatchQueue
 from pipeline.batching.submission import Batch, Item, Output, Submission
 from pipeline.process.exit import ComputeThread
 from pipeline.request.errors import TransientError
@@ -27,9 +27,7 @@ class AbandonedError(Exception):
 class Batcher(Generic[Item, Output]):
     """A queue of the items that threads submit, and the worker threads that run them in batches.
 
-    An idle worker takes all that is queued, up to `max_batch_size`. Threads that have just got their outputs
-    are likely to be back in a moment: for these, and for no others, it holds a batch window of up to
-    `max_wait_s` open. So a thread that is alone never waits.
+    `BatchQueue` has the rules by which batches form.
 
     A call that takes longer than `timeout_s` cannot be interrupted: its batch is abandoned, and another
     worker takes the place of the one that hangs. At most `concurrent_batches` are replaced so at a time. If
@@ -66,8 +64,6 @@ class Batcher(Generic[Item, Output]):
             on_hopeless: Called once, on a thread in `submit`, when more calls hang than may be abandoned.
         """
         self._run = run
-        self._max_batch_size = max_batch_size
-        self._max_wait_s = max_wait_s
         self._timeout_s = timeout_s
         self._concurrent_batches = concurrent_batches
         self._prepare_thread = prepare_thread
@@ -75,12 +71,11 @@ class Batcher(Generic[Item, Output]):
         self._on_hopeless = on_hopeless
         self._changed = threading.Condition()
         # All of these are guarded by it.
-        self._queue: deque[Submission[Item, Output]] = deque()
-        self._queued_size = 0
+        self._queue: BatchQueue[Submission[Item, Output]] = BatchQueue(
+            max_batch_size, max_wait_s, concurrent_batches
+        )
         self._running: set[Batch[Item, Output]] = set()
         self._abandoned: set[Batch[Item, Output]] = set()  # timed out, and not returned yet
-        self._returning = 0  # threads that got their outputs and have not submitted again yet
-        self._last_batch_ended = 0.0
         self._closed: Callable[[], TransientError] | None = None  # what submissions fail with from then on
         self._workers: list[threading.Thread] = []
         for _ in range(concurrent_batches):
@@ -97,11 +92,7 @@ class Batcher(Generic[Item, Output]):
         with self._changed:
             if self._closed is not None:
                 raise self._closed()
-            self._queue.append(submission)
-            self._queued_size += size
-            self._returning = max(0, self._returning - 1)
-            # Not every submission wakes a worker whose batch window is open.
-            if len(self._queue) == 1 or self._returning == 0 or self._queued_size >= self._max_batch_size:
+            if self._queue.add(submission):
                 self._changed.notify()
         try:
             self._wait(submission)
@@ -131,9 +122,8 @@ class Batcher(Generic[Item, Output]):
     def _stop(self, make_error: Callable[[], TransientError]) -> None:
         """Fail what is queued and what is submitted from now on."""
         self._closed = make_error
-        for submission in self._queue:
+        for submission in self._queue.take_all():
             submission.fail(make_error())
-        self._queue.clear()
         self._changed.notify_all()
 
     def _wait(self, submission: Submission[Item, Output]) -> None:
@@ -189,8 +179,7 @@ class Batcher(Generic[Item, Output]):
             with self._changed:
                 if not self._ended(batch):
                     return
-                self._returning += len(batch.submissions)
-                self._last_batch_ended = time.monotonic()
+                self._queue.answered(len(batch.submissions), time.monotonic())
             batch.finish(outputs, error)
             # Otherwise this thread would keep the last batch alive while it waits for the next.
             del batch, items, outputs, error
@@ -220,46 +209,18 @@ class Batcher(Generic[Item, Output]):
     def _next(self) -> Batch[Item, Output] | None:
         """Wait for the next batch and take it; return None once the batcher is closed."""
         with self._changed:
-            while not self._queue or self._window_open():
+            while (left_s := self._queue.wait_s(time.monotonic())) != 0:
                 if self._closed is not None:
                     return None
-                self._changed.wait(self._window_left_s())
+                self._changed.wait(left_s)
             if self._closed is not None:
                 return None
-            # Workers share the load evenly: one that took everything would leave the others idle.
-            known = (
-                len(self._queue) + self._returning + sum(len(batch.submissions) for batch in self._running)
-            )
-            fair_share = -(-known // self._concurrent_batches)
             batch: Batch[Item, Output] = Batch(time.monotonic())
-            size = 0
-            while self._queue and len(batch.submissions) < fair_share:
-                size += self._queue[0].size
-                if batch.submissions and size > self._max_batch_size:
-                    break
-                submission = self._queue.popleft()
-                self._queued_size -= submission.size
-                batch.submissions.append(submission)
+            batch.submissions = self._queue.take(sum(len(other.submissions) for other in self._running))
             self._running.add(batch)
             if self._queue:
                 self._changed.notify()
             return batch
-
-    def _window_open(self) -> bool:
-        """Return whether the next batch still waits for threads that are likely to return."""
-        if self._returning == 0 or self._queued_size >= self._max_batch_size:
-            return False
-        if self._window_left_s() == 0:
-            self._returning = 0  # they have gone elsewhere
-            return False
-        return True
-
-    def _window_left_s(self) -> float | None:
-        """Return the seconds until the batch window closes; None while nothing is queued."""
-        if not self._queue:
-            return None
-        opened = max(self._queue[0].arrived, self._last_batch_ended)
-        return max(0.0, opened + self._max_wait_s - time.monotonic())
 
     def _timed_out(self) -> TransientError:
         return TransientError(

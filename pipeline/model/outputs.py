@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,21 @@ class OutputRows:
 
     names: list[str | None]
     arrays: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def part(self, first: int, stop: int) -> OutputRows:
+        """Return some of the rows, which share the memory of these."""
+        return OutputRows(self.names, [array[first:stop] for array in self.arrays])
+
+    @classmethod
+    def joined(cls, parts: Sequence[OutputRows]) -> OutputRows:
+        """Return the rows of several batches of one model, in order; at least one batch."""
+        if len(parts) == 1:
+            return parts[0]
+        arrays = zip(*(part.arrays for part in parts), strict=True)
+        return cls(parts[0].names, [np.concatenate(column) for column in arrays])
 
     def predictions(self, first: int, stop: int) -> list[Any]:
         """Return one prediction for each row; a dict of rows by name, where outputs have names."""

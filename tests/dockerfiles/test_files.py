@@ -55,12 +55,17 @@ import google.cloud.storage, numpy
 import serving
 for module in pkgutil.walk_packages(serving.__path__, "serving."):
     __import__(module.name)
+from pipeline.model.active_model import ActiveModel
 from pipeline.model.load import load
 from pipeline.request.input_spec import InputSpec
+from serving.exchange import Exchange
+from serving.model_call import ModelCall
 from serving.predictor import Predictor
 spec = InputSpec.parse("30")
-predictor = Predictor(load(sys.argv[1], spec, max_batch_size=2), spec, 2)
-print(predictor.answer("application/x-float32", bytes(240))[1])
+predictor = Predictor(ActiveModel(load(sys.argv[1], spec, max_batch_size=2)), spec, 2)
+exchange = Exchange(None, headers={b"content-type": [b"application/x-float32"]})
+call = ModelCall(exchange, bytes(240), 0.0)
+predictor.answer([call], lambda: None, lambda answered: [print(each.content_type) for _, each in answered])
 """
 
 

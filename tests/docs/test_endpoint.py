@@ -17,7 +17,7 @@ from pipeline.inference.endpoint.refusals import OTHERS_WITHIN_S
 from pipeline.options.job_options import FLAGS
 from pipeline.pubsub.limits import MAX_ATTRIBUTE_VALUE_BYTES
 from pipeline.request.json_text import MAX_DEPTH
-from serving import http_server, limits, protocol
+from serving import limits, protocol
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/endpoint.md").read_text()
@@ -135,7 +135,7 @@ def test_what_a_client_may_cost() -> None:
     parts = told[f"lists numbers and names in a body of {protocol._LARGE_BYTES // 2**10} KiB or more"]
     assert parts.startswith(f"twice those of the largest batch and {protocol._UNREAD} ")
     assert told["connections"].startswith(f"{ours.connections} ")
-    assert f"may be idle for {http_server._KEEP_ALIVE_S} s" in table
+    assert f"may be idle for {ours.idle_s:.0f} s" in table
 
 
 def test_flags_of_the_container() -> None:

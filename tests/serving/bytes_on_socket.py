@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+import orjson
+
 from tests.waiting import LIMIT_S
 
 
@@ -17,6 +19,15 @@ class Reply:
     status: int
     headers: dict[str, str]
     body: bytes
+
+    @property
+    def error(self) -> tuple[int, str]:
+        """Status and name of an error, which must have Google's shape."""
+        error = orjson.loads(self.body)["error"]
+        assert self.headers["content-type"] == "application/json"
+        assert error["code"] == self.status
+        assert error["message"]
+        return self.status, error["status"]
 
 
 class Wire:
@@ -46,12 +57,23 @@ class Wire:
         body, self._unread = self._unread, b""
         return Reply(status, headers, body)
 
+    def refused(self) -> None:
+        """Check that what was sent is refused, in whatever words, and the connection closed."""
+        reply = self.reply()
+        assert reply.status in (400, 431, 501)
+        assert reply.headers["connection"] == "close"
+        assert self.closed()
+
     def closed(self) -> bool:
         """Wait for the server to close the connection; return whether it did so without another byte."""
         with suppress(ConnectionResetError):
             while data := self.socket.recv(65536):
                 self._unread += data
         return not self._unread
+
+    def end(self) -> None:
+        """Say that nothing more will be sent (FIN)."""
+        self.socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         self.socket.close()
@@ -95,6 +117,13 @@ def post(body: bytes, *headers: str, content_type: str = "application/json") -> 
     """Return a call with its Content-Length; further headers as lines."""
     lines = [f"Content-Type: {content_type}", f"Content-Length: {len(body)}", *headers]
     return head(*lines) + body
+
+
+def request(method: str, target: str, *headers: str, body: bytes = b"") -> bytes:
+    """Return a request with a Host and, of a body, its Content-Length; further headers as lines."""
+    length = [f"Content-Length: {len(body)}"] if body else []
+    lines = [f"{method} {target} HTTP/1.1", "Host: test", *length, *headers, "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
 
 
 def head(*lines: str, version: str = "1.1") -> bytes:

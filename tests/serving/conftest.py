@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.serving.container import Serving
+from tests.serving.harness import Harness
+from tests.waiting import wait_until
 
 Start = Callable[..., Serving]
 
@@ -24,3 +26,24 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     yield start_serving
     for serving in started:
         serving.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the puppet of `server`."""
+    return tmp_path_factory.mktemp("puppet")
+
+
+@pytest.fixture(scope="module")
+def shared_server(folder: Path) -> Iterator[Harness]:
+    harness = Harness(folder)
+    yield harness
+    (folder / "gate").touch()
+    harness.close()
+
+
+@pytest.fixture
+def server(shared_server: Harness) -> Harness:
+    """Return an HTTP server that all tests of a module share, without a connection."""
+    wait_until(lambda: shared_server.server.connections == 0)
+    return shared_server

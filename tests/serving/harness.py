@@ -7,12 +7,16 @@ import socket
 import threading
 from pathlib import Path
 
+import uvloop
+
+from pipeline.batching.batch_queue import BatchQueue
+from pipeline.model.active_model import ActiveModel
 from pipeline.model.model import Model
 from pipeline.request.input_spec import InputSpec
-from serving.app import Service, make_app
+from serving.app import Service
+from serving.call_batcher import CallBatcher
 from serving.http_server import HttpServer
 from serving.limits import BodyBuffer, Limits, body_limit
-from serving.model_calls import ModelCalls
 from serving.predictor import Predictor
 from serving.scoreboard import State
 from tests.serving.container import JSON, Answer, call
@@ -27,33 +31,48 @@ class Harness:
     """A service on a thread of its own, and its address.
 
     Attributes:
-        lost: Why the process would have to end.
+        lost: Why the process would have to end, and whether for its device.
         counted: How often a call of the model has begun or ended.
         closed: How many connections are over.
     """
 
     def __init__(
-        self, folder: Path, limits: Limits | None = None, predict_timeout_s: float = LIMIT_S
+        self,
+        folder: Path,
+        limits: Limits | None = None,
+        predict_timeout_s: float = LIMIT_S,
+        max_batch_size: int = 4,
+        max_queue_size: int = 512,
     ) -> None:
         self.state = State.READY
         self.model = Model(Puppet(str(folder)), ONE, "puppet@1")
-        self.lost: list[str] = []
+        self.lost: list[tuple[str, bool]] = []
         self.counted = 0
         self.closed = 0
         self._limits = limits or Limits()
         self._predict_timeout_s = predict_timeout_s
+        self._max_batch_size = max_batch_size
+        self._max_queue_size = max_queue_size
         self._started = threading.Event()
-        self._runner = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._runner = threading.Thread(target=lambda: uvloop.run(self._run()))
         self._runner.start()
         assert self._started.wait(LIMIT_S)
 
     async def _run(self) -> None:
         limits = self._limits
-        self.calls = ModelCalls(self._predict_timeout_s, self._count, self.lost.append)
-        self.bodies = BodyBuffer(body_limit(ONE, 4), limits.buffered_bytes)
-        self.service = Service(lambda: self.state, self.calls, self.bodies)
-        self.service.predictor = Predictor(self.model, ONE, 4)
-        self.server = HttpServer(make_app(self.service, "/health", "/predict"), limits, self._count_closed)
+        self.calls = CallBatcher(
+            BatchQueue(self._max_batch_size, 0.0),
+            max_queue_size=self._max_queue_size,
+            timeout_s=self._predict_timeout_s,
+            count=self._count,
+            on_lost=lambda reason, device: self.lost.append((reason, device)),
+        )
+        self.bodies = BodyBuffer(body_limit(ONE, self._max_batch_size), limits.buffered_bytes)
+        self.service = Service(lambda: self.state, self.calls, self.bodies, "/health", "/predict")
+        self.predictor = Predictor(ActiveModel(self.model), ONE, self._max_batch_size)
+        await self.calls.load(lambda: self.predictor)
+        self.service.loaded = True
+        self.server = HttpServer(self.service, limits, self._count_closed)
         self._loop = asyncio.get_running_loop()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setblocking(False)

@@ -1,21 +1,22 @@
-"""The application behind uvicorn, in this process."""
+"""The routes behind the HTTP server, in this process."""
 
 from __future__ import annotations
 
 import gzip
 import http.client
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import orjson
 import pytest
 
+from serving.call_batcher import Answered
 from serving.limits import body_limit
+from serving.model_call import ModelCall
 from serving.predictor import Predictor
 from serving.scoreboard import State
 from tests.serving.container import FLOAT32, JSON, ask, call, instances
@@ -26,20 +27,25 @@ from tests.waiting import wait_until
 MAX_BODY_BYTES = body_limit(ONE, 4)
 
 
-class Broken(Predictor):
-    def answer(self, content_type: str, body: bytes, encoding: str = "") -> tuple[bytes, str]:
+class Broken:
+    def answer(
+        self, calls: list[ModelCall], renew: Callable[[], None], deliver: Callable[[Answered], None]
+    ) -> None:
         raise KeyError("a defect of the server")
 
 
-@dataclass(frozen=True)
-class Counting(Predictor):
+class Counting:
     """Keeps whatever it is asked."""
 
-    asked: list[bytes] = field(default_factory=list)
+    def __init__(self, predictor: Predictor) -> None:
+        self.asked: list[bytes] = []
+        self._predictor = predictor
 
-    def answer(self, content_type: str, body: bytes, encoding: str = "") -> tuple[bytes, str]:
-        self.asked.append(body)
-        return super().answer(content_type, body, encoding)
+    def answer(
+        self, calls: list[ModelCall], renew: Callable[[], None], deliver: Callable[[Answered], None]
+    ) -> None:
+        self.asked += [call.body for call in calls if call.is_wanted(0.0)]
+        self._predictor.answer(calls, renew, deliver)
 
 
 @pytest.fixture
@@ -62,9 +68,9 @@ def test_predict(harness: Harness) -> None:
     assert len(answer.json["predictions"]) == 2
     assert answer.headers["content-type"] == JSON
     assert answer.headers["x-model-id"] == "puppet@1"
-    name, _, milliseconds = answer.headers["server-timing"].partition(";dur=")
-    assert name == "total"
-    assert float(milliseconds) > 0
+    parts = dict(part.split(";dur=") for part in answer.headers["server-timing"].split(", "))
+    assert list(parts) == ["queue", "compute", "total"]
+    assert 0 < float(parts["compute"]) < float(parts["total"])
 
 
 def test_raw_predict(harness: Harness) -> None:
@@ -151,7 +157,7 @@ def test_the_largest_body_is_taken_and_a_larger_one_is_not(harness: Harness) -> 
 
 
 def test_before_the_model_is_loaded(harness: Harness) -> None:
-    harness.service.predictor = None
+    harness.service.loaded = False
     answer = harness.predict(instances([PID]))
     assert (answer.status, answer.message) == (503, "the model is not loaded yet")
 
@@ -174,8 +180,8 @@ def test_health_answers_while_the_model_runs(harness: Harness, tmp_path: Path) -
 
 
 def test_who_has_given_up_is_not_computed_for(harness: Harness, tmp_path: Path) -> None:
-    predictor = Counting(harness.model, ONE, 4)
-    harness.service.predictor = predictor
+    predictor = Counting(harness.predictor)
+    harness.calls.replace(predictor)
     with ThreadPoolExecutor(2) as caller:
         first = caller.submit(harness.predict, instances([WAIT]))
         wait_until((tmp_path / "entered").exists)
@@ -209,7 +215,7 @@ def test_only_errors_of_the_server_are_logged(harness: Harness, caplog: pytest.L
 
 
 def test_a_defect_is_answered_with_500_and_logged(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    harness.service.predictor = Broken(harness.model, ONE, 4)
+    harness.calls.replace(Broken())
     answer = harness.predict(instances([PID]))
     assert answer.status == 500
     assert answer.message == "the server failed (KeyError); its log says more"

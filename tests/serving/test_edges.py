@@ -36,6 +36,7 @@ def test_a_body_in_chunks(serving: Serving) -> None:
     "lines",
     [
         ("Content-Length: 5", "Content-Length: 6"),
+        ("Content-Length: 5", "Content-Length: 5"),
         ("Content-Length: -1",),
         ("Content-Length: 1e3",),
         ("Content-Length: 0x10",),
@@ -51,12 +52,6 @@ def test_a_head_that_is_not_http_is_refused_and_the_connection_closed(
         reply = one.send(head(JSON_TYPE, *lines) + b"hello").reply()
         assert reply.status in (400, 501)
         assert one.closed()
-
-
-def test_the_same_length_twice_is_that_length(serving: Serving) -> None:
-    length = f"Content-Length: {len(GOOD)}"
-    with wire(serving.address) as one:
-        assert one.send(head(JSON_TYPE, length, length) + GOOD).reply().status == 200
 
 
 def test_a_chunk_of_a_wrong_size_closes_the_connection(serving: Serving) -> None:
@@ -137,16 +132,58 @@ def test_a_head_without_end_is_refused(serving: Serving) -> None:
     assert serving.predict([PID]).status == 200
 
 
-def test_without_a_host_or_with_an_unknown_method(serving: Serving) -> None:
+@pytest.mark.parametrize(
+    "call",
+    [b"GET /health HTTP/1.1\r\n\r\n", b"BREW /predict HTTP/1.1\r\nHost: test\r\n\r\n"],
+    ids=["without a host", "an unknown method"],
+)
+def test_what_is_not_http_1_1_is_refused(serving: Serving, call: bytes) -> None:
     with wire(serving.address) as one:
-        assert one.send(b"GET /health HTTP/1.1\r\n\r\n").reply().status == 400
+        assert one.send(call).reply().status == 400
+        assert one.closed()
+
+
+def test_head_is_get_without_the_body(serving: Serving) -> None:
     with wire(serving.address) as one:
-        assert one.send(b"BREW /predict HTTP/1.1\r\nHost: test\r\n\r\n").reply().status == 405
+        reply = one.send(b"HEAD /health HTTP/1.1\r\nHost: test\r\n\r\n").reply(bodiless=True)
+        assert (reply.status, reply.headers["content-length"]) == (200, "18")
         assert one.send(post(GOOD)).reply().status == 200
 
 
-def test_the_method_head_is_not_served(serving: Serving) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "allow"), [("DELETE", "/health", "GET, HEAD"), ("GET", "/predict", "POST")]
+)
+def test_another_method_is_told_which_are_served(
+    serving: Serving, method: str, path: str, allow: str
+) -> None:
     with wire(serving.address) as one:
-        one.send(b"HEAD /health HTTP/1.1\r\nHost: test\r\n\r\n")
-        assert one.reply(bodiless=True).status == 405
+        reply = one.send(f"{method} {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode()).reply()
+        assert (reply.status, reply.headers["allow"]) == (405, allow)
         assert one.send(post(GOOD)).reply().status == 200
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_an_upgrade_is_ignored_and_the_call_answered(serving: Serving, close: bool) -> None:
+    # As Java's client asks with its first call.
+    connection = "Connection: Upgrade, HTTP2-Settings" + (", close" if close else "")
+    with wire(serving.address) as one:
+        call = post(GOOD, connection, "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAB")
+        assert one.send(call[:-3]).send(call[-3:]).reply().status == 200
+        if close:
+            assert one.closed()
+        else:
+            assert one.send(post(GOOD)).reply().status == 200
+
+
+def test_an_upgrade_of_a_body_in_chunks(serving: Serving) -> None:
+    with wire(serving.address) as one:
+        lines = (JSON_TYPE, "Connection: Upgrade", "Upgrade: h2c", "Transfer-Encoding: chunked")
+        one.send(head(*lines) + chunked(GOOD[:5], GOOD[5:]) + post(GOOD))
+        assert [one.reply().status for _ in range(2)] == [200, 200]
+
+
+def test_a_tunnel_is_refused(serving: Serving) -> None:
+    with wire(serving.address) as one:
+        reply = one.send(b"CONNECT test:80 HTTP/1.1\r\nHost: test:80\r\n\r\n").reply()
+        assert reply.status == 404
+        assert one.closed()

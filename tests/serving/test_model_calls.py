@@ -46,7 +46,8 @@ def test_who_waits_while_the_device_is_lost_gets_503_and_never_422(harness: Harn
         assert LOST in offender.result().message
         assert [answer.result().status for answer in waiting] == [503, 503]
     assert harness.predict(instances([PID])).status == 503
-    assert [LOST in reason for reason in harness.lost] == [True]
+    ((reason, device),) = harness.lost
+    assert (LOST in reason, device) == (True, True)
 
 
 def test_a_call_that_hangs_and_those_behind_it(tmp_path: Path) -> None:
@@ -58,7 +59,8 @@ def test_a_call_that_hangs_and_those_behind_it(tmp_path: Path) -> None:
             behind = [caller.submit(harness.predict, instances([PID])) for _ in range(2)]
             for call in (hanging, *behind):
                 assert call.result().status == 503
-        assert len(harness.lost) == 1
+        ((reason, device),) = harness.lost
+        assert ("--predict_timeout_s" in reason, device) == (True, False)
         # It runs on: for whoever looks at the scoreboard, too.
         assert harness.counted == 1
         assert harness.predict(instances([PID])).status == 503

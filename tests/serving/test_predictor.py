@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import gzip
-from typing import Any
+import time
 
 import numpy as np
 import orjson
@@ -9,10 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.model import compute
+from pipeline.model.active_model import ActiveModel
 from pipeline.model.model import Model
+from pipeline.model.outputs import OutputRows
 from pipeline.request.input_spec import Inputs, InputSpec
-from serving.errors import DeviceLost, Refusal
+from serving.errors import DeviceLost
+from serving.exchange import Answer, Exchange
 from serving.limits import body_limit
+from serving.model_call import ModelCall
 from serving.predictor import Predictor
 from tests.pipeline.models import Linear, Named, WholeBatch
 from tests.serving.container import FLOAT32, JSON, instances
@@ -30,29 +35,58 @@ from tests.serving.models import (
 )
 
 
-def predictor(module: nn.Module, shape: str) -> Predictor:
+class Alone:
+    """A predictor that answers one call at a time."""
+
+    def __init__(self, model: Model, spec: InputSpec) -> None:
+        self.predictor = Predictor(ActiveModel(model), spec, max_batch_size=4)
+
+    def __call__(self, content_type: str, body: bytes, encoding: str = "") -> Answer:
+        answers: list[Answer] = []
+        call = model_call(content_type, body, encoding)
+        self.predictor.answer(
+            [call], lambda: None, lambda answered: answers.extend(answer for _, answer in answered)
+        )
+        (answer,) = answers
+        return answer
+
+
+class Nobody:
+    def respond(self, exchange: Exchange, answer: Answer) -> None:
+        raise AssertionError("nothing is delivered here")
+
+
+def model_call(content_type: str, body: bytes, encoding: str = "") -> ModelCall:
+    exchange = Exchange(Nobody(), "POST", b"/predict")
+    exchange.headers[b"content-type"] = [content_type.encode()]
+    exchange.headers[b"content-encoding"] = [encoding.encode()]
+    return ModelCall(exchange, body, time.monotonic())
+
+
+def predictor(module: nn.Module, shape: str) -> Alone:
     spec = InputSpec.parse(shape)
-    return Predictor(Model(module, spec, "m@1"), spec, max_batch_size=4)
+    return Alone(Model(module, spec, "m@1"), spec)
 
 
 def refusal(module: nn.Module, shape: str, content_type: str, body: bytes) -> tuple[int, str]:
-    with pytest.raises(Refusal) as caught:
-        predictor(module, shape).answer(content_type, body)
-    return caught.value.status, str(caught.value)
+    answer = predictor(module, shape)(content_type, body)
+    assert answer.status >= 400
+    assert orjson.loads(answer.content)["error"]["message"] == answer.message
+    return answer.status, answer.message
 
 
 @pytest.mark.parametrize("content_type", [JSON, "application/json; charset=utf-8", "Application/JSON"])
 def test_json_in_and_out(content_type: str) -> None:
-    body, answered = predictor(Linear(), "3").answer(content_type, instances([1, 2, 3], [4, 5, 6]))
-    assert answered == JSON
-    assert orjson.loads(body) == {"predictions": [6, 15]}
+    answer = predictor(Linear(), "3")(content_type, instances([1, 2, 3], [4, 5, 6]))
+    assert answer.content_type == JSON
+    assert orjson.loads(answer.content) == {"predictions": [6, 15]}
 
 
 def test_named_inputs_and_outputs() -> None:
-    body, _ = predictor(Named(), "ids:int64:2,scale:int64:1").answer(
+    answer = predictor(Named(), "ids:int64:2,scale:int64:1")(
         JSON, instances({"ids": [1, 2], "scale": [3]}, {"ids": [5, 5], "scale": [0]})
     )
-    assert orjson.loads(body) == {
+    assert orjson.loads(answer.content) == {
         "predictions": [{"total": 3, "scaled": [3, 6]}, {"total": 10, "scaled": [0, 0]}]
     }
 
@@ -60,27 +94,27 @@ def test_named_inputs_and_outputs() -> None:
 @pytest.mark.parametrize("content_type", [FLOAT32, "application/x-float32; shape=2x3"])
 def test_float32_in_and_out(content_type: str) -> None:
     sent = np.array([[1, 2, 3], [4, 5, 6]], "<f4").tobytes()
-    body, answered = predictor(Linear(), "3").answer(content_type, sent)
-    assert answered == "application/x-float32; shape=2"
-    assert np.frombuffer(body, "<f4").tolist() == [6, 15]
+    answer = predictor(Linear(), "3")(content_type, sent)
+    assert answer.content_type == "application/x-float32; shape=2"
+    assert np.frombuffer(answer.content, "<f4").tolist() == [6, 15]
 
 
 def test_gzip_in() -> None:
-    body, _ = predictor(Linear(), "3").answer(JSON, gzip.compress(instances([1, 2, 3])), "gzip")
-    assert orjson.loads(body) == {"predictions": [6]}
+    answer = predictor(Linear(), "3")(JSON, gzip.compress(instances([1, 2, 3])), "gzip")
+    assert orjson.loads(answer.content) == {"predictions": [6]}
     sent = np.array([1, 2, 3], "<f4").tobytes()
-    body, _ = predictor(Linear(), "3").answer(FLOAT32, gzip.compress(sent), "gzip")
-    assert np.frombuffer(body, "<f4").tolist() == [6]
+    answer = predictor(Linear(), "3")(FLOAT32, gzip.compress(sent), "gzip")
+    assert np.frombuffer(answer.content, "<f4").tolist() == [6]
 
 
 def test_the_limit_of_a_body_counts_when_it_is_unpacked() -> None:
     most = body_limit(InputSpec.parse("3"), 4)
     fits = instances([1, 2, 3]).ljust(most)
-    answer = predictor(Linear(), "3").answer
-    assert orjson.loads(answer(JSON, gzip.compress(fits), "gzip")[0]) == {"predictions": [6]}
-    with pytest.raises(Refusal, match=f"unpack to more than {most:,} bytes") as caught:
-        answer(JSON, gzip.compress(fits + b" "), "gzip")
-    assert caught.value.status == 413
+    ask = predictor(Linear(), "3")
+    assert orjson.loads(ask(JSON, gzip.compress(fits), "gzip").content) == {"predictions": [6]}
+    refused = ask(JSON, gzip.compress(fits + b" "), "gzip")
+    assert refused.status == 413
+    assert f"unpack to more than {most:,} bytes" in refused.message
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/octet-stream", "json"])
@@ -102,8 +136,8 @@ def test_float32_asked_of_a_model_that_answers_with_another_dtype(dtype: torch.d
     status, text = refusal(Constant(dtype), "3", FLOAT32, bytes(12))
     assert status == 406
     assert str(dtype).removeprefix("torch.") in text
-    body, _ = predictor(Constant(dtype), "3").answer(JSON, instances([0, 0, 0]))
-    assert orjson.loads(body) == {"predictions": [0]}
+    answer = predictor(Constant(dtype), "3")(JSON, instances([0, 0, 0]))
+    assert orjson.loads(answer.content) == {"predictions": [0]}
 
 
 @pytest.mark.parametrize("length", [200, 60_000])
@@ -115,12 +149,12 @@ def test_a_long_content_type_is_not_echoed(length: int) -> None:
 def test_a_device_that_is_lost_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     puppet = predictor(Puppet(), "1")
     with pytest.raises(DeviceLost, match=LOST) as caught:
-        puppet.answer(JSON, instances([PID], [LOSE_DEVICE]))
+        puppet(JSON, instances([PID], [LOSE_DEVICE]))
     assert caught.value.status == 422
     # The error of another thread may be of any kind: then the device is asked.
-    monkeypatch.setattr("serving.predictor.is_device_gone", lambda: True)
+    monkeypatch.setattr(compute, "is_device_gone", lambda: True)
     with pytest.raises(DeviceLost, match="told to fail") as caught:
-        predictor(Puppet(), "1").answer(JSON, instances([FAIL]))
+        predictor(Puppet(), "1")(JSON, instances([FAIL]))
     assert caught.value.status == 422
 
 
@@ -135,12 +169,12 @@ def test_no_request_is_to_blame_for_broken_hardware(
     if code is not None:
         error.error_code = code
 
-    def fail(self: Model, rows: list[Inputs]) -> list[Any]:
+    def fail(self: Model, inputs: list[Inputs], rows: int) -> OutputRows:
         raise error
 
-    monkeypatch.setattr(Model, "predict", fail)
+    monkeypatch.setattr(Model, "run", fail)
     with pytest.raises(DeviceLost) as caught:
-        predictor(Linear(), "3").answer(JSON, instances([1, 2, 3]))
+        predictor(Linear(), "3")(JSON, instances([1, 2, 3]))
     assert caught.value.status == 503
 
 

@@ -11,7 +11,9 @@ import orjson
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.request.input_spec import Inputs, InputSpec
+from pipeline.batching.batch_runner import BundleInputs
+from pipeline.model.outputs import OutputRows
+from pipeline.request.input_spec import InputSpec
 from serving.errors import Refusal
 from serving.limits import body_limit
 from serving.protocol import (
@@ -28,35 +30,41 @@ THREE = InputSpec.parse("3")
 NAMED = InputSpec.parse("ids:int64:2,scale:float32:1")
 
 
-def read_float32(body: bytes, spec: InputSpec, most: int) -> list[Inputs]:
+def read_float32(body: bytes, spec: InputSpec, most: int) -> BundleInputs:
     return read_raw(body, FLOAT32, spec, most)
 
 
 def refusal(
-    read: Callable[[bytes, InputSpec, int], list[Inputs]], body: bytes, spec: InputSpec = THREE, most: int = 4
+    read: Callable[[bytes, InputSpec, int], BundleInputs], body: bytes, spec: InputSpec = THREE, most: int = 4
 ) -> tuple[int, str]:
     with pytest.raises(Refusal) as caught:
         read(body, spec, most)
     return caught.value.status, str(caught.value)
 
 
-def arrays(rows: list[Inputs]) -> list[NDArray[Any]]:
-    """Return the rows of a model with one input."""
-    return [row for row in rows if isinstance(row, np.ndarray)]
+def one_array(read: BundleInputs) -> NDArray[Any]:
+    """Return the instances of a model with one input."""
+    assert isinstance(read.inputs, np.ndarray)
+    assert len(read.inputs) == read.rows
+    return read.inputs
+
+
+def outputs(*named: tuple[str | None, NDArray[Any]]) -> OutputRows:
+    return OutputRows([name for name, _ in named], [array for _, array in named])
 
 
 def test_json_rows_come_in_order() -> None:
-    rows = arrays(read_json(instances([1, 2, 3], [4, 5, 6.5]), THREE, 2))
-    assert [row.tolist() for row in rows] == [[1, 2, 3], [4, 5, 6.5]]
-    assert {row.dtype for row in rows} == {np.dtype("float32")}
+    array = one_array(read_json(instances([1, 2, 3], [4, 5, 6.5]), THREE, 2))
+    assert array.tolist() == [[1, 2, 3], [4, 5, 6.5]]
+    assert array.dtype == np.float32
 
 
 def test_json_rows_with_named_inputs() -> None:
-    rows = read_json(instances({"scale": [0.5], "ids": [2**40, 2], "other": 1}), NAMED, 1)
-    assert len(rows) == 1
-    assert isinstance(rows[0], dict)
-    assert rows[0]["ids"].tolist() == [2**40, 2]
-    assert rows[0]["scale"].tolist() == [0.5]
+    read = read_json(instances({"scale": [0.5], "ids": [2**40, 2], "other": 1}), NAMED, 1)
+    assert read.rows == 1
+    assert isinstance(read.inputs, dict)
+    assert read.inputs["ids"].tolist() == [[2**40, 2]]
+    assert read.inputs["scale"].tolist() == [[0.5]]
 
 
 @pytest.mark.parametrize(
@@ -103,8 +111,8 @@ def test_more_than_the_largest_batch_is_refused_with_413() -> None:
         "5 instances: at most 4 are taken in one call",
     )
     assert refusal(read_float32, bytes(5 * 12))[0] == 413
-    assert len(read_json(instances(*[[1, 2, 3]] * 4), THREE, 4)) == 4
-    assert len(read_float32(bytes(4 * 12), THREE, 4)) == 4
+    assert read_json(instances(*[[1, 2, 3]] * 4), THREE, 4).rows == 4
+    assert read_float32(bytes(4 * 12), THREE, 4).rows == 4
 
 
 @pytest.mark.parametrize("instance", [b"[]", b"{}", b"[[[]]]", b"0", b'""', b'{"a":0}'])
@@ -128,12 +136,12 @@ def test_the_largest_batch_is_never_too_much(spec: str) -> None:
     one = {name: row.tolist() for name, row in zeros.items()} if isinstance(zeros, dict) else zeros.tolist()
     body = json.dumps({"instances": [one] * 64}, indent=4).encode()
     assert len(body) <= body_limit(parsed, 64)
-    assert len(read_json(body, parsed, 64)) == 64
+    assert read_json(body, parsed, 64).rows == 64
 
 
 def test_fields_that_are_not_read_may_hold_something() -> None:
     body = orjson.dumps({"instances": [[1, 2, 3]], "parameters": [[0]] * 4000, "text": "[,:" * 2000})
-    assert len(read_json(body.ljust(2**16), THREE, 4)) == 1
+    assert read_json(body.ljust(2**16), THREE, 4).rows == 1
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"instances":' * 10_000, b'{"instances":' + b"[" * 2000])
@@ -155,8 +163,7 @@ def test_no_collection_while_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_float32_rows() -> None:
     sent = np.arange(12, dtype="<f4").reshape(2, 2, 3)
-    rows = arrays(read_float32(sent.tobytes(), InputSpec.parse("2x3"), 2))
-    assert np.array_equal(np.stack(rows), sent)
+    assert np.array_equal(one_array(read_float32(sent.tobytes(), InputSpec.parse("2x3"), 2)), sent)
 
 
 @pytest.mark.parametrize("body", [b"", bytes(11), bytes(13)])
@@ -204,10 +211,9 @@ def test_raw_of_another_dtype() -> None:
 )
 def test_raw_rows_of_any_dtype(dtype: str, numbers: list[list[float]]) -> None:
     sent = np.array(numbers, np.dtype(dtype).newbyteorder("<")).tobytes()
-    rows = read_raw(sent, f"application/x-{dtype}", InputSpec.parse(f"a:{dtype}:2"), 2)
-    for row, expected in zip(rows, numbers, strict=True):
-        assert isinstance(row, dict)
-        assert (row["a"].dtype.name, row["a"].tolist()) == (dtype, expected)
+    read = read_raw(sent, f"application/x-{dtype}", InputSpec.parse(f"a:{dtype}:2"), 2)
+    assert isinstance(read.inputs, dict)
+    assert (read.inputs["a"].dtype.name, read.inputs["a"].tolist(), read.rows) == (dtype, numbers, 2)
 
 
 @pytest.mark.parametrize(
@@ -258,38 +264,48 @@ def test_an_encoding_that_is_refused(body: bytes, encoding: str, status: int, pr
 
 def test_predictions_as_json() -> None:
     batch = np.arange(4, dtype=np.float32).reshape(2, 2)
-    assert orjson.loads(write_json(list(batch))) == {"predictions": [[0, 1], [2, 3]]}
-    assert orjson.loads(write_json(list(batch[:, 0]))) == {"predictions": [0, 2]}
-    named = [{"total": np.int64(2**40), "flags": np.array([True, False])}]
+    assert orjson.loads(write_json(outputs((None, batch)))) == {"predictions": [[0, 1], [2, 3]]}
+    assert orjson.loads(write_json(outputs((None, batch[:, 0].copy())))) == {"predictions": [0, 2]}
+    named = outputs(("total", np.array([2**40])), ("flags", np.array([[True, False]])))
     assert orjson.loads(write_json(named)) == {"predictions": [{"total": 2**40, "flags": [True, False]}]}
 
 
 def test_an_output_that_json_cannot_hold() -> None:
     with pytest.raises(Refusal, match="cannot be written as JSON") as caught:
-        write_json(list(np.zeros((1, 2), np.complex64)))
+        write_json(outputs((None, np.zeros((1, 2), np.complex64))))
     assert caught.value.status == 422
 
 
 @pytest.mark.parametrize(("shape", "text"), [((3,), "3"), ((3, 30), "3x30"), ((1, 2, 2), "1x2x2")])
 def test_predictions_as_float32_tell_their_shape(shape: tuple[int, ...], text: str) -> None:
     batch = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    body, content_type = write_float32(list(batch))
+    body, content_type = write_float32(outputs((None, batch)))
     assert content_type == f"application/x-float32; shape={text}"
     assert np.array_equal(np.frombuffer(body, "<f4").reshape(shape), batch)
 
 
 @pytest.mark.parametrize(
-    "prediction", [np.float64(1), np.zeros(2, np.int64), {"a": np.float32(1), "b": np.float32(2)}]
+    "returned",
+    [
+        outputs((None, np.zeros(1))),
+        outputs((None, np.zeros((1, 2), np.int64))),
+        outputs(("a", np.zeros(1, np.float32)), ("b", np.ones(1, np.float32))),
+    ],
 )
-def test_an_output_that_is_no_float32_tensor(prediction: object) -> None:
+def test_an_output_that_is_no_float32_tensor(returned: OutputRows) -> None:
     with pytest.raises(Refusal, match="send JSON") as caught:
-        write_float32([prediction])
+        write_float32(returned)
     assert caught.value.status == 406
 
 
 def test_an_output_that_is_not_finite_names_the_instance() -> None:
-    check_finite([np.float32(1), {"a": np.zeros(2), "b": np.int64(1)}])
-    for bad in (np.float32(np.nan), np.array([0, np.inf]), {"a": np.zeros(2), "b": np.float32(-np.inf)}):
+    check_finite(outputs((None, np.ones(2))))
+    check_finite(outputs(("a", np.zeros((2, 2))), ("b", np.array([1, 2]))))
+    for bad in (
+        outputs((None, np.array([1, np.nan]))),
+        outputs((None, np.array([[1, 1], [0, np.inf]]))),
+        outputs(("a", np.zeros((2, 2))), ("b", np.array([1, -np.inf]))),
+    ):
         with pytest.raises(Refusal, match="^instance 1: the model's output holds NaN or infinity$") as caught:
-            check_finite([np.float32(1), bad])
+            check_finite(bad)
         assert caught.value.status == 422

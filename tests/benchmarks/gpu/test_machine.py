@@ -101,7 +101,7 @@ def test_the_parts_need_neither_beam_nor_what_a_bare_machine_lacks() -> None:
     """In a process in which importing any of it fails."""
     code = """
 import sys
-for name in ("apache_beam", "aiohttp", "rich", "google.cloud", "grpc", "fastapi", "pynvml"):
+for name in ("apache_beam", "aiohttp", "rich", "google.cloud", "grpc", "httptools", "uvloop", "pynvml"):
     sys.modules[name] = None
 import benchmarks.gpu.__main__, benchmarks.gpu.parts.worker, benchmarks.gpu.process, benchmarks.gpu.wheels
 """
@@ -113,7 +113,7 @@ def test_the_cuda_tests_are_collected_in_a_bare_checkout(tmp_path: Path) -> None
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     code = f"""
 import sys
-for name in ("apache_beam", "aiohttp", "rich", "google.cloud", "grpc", "fastapi"):
+for name in ("apache_beam", "aiohttp", "rich", "google.cloud", "grpc", "httptools", "uvloop"):
     sys.modules[name] = None
 import pytest
 sys.exit(pytest.main(["-q", "--collect-only", "-p", "no:cacheprovider", "--config-file={tmp_path}/pytest.ini",
