@@ -42,6 +42,8 @@ def container_flags(of_job: Sequence[str], problems: list[str]) -> JobFlags:
     flags = JobFlags(of_job, default_model=str(EXAMPLE / "model.pt2"))
     problems += flags.problems(Topics.fresh(_STAND_IN).job_arguments(), (ENDPOINT,))
     in_mode = flags.in_mode(ENDPOINT)
+    if flags.asks_for_triton:
+        problems.append("--endpoint_protocol: the container that is started here does not speak triton")
     if not in_mode.needs_container:
         problems.append("--endpoint, --endpoint_url: the container is started here: leave them out after --")
     return in_mode

@@ -7,8 +7,10 @@ import os
 import shlex
 from collections.abc import Sequence
 
+from local.triton import installation
 from pipeline.model.files.input_shape import UnknownShapeError, input_shape
 from pipeline.model.swapping.pointer import ModelPointer
+from pipeline.options.address import TRITON
 from pipeline.options.job_options import DEFAULT_INPUT_SHAPE, ENDPOINT, FLAGS
 from pipeline.options.spelling import with_underscores
 from pipeline.request.errors import ModelError
@@ -30,7 +32,8 @@ _OF_POINTER = ("model_pointer", "model_root", "model_refresh_s")
 # The run has its own.
 _SET_HERE = ("runner", "input_subscription", "output_topic", "dead_letter_topic")
 _READ = (
-    *("inference_mode", "endpoint", "endpoint_url", "model_path", "decode_hook"),
+    *("inference_mode", "endpoint", "endpoint_url", "endpoint_protocol"),
+    *("model_path", "decode_hook"),
     *_OF_POINTER,
     *_SHARED,
     *_SET_HERE,
@@ -143,6 +146,8 @@ class JobFlags:
         found: list[str] = []
         for flags in [self.in_mode(mode) for mode in modes] or [self]:
             url = _A_URL if flags.needs_container else None
+            if url is not None and self.asks_for_triton:
+                found += self._triton_problems()
             found += command_line.problems([*names, *flags.for_job(url)])
         return list(dict.fromkeys(found))
 
@@ -155,6 +160,11 @@ class JobFlags:
     def needs_container(self) -> bool:
         """Whether they ask for endpoint mode and name no endpoint."""
         return self.inference_mode == ENDPOINT and not self._given.keys() & {"endpoint", "endpoint_url"}
+
+    @property
+    def asks_for_triton(self) -> bool:
+        """Whether the endpoint is to be a Triton."""
+        return self._given.get("endpoint_protocol") == TRITON
 
     @property
     def asks_for_gpu(self) -> bool:
@@ -188,6 +198,23 @@ class JobFlags:
         if "model_pointer" in self._given and "model_path" not in self._given:
             return "", [*of_pointer, *shared]
         return folder or ".", [f"--model_file={file}", *shared]
+
+    def for_triton(self) -> tuple[str, str]:
+        """Return the path of the model file and its inputs' shape, for a Triton that is started here."""
+        return self._given.get("model_path", self._default_model), self.input_shape()
+
+    def _triton_problems(self) -> list[str]:
+        if reason := installation.why_not():
+            what = f"Triton cannot run here ({reason})"
+        elif not installation.is_installed():
+            what = f"Triton is not installed here ({installation.COMMAND})"
+        elif "model_class" in self._given:
+            what = "a Triton that is started here takes no --model_class: export the model"
+        elif "model_pointer" in self._given and "model_path" not in self._given:
+            what = "a Triton that is started here follows no --model_pointer: give --model_path"
+        else:
+            return []
+        return [f"--endpoint_protocol=triton: {what}; or name a Triton by --endpoint_url"]
 
     def _read_shape(self) -> list[str]:
         """Return the flag that the model's file stands in for; a job in endpoint mode does not read it."""

@@ -214,7 +214,14 @@ def test_a_worker_that_is_replaced_loads_what_the_pointer_names_then(start: Star
     assert answer.headers["x-model-id"].startswith("p1.pt@")
     point(pointer, "p2.pt")
     os.kill(int(answer.json["predictions"][0]), signal.SIGKILL)
-    wait_until(lambda: serving.predict([PID]).headers.get("x-model-id", "").startswith("p2.pt@"))
+
+    def replaced() -> bool:
+        try:
+            return serving.predict([PID]).headers.get("x-model-id", "").startswith("p2.pt@")
+        except (http.client.HTTPException, ConnectionError):
+            return False  # handed to the one that has just been killed
+
+    wait_until(replaced)
 
 
 def test_a_candidate_that_costs_the_device_costs_its_process(start: Start, tmp_path: Path) -> None:
