@@ -121,8 +121,6 @@ def parse_command_line(
     else:
         flags = JobFlags(of_job, default_model=str(EXAMPLE / "model.pt2"))
         problems += flags.problems(Topics.fresh(_STAND_IN).job_arguments(), ())
-        if flags.needs_container and flags.has_no_model_for_a_container:
-            problems.append("--model_pointer: the endpoint container does not follow it: give --model_path")
         if given.input is None and flags.own_model:
             options = with_made_requests(options, flags, problems)
     metrics = parse_metrics_flags(given, options.project, flags, problems)

@@ -41,8 +41,6 @@ def container_flags(of_job: Sequence[str], problems: list[str]) -> JobFlags:
     """
     flags = JobFlags(of_job, default_model=str(EXAMPLE / "model.pt2"))
     problems += flags.problems(Topics.fresh(_STAND_IN).job_arguments(), (ENDPOINT,))
-    if flags.has_no_model_for_a_container:
-        problems.append("--model_pointer: the endpoint container does not follow it: give --model_path")
     in_mode = flags.in_mode(ENDPOINT)
     if flags.asks_for_triton:
         problems.append("--endpoint_protocol: the container that is started here does not speak triton")

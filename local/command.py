@@ -100,11 +100,6 @@ def local_command(arguments: Sequence[str]) -> int:
             f"--inference_mode={flags.inference_mode} cannot go with --compare, which runs both modes: "
             "leave one of them out"
         )
-    if (comparing or flags.needs_container) and flags.has_no_model_for_a_container:
-        problems.append(
-            "--model_pointer: the endpoint container does not follow it: give --model_path, or name an "
-            "endpoint"
-        )
     # Of both modes only where each is right by itself.
     modes = MODES if comparing and flags.inference_mode is None else ()
     problems += flags.problems(topics.job_arguments(), modes)

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 from local.triton import installation
 from pipeline.model.files.input_shape import UnknownShapeError, input_shape
+from pipeline.model.swapping.pointer import ModelPointer
 from pipeline.options.address import TRITON
 from pipeline.options.job_options import DEFAULT_INPUT_SHAPE, ENDPOINT, FLAGS
 from pipeline.options.spelling import with_underscores
+from pipeline.request.errors import ModelError
 from pipeline.request.input_spec import InputSpec
 
 # The job and the endpoint container know these by the same name and in the same form.
@@ -20,15 +22,19 @@ _SHARED = (
     "model_params",
     "input_shape",
     "max_batch_size",
+    "max_batch_wait_ms",
     "device",
     "precision",
     "cuda_graphs",
 )
+# So they do these, in place of the model's path.
+_OF_POINTER = ("model_pointer", "model_root", "model_refresh_s")
 # The run has its own.
 _SET_HERE = ("runner", "input_subscription", "output_topic", "dead_letter_topic")
 _READ = (
     *("inference_mode", "endpoint", "endpoint_url", "endpoint_protocol"),
-    *("model_path", "model_pointer", "decode_hook"),
+    *("model_path", "decode_hook"),
+    *_OF_POINTER,
     *_SHARED,
     *_SET_HERE,
 )
@@ -101,11 +107,24 @@ class JobFlags:
 
     def _shape_in_file(self) -> str | None:
         try:
-            return input_shape(self._given.get("model_path", self._default_model))
-        except OSError:
+            return input_shape(self._model_path())
+        except (OSError, ModelError):
             return None  # not here; the job says so if it needs it
         except UnknownShapeError as error:
             raise ValueError(f"missing, and the model's file does not say it: {error}") from error
+
+    def _model_path(self) -> str:
+        """Return the path of the model, which the pointer may say.
+
+        Raises:
+            ModelError: The pointer is of no use.
+        """
+        pointer = self._given.get("model_pointer")
+        if pointer is None or "model_path" in self._given:
+            return self._given.get("model_path", self._default_model)
+        from pipeline.inference.local.beam_files import BEAM_FILES  # here for the reason given in `problems`
+
+        return ModelPointer(BEAM_FILES, pointer, self._given.get("model_root")).path()
 
     def problems(self, names: Sequence[str], modes: Sequence[str]) -> list[str]:
         """Return what is wrong with them, a sentence each: what the job would say, or a local run refuses.
@@ -152,11 +171,6 @@ class JobFlags:
         """Whether the job is to compute on a GPU and refuses to start without one."""
         return self._given.get("device") == "gpu"
 
-    @property
-    def has_no_model_for_a_container(self) -> bool:
-        """Whether they name the model by a pointer alone, which the container does not follow."""
-        return "model_pointer" in self._given and "model_path" not in self._given
-
     def in_mode(self, mode: str) -> JobFlags:
         """Return the same flags for one mode; the job ignores those of the other."""
         return self.followed_by([f"--inference_mode={mode}"])
@@ -174,9 +188,15 @@ class JobFlags:
         return [f"--model_path={self._default_model}", *self._arguments]
 
     def for_container(self) -> tuple[str, list[str]]:
-        """Return the folder of the model file (AIP_STORAGE_URI) and the flags of `python -m serving`."""
+        """Return the folder of the model file (AIP_STORAGE_URI) and the flags of `python -m serving`.
+
+        With a pointer there is no such folder.
+        """
+        of_pointer = [f"--{name}={self._given[name]}" for name in _OF_POINTER if name in self._given]
         folder, file = os.path.split(self._given.get("model_path", self._default_model))
         shared = [f"--{name}={self._given[name]}" for name in _SHARED if name in self._given]
+        if "model_pointer" in self._given and "model_path" not in self._given:
+            return "", [*of_pointer, *shared]
         return folder or ".", [f"--model_file={file}", *shared]
 
     def for_triton(self) -> tuple[str, str]:
@@ -190,13 +210,15 @@ class JobFlags:
             what = f"Triton is not installed here ({installation.COMMAND})"
         elif "model_class" in self._given:
             what = "a Triton that is started here takes no --model_class: export the model"
+        elif "model_pointer" in self._given and "model_path" not in self._given:
+            what = "a Triton that is started here follows no --model_pointer: give --model_path"
         else:
             return []
         return [f"--endpoint_protocol=triton: {what}; or name a Triton by --endpoint_url"]
 
     def _read_shape(self) -> list[str]:
         """Return the flag that the model's file stands in for; a job in endpoint mode does not read it."""
-        if "input_shape" in self._given or "model_path" not in self._given:
+        if "input_shape" in self._given or not self._given.keys() & {"model_path", "model_pointer"}:
             return []
         shape = self._shape_in_file()
         return [] if shape is None else [f"--input_shape={shape}"]

@@ -37,6 +37,17 @@ class Load:
 
 
 @dataclass(frozen=True)
+class Follow:
+    """To a worker: load what --model_pointer names, and follow it.
+
+    Attributes:
+        turn_file: By which workers take turns to load candidates; see `serving.turn`.
+    """
+
+    turn_file: Path
+
+
+@dataclass(frozen=True)
 class Up:
     """From a worker: it answers HTTP, though perhaps with 503."""
 

@@ -24,8 +24,11 @@ class Options:
         port: To listen on; 0: any free one.
         health_route: Path of the health checks.
         predict_route: Path of the predictions.
-        storage_uri: Where the model file is; see `serving.storage.fetch`.
+        storage_uri: Where the model file is, see `serving.storage.fetch`; not read where there is a pointer.
         model_file: Its path there; None: the only one.
+        model_pointer: The file that names the model, in place of `storage_uri`; None: there is none.
+        model_root: The folder that its models lie under; None: its own.
+        model_refresh_s: Seconds between two looks at it.
         model_class: `module:Class`, for a state_dict.
         model_params: Keyword arguments of that class.
         spec: The inputs of one instance; None: those that the model's .pt2 names, else DEFAULT_INPUT_SHAPE.
@@ -48,6 +51,9 @@ class Options:
     predict_route: str
     storage_uri: str
     model_file: str | None
+    model_pointer: str | None
+    model_root: str | None
+    model_refresh_s: float
     model_class: str | None
     model_params: dict[str, Any] | None
     spec: InputSpec | None
@@ -84,11 +90,17 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         setattr(flags, name, parser.get_default(name))
     problems = unknown_flags(unknown, names)
     storage_uri = environment.get("AIP_STORAGE_URI", "")
-    if not storage_uri:
+    if not storage_uri and flags.model_pointer is None:
         problems.append(
             "AIP_STORAGE_URI: missing. Vertex AI sets it where the model was uploaded with an artifact URI; "
-            "elsewhere, give a gs:// prefix or a local folder that holds the model file"
+            "elsewhere, give a gs:// prefix or a local folder that holds the model file, or --model_pointer"
         )
+    if flags.model_pointer is not None and flags.model_file is not None:
+        problems.append(
+            "--model_pointer: says which model to run, and so does --model_file: give one of the two"
+        )
+    if flags.model_root is not None and flags.model_pointer is None:
+        problems.append("--model_root: needs --model_pointer, whose models lie under it")
     if flags.model_params is not None and flags.model_class is None:
         problems.append("--model_params: needs --model_class, whose arguments they are")
     read = _Reader(environment, problems)
@@ -99,6 +111,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         predict_route=read.variable("AIP_PREDICT_ROUTE", "/predict", _route),
         storage_uri=storage_uri,
         model_file=flags.model_file,
+        model_pointer=read.optional("--model_pointer", flags.model_pointer, values.local_or_gs),
+        model_root=read.optional("--model_root", flags.model_root, values.local_or_gs),
+        model_refresh_s=read.text("--model_refresh_s", flags.model_refresh_s, values.seconds, stand_in=1.0),
         model_class=read.optional("--model_class", flags.model_class, values.class_name),
         model_params=read.optional("--model_params", flags.model_params, values.json_object),
         spec=read.optional("--input_shape", flags.input_shape, InputSpec.parse),
@@ -137,6 +152,9 @@ class _Flags(argparse.Namespace):
     host: str
     workers: str | None
     model_file: str | None
+    model_pointer: str | None
+    model_root: str | None
+    model_refresh_s: str
     model_class: str | None
     model_params: str | None
     input_shape: str | None
@@ -198,6 +216,18 @@ def _parser(cores: int) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--model_file", help="the file's path below AIP_STORAGE_URI (default: the only model there)"
+    )
+    parser.add_argument(
+        "--model_pointer",
+        help="instead of AIP_STORAGE_URI: a file, gs://… or here, that names the current model; another one "
+        "that it names later takes its place, without a restart, once it has answered its golden set",
+    )
+    parser.add_argument(
+        "--model_root",
+        help="the folder that models of --model_pointer lie under (default: the pointer's own folder)",
+    )
+    parser.add_argument(
+        "--model_refresh_s", default="60", help="seconds between two looks at --model_pointer (60)"
     )
     parser.add_argument("--model_class", help="module:Class of the torch.nn.Module, for a state_dict")
     parser.add_argument("--model_params", help="keyword arguments of --model_class, as a JSON object")

@@ -160,6 +160,9 @@ def _outputs(inputs: BundleInputs, batch_slice: BatchSlice) -> tuple[OutputRows,
             continue
         if each.outputs is None:
             raise _failed(each, inputs.rows)
+        if model_id not in ("", each.model_id):
+            # A batch in parts, which memory had no room for beside a candidate, goes on with the next model.
+            raise Refusal(503, "the model was swapped between two parts of this call")
         parts.append(each.outputs.part(first - each.first, stop - each.first))
         model_id = each.model_id
     return OutputRows.joined(parts), model_id

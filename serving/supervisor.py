@@ -12,7 +12,7 @@ import threading
 from collections import defaultdict
 from pathlib import Path
 
-from serving.control import FINISH_WITHIN_S, Begin, Failed, Load, Lost, Ready, Up
+from serving.control import FINISH_WITHIN_S, Begin, Failed, Follow, Load, Lost, Ready, Up
 from serving.options import Options
 from serving.scoreboard import Scoreboard, State
 from serving.storage import StorageError, fetch
@@ -51,7 +51,7 @@ class Supervisor:
         Args:
             options: Of the container.
             listener: A socket that is bound and listening.
-            folder: An existing one, for a model file that must be downloaded.
+            folder: An existing one, for a model file that must be downloaded, and for what workers share.
         """
         self._options = options
         self._listener = listener
@@ -62,7 +62,10 @@ class Supervisor:
         self._suspicious: set[int] = set()
         self._backoffs: defaultdict[int, Backoff] = defaultdict(Backoff)
         self._unavailable = Unavailable()
-        self._model_file: Path | None = None
+        # Which model to load; None while that is not known.
+        self._load: Load | Follow | None = None
+        if options.model_pointer is not None:
+            self._load = Follow(folder / "turn")
         self._announced = False
         self._drained = asyncio.Event()
         self._exit_code: asyncio.Future[int] = asyncio.Future()
@@ -80,8 +83,9 @@ class Supervisor:
             for index in range(self._options.workers):
                 self._start(index)
             loop.add_reader(self._listener, self._accept)
-            # A daemon thread: a download cannot be interrupted, and must not keep the process from ending.
-            threading.Thread(target=self._fetch, args=(loop,), daemon=True).start()
+            if self._load is None:
+                # A daemon: a download cannot be interrupted, and must not keep the process from ending.
+                threading.Thread(target=self._fetch, args=(loop,), daemon=True).start()
             await asyncio.wait({looking, self._exit_code}, return_when=asyncio.FIRST_COMPLETED)
             return self._exit_code.result() if self._exit_code.done() else looking.result()
         finally:
@@ -96,8 +100,8 @@ class Supervisor:
         begin = Begin(number, self._options, alone)
         worker = WorkerProcess(begin, self._scoreboard, self._scoreboard_fd)
         self._workers[number] = worker
-        if self._model_file is not None:
-            worker.load(Load(self._model_file))
+        if self._load is not None:
+            worker.load(self._load)
         asyncio.get_running_loop().add_reader(worker.control.fileno(), self._receive, worker)
 
     def _kill_all(self) -> None:
@@ -120,9 +124,9 @@ class Supervisor:
             loop.call_soon_threadsafe(self._pass_on, file)
 
     def _pass_on(self, file: Path) -> None:
-        self._model_file = file
+        self._load = Load(file)
         for worker in self._workers.values():
-            worker.load(Load(file))
+            worker.load(self._load)
 
     def _receive(self, worker: WorkerProcess) -> None:
         try:

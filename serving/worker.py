@@ -17,18 +17,24 @@ import sys
 import traceback
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
 from pipeline.batching.batch_queue import BatchQueue
 from serving.app import Service
 from serving.call_batcher import Answering, CallBatcher
-from serving.control import BEAT_S, Begin, Failed, Load, Lost, Ready, Up
+from serving.control import BEAT_S, Begin, Failed, Follow, Load, Lost, Ready, Up
 from serving.http_server import HttpServer
 from serving.limits import MAX_BODY_BYTES, BodyBuffer, Limits, body_limit
 from serving.log import configure_logging
 from serving.options import Options
 from serving.scoreboard import Scoreboard
+
+if TYPE_CHECKING:
+    from pipeline.model.active_model import ActiveModel
+    from pipeline.request.input_spec import InputSpec
 
 # A control message is read by the supervisor's event loop: it must come in one piece.
 _MOST_OF_A_REASON = 4000  # characters
@@ -58,7 +64,7 @@ class _Worker:
 
     async def run(self) -> None:
         """Serve until the supervisor closes its end of `connections`, or dies; or until the model is lost."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         options = self._options
         limits = Limits()
         self._calls = CallBatcher(
@@ -107,46 +113,73 @@ class _Worker:
         """Return what answers calls; None where the model does not load, or the supervisor is gone."""
         import torch
 
-        from pipeline.model.active_model import ActiveModel
-        from pipeline.model.compute import Compute
-        from pipeline.model.load import load
-        from pipeline.request.errors import ModelError
-        from serving.model_inputs import inputs_of
+        from pipeline.request.errors import ModelError, TransientError
         from serving.predictor import Predictor
-        from serving.storage import is_downloaded
 
         options = self._options
         # If a process has several cores, one is left to HTTP: with a thread on each, every forward pass would
         # wait for the thread that lost its core.
         cores = options.cores // options.workers
-        torch.set_num_threads(max(1, cores - 1))
+        threads = max(1, cores - 1)
+        torch.set_num_threads(threads)
         try:
             message = self._control.recv()
         except EOFError:
             return None  # the supervisor is gone
-        assert isinstance(message, Load)
+        assert isinstance(message, Load | Follow)
         try:
-            spec = options.spec or inputs_of(message.model_file)
-            model = load(
-                str(message.model_file),
-                spec,
-                model_class=options.model_class,
-                model_params=options.model_params,
-                max_batch_size=options.max_batch_size,
-                compute=Compute(options.device, options.precision, cuda_graphs=options.cuda_graphs),
-                is_private=is_downloaded(options.storage_uri),
-            )
-        except ModelError as error:
+            if isinstance(message, Load):
+                active, spec = self._load_file(message.model_file)
+            else:
+                active, spec = self._follow_pointer(message.turn_file, threads)
+        except (ModelError, TransientError) as error:
             self._message = Failed(str(error)[:_MOST_OF_A_REASON])
             return None
+        self._service.bodies.limit_bodies(body_limit(spec, options.max_batch_size))
+        self._message = Ready(active.model.model_id)
+        return Predictor(active, spec, options.max_batch_size, self._alone)
+
+    def _load_file(self, model_file: Path) -> tuple[ActiveModel, InputSpec]:
+        from pipeline.model.active_model import ActiveModel
+        from pipeline.model.compute import Compute
+        from pipeline.model.files.stored_files import StoredFiles
+        from pipeline.model.load import load
+        from serving.cloud_storage import CloudStorage
+        from serving.model_inputs import inputs_of
+        from serving.storage import is_downloaded
+
+        options = self._options
+        spec = options.spec or inputs_of(StoredFiles(CloudStorage()), str(model_file))
+        model = load(
+            str(model_file),
+            spec,
+            model_class=options.model_class,
+            model_params=options.model_params,
+            max_batch_size=options.max_batch_size,
+            compute=Compute(options.device, options.precision, cuda_graphs=options.cuda_graphs),
+            is_private=is_downloaded(options.storage_uri),
+        )
         # Health is told only once the first calls will find everything there.
         model.warm_up()
         # What is there now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        self._service.bodies.limit_bodies(body_limit(spec, options.max_batch_size))
-        self._message = Ready(model.model_id)
-        return Predictor(ActiveModel(model), spec, options.max_batch_size, self._alone)
+        return ActiveModel(model), spec
+
+    def _follow_pointer(self, turn_file: Path, torch_threads: int) -> tuple[ActiveModel, InputSpec]:
+        from pipeline.model.files.stored_files import StoredFiles
+        from serving.cloud_storage import CloudStorage
+        from serving.pointed_model import PointedModel
+
+        def lost(reason: str) -> None:
+            # No call is to blame for it.
+            self._loop.call_soon_threadsafe(self._lost, reason, False)
+
+        files = StoredFiles(CloudStorage())
+        pointed = PointedModel(self._options, files, turn_file, torch_threads, lost)
+        pointed.active.model.warm_up()
+        pointed.watch()
+        return pointed.active, pointed.spec
 
     def _lost(self, reason: str, device: bool) -> None:
         # Without its supervisor it ends anyway.

@@ -10,7 +10,7 @@ import time
 from multiprocessing.connection import Connection
 
 from pipeline.process.user_modules import module_command
-from serving.control import Begin, Load
+from serving.control import Begin, Follow, Load
 from serving.limits import Limits
 from serving.scoreboard import Scoreboard
 from serving.watchdog import Watch
@@ -103,7 +103,7 @@ class WorkerProcess:
     def _open(self) -> int:
         return self._scoreboard.open_connections(self.number, self._handed)
 
-    def load(self, message: Load) -> None:
+    def load(self, message: Load | Follow) -> None:
         """Have it load the model."""
         self._loading_since = time.monotonic()
         self._send(message)
@@ -144,7 +144,7 @@ class WorkerProcess:
         self.control.close()
         self._connections.close()
 
-    def _send(self, message: Begin | Load) -> None:
+    def _send(self, message: Begin | Load | Follow) -> None:
         # If it has died, the end of its pipe will show it.
         with contextlib.suppress(BrokenPipeError):
             self.control.send(message)

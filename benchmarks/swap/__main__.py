@@ -1,8 +1,9 @@
-"""`python -m benchmarks.swap`: the latency of a live job while its model is swapped, and while it is not.
+"""`python -m benchmarks.swap`: the latency of a live job while the model is swapped, and while it is not.
 
-The job, the broker and the load driver of `./launch.sh local`, each a process. The pointer is written every
-few seconds, to the other of two models whose answers differ. A swap lasts from then until the first result
-of the new model is collected. Each result is held against what the model that it names must answer.
+The job, the broker and the load driver of `./launch.sh local`, each a process; with --mode=endpoint the
+container, too, whose model it is then. The pointer is written every
+few seconds, to the other of two models whose answers differ. A swap lasts from then until all results are
+of the new model. Each result is held against what the model that it names must answer.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from benchmarks.harness import cli, results
 from benchmarks.swap import report
 from benchmarks.swap.job import drive
 from benchmarks.swap.measures import find_swaps, measure
+from pipeline.options.job_options import ENDPOINT, LOCAL
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,13 @@ class Options:
     """The command line.
 
     Attributes:
+        mode: Where the model is: local, in the job; endpoint, in the container.
         rate: In msg/s.
         swaps: How many.
         every: Seconds between two swaps.
     """
 
+    mode: str
     rate: float
     swaps: int
     every: float
@@ -38,6 +42,12 @@ class Options:
 def parse(arguments: Sequence[str] | None) -> Options:
     """Return the options of a command line. Exit with code 2 for wrong flags."""
     parser = cli.new_parser("swap", __doc__)
+    parser.add_argument(
+        "--mode",
+        choices=(LOCAL, ENDPOINT),
+        default=LOCAL,
+        help="where the model is: in the job, or in the container",
+    )
     cli.add_number(parser, "--rate", 300.0, "msg/s")
     cli.add_number(parser, "--swaps", 8, "how many")
     cli.add_number(parser, "--every", 8.0, "seconds apart")
@@ -52,12 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure. Return 0 whether or not the goals are met, and 1 when a swap did not happen."""
     options = parse(arguments)
     with tempfile.TemporaryDirectory(prefix="swap-") as folder:
-        driven = drive(options.rate, options.swaps, options.every, Path(folder))
+        driven = drive(options.mode, options.rate, options.swaps, options.every, Path(folder))
     swaps = find_swaps(driven.deliveries, driven.written)
     if len(swaps) < options.swaps:
         cli.progress(f"{options.swaps - len(swaps)} of {options.swaps} swaps did not happen")
         return 1
-    measured = measure(options.rate, driven.counts, driven.deliveries, swaps)
+    measured = measure(options.mode, options.rate, driven.counts, driven.deliveries, swaps)
     results.publish(
         options.out, "swap", lambda console: report.show(console, measured), report.figures(measured)
     )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +17,9 @@ from benchmarks.swap.models import RECORDS, Version, make_versions, point
 from loadtest.display import Display, Progress
 from loadtest.driver.run import run
 from loadtest.records import read_records
+from local.container import Container
 from local.topics import Topics
+from pipeline.options.job_options import LOCAL
 
 REFRESH_S = 0.2  # between two looks of the job at its pointer
 
@@ -56,10 +61,25 @@ class Switch(Display):
                 point(self.pointer, self.versions[(place + 1) % 2])
 
 
-def drive(rate: float, swaps: int, every_s: float, folder: Path) -> Drive:
+@contextmanager
+def _model(mode: str, follow: list[str], log: Path) -> Iterator[list[str]]:
+    """Yield the flags by which a job has its model: in itself, or in a container that runs meanwhile."""
+    if mode == LOCAL:
+        yield follow
+        return
+    ended = threading.Event()
+    container = Container("", follow, log, on_failure=lambda reason: ended.set())
+    try:
+        yield [f"--inference_mode={mode}", f"--endpoint_url={container.predict_url(ended)}"]
+    finally:
+        container.stop()
+
+
+def drive(mode: str, rate: float, swaps: int, every_s: float, folder: Path) -> Drive:
     """Run the job at `rate` msg/s, and swap its model `swaps` times, `every_s` seconds apart.
 
     Args:
+        mode: Where the model is: local, in the job; endpoint, in the container.
         rate: In msg/s.
         swaps: How many.
         every_s: The first swap comes so long after the warm-up.
@@ -76,9 +96,12 @@ def drive(rate: float, swaps: int, every_s: float, folder: Path) -> Drive:
         topics.create()
         options = topics.run_options(rate, every_s * (swaps + 1), read_records(RECORDS), folder / "driver")
         options = replace(options, warmup=WARMUP_S)
-        cli.progress(f"{rate:g} msg/s, {swaps} swaps, {every_s:g} s apart")
-        command = our_job(topics, f"--model_pointer={pointer}", f"--model_refresh_s={REFRESH_S}")
-        with running_job(command, folder / "job.log"):
+        cli.progress(f"{mode} mode, {rate:g} msg/s, {swaps} swaps, {every_s:g} s apart")
+        follow = [f"--model_pointer={pointer}", f"--model_refresh_s={REFRESH_S}"]
+        with (
+            _model(mode, follow, folder / "container.log") as flags,
+            running_job(our_job(topics, *flags), folder / "job.log"),
+        ):
             summary = run(options, display=switch)
     return Drive(
         Counts(summary.sent, summary.lost, summary.dead_lettered),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Swap:
-    """From writing the pointer to the first result of the model that it names: epoch seconds."""
+    """From writing the pointer until all results are of the model that it names: epoch seconds."""
 
     begun: float
     ended: float
@@ -54,6 +55,7 @@ class Measured:
     """What a run has shown.
 
     Attributes:
+        mode: Where the model is: local, in the job; endpoint, in the container.
         rate: In msg/s.
         wrong_model_id: Results whose prediction is not that of the model which they name.
         swap_s: How long each swap took, seconds.
@@ -61,6 +63,7 @@ class Measured:
         during_ms: Latencies of requests that were in flight during a swap.
     """
 
+    mode: str
     rate: float
     sent: int
     lost: int
@@ -103,15 +106,20 @@ def read(file: Path, versions: tuple[Version, ...]) -> list[Delivery]:
 def find_swaps(deliveries: Sequence[Delivery], written: Sequence[float]) -> list[Swap]:
     """Return each write of the pointer that was followed by a result of another model than before."""
     swaps = []
-    for begun in written:
-        earlier = [one.model_id for one in deliveries if one.collected <= begun]
-        later = [one.collected for one in deliveries if one.collected > begun and one.model_id != earlier[-1]]
-        if later:
-            swaps.append(Swap(begun, later[0]))
+    for begun, until in zip(written, [*written[1:], math.inf], strict=True):
+        before = [one.model_id for one in deliveries if one.collected <= begun][-1]
+        later = [one for one in deliveries if begun < one.collected <= until]
+        new = [one.collected for one in later if one.model_id != before]
+        # Processes swap one after the other.
+        old = [one.collected for one in later if one.model_id == before]
+        if new:
+            swaps.append(Swap(begun, max([new[0], *old])))
     return swaps
 
 
-def measure(rate: float, counts: Counts, deliveries: Sequence[Delivery], swaps: Sequence[Swap]) -> Measured:
+def measure(
+    mode: str, rate: float, counts: Counts, deliveries: Sequence[Delivery], swaps: Sequence[Swap]
+) -> Measured:
     """Split the latencies: requests due or answered within a swap, and all others after the warm-up."""
     first_due = min(one.due for one in deliveries)
     during, between = [], []
@@ -122,6 +130,7 @@ def measure(rate: float, counts: Counts, deliveries: Sequence[Delivery], swaps: 
         elif one.due >= first_due + WARMUP_S:
             between.append(latency_ms)
     return Measured(
+        mode=mode,
         rate=rate,
         sent=counts.sent,
         lost=counts.lost,

@@ -15,7 +15,9 @@ from benchmarks.swap.measures import Measured
 
 def show(console: Console, measured: Measured) -> None:
     """Print the table and the verdicts."""
-    results.print_line(console, f"Latency while the model is swapped, at {measured.rate:g} msg/s")
+    results.print_line(
+        console, f"Latency while the model is swapped ({measured.mode} mode), at {measured.rate:g} msg/s"
+    )
     table = results.table(("messages", "p50 ms", "p95 ms", "p99 ms", "max ms"))
     for title, count, latency in (
         ("between swaps", measured.messages_between, measured.between_ms),
@@ -26,7 +28,7 @@ def show(console: Console, measured: Measured) -> None:
     results.print_line(
         console,
         f"swaps: {measured.swaps}, each {min(measured.swap_s):.2f} to {max(measured.swap_s):.2f} s from "
-        f"writing the pointer to the first result of the new model (looked at every {REFRESH_S:g} s)",
+        f"writing the pointer until all results were of the new model (looked at every {REFRESH_S:g} s)",
     )
     results.print_line(console, f"sent: {measured.sent:,}")
     for reached in measured.verdicts:

@@ -35,9 +35,9 @@ from examples.breast_cancer.autoencoder import FEATURES
 from local.run import EXAMPLE
 from pipeline.batching.batch_runner import BatchRunner, BatchSlice, BundleInputs
 from pipeline.batching.batcher import Batcher
-from pipeline.inference.local.yielding import yield_gil
 from pipeline.model.active_model import ActiveModel
 from pipeline.model.load import load
+from pipeline.model.swapping.yielding import yield_gil
 from pipeline.request.input_spec import InputSpec
 
 _T = TypeVar("_T")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from pipeline.inference.local import files
-from pipeline.inference.local.pointer import ModelPointer
+from pipeline.inference.local.beam_files import BEAM_FILES
 from pipeline.model.files.input_shape import UnknownShapeError, input_shape
+from pipeline.model.swapping.pointer import ModelPointer
 from pipeline.options.job_options import LOCAL
 from pipeline.request.errors import ModelError
 
@@ -34,8 +34,8 @@ def with_input_shape(argv: Sequence[str], texts: dict[str, str | None]) -> list[
     try:
         if path is None:
             assert texts["model_pointer"] is not None  # one of the two is given
-            path = ModelPointer(texts["model_pointer"], texts["model_root"]).path()
-        with files.opened(path) as file:
+            path = ModelPointer(BEAM_FILES, texts["model_pointer"], texts["model_root"]).path()
+        with BEAM_FILES.opened(path) as file:
             shape = input_shape(file)
     except UnknownShapeError as error:
         raise ModelError(f"--input_shape: missing, and {path} does not say it: {error}") from error

@@ -125,6 +125,13 @@ def path(text: str) -> str:
     return text
 
 
+def local_or_gs(text: str) -> str:
+    """Return a path on the machine that opens it, or one of Cloud Storage, gs://…."""
+    if "://" in text and not text.startswith("gs://"):
+        raise ValueError(f"{text!r} is neither a path on the container's disk nor gs://…")
+    return path(text)
+
+
 def class_name(text: str) -> str:
     """Return the name of a class, module:Class."""
     if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):

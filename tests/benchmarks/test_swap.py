@@ -27,13 +27,18 @@ def deliver(due: float, ms: float, model_id: str = "a", right: bool = True) -> D
 
 def measured(p99_during: float, lost: int = 0, wrong: int = 0) -> Measured:
     latency = {"p50": 1.0, "p95": 5.0, "p99": 10.0, "max": 20.0}
-    return Measured(300.0, 100, lost, 0, wrong, 1, [0.5], 90, 10, latency, {**latency, "p99": p99_during})
+    return Measured(
+        "local", 300.0, 100, lost, 0, wrong, 1, [0.5], 90, 10, latency, {**latency, "p99": p99_during}
+    )
 
 
-def test_a_swap_ends_with_the_first_result_of_another_model() -> None:
+def test_a_swap_ends_when_all_results_are_of_another_model() -> None:
     deliveries = [deliver(1, 10), deliver(2, 10), deliver(3, 10, "b"), deliver(4, 10, "b"), deliver(5, 10)]
     assert find_swaps(deliveries, [1.5, 3.5]) == [Swap(1.5, 3.01), Swap(3.5, 5.01)]
     assert find_swaps(deliveries, [4.5, 6]) == [Swap(4.5, 5.01)]
+    # Of two processes, the second swaps later.
+    deliveries = [deliver(1, 10), deliver(2, 10, "b"), deliver(3, 10), deliver(4, 10, "b")]
+    assert find_swaps(deliveries, [1.5]) == [Swap(1.5, 3.01)]
 
 
 def test_what_was_in_flight_at_any_time_of_a_swap_is_during() -> None:
@@ -46,7 +51,7 @@ def test_what_was_in_flight_at_any_time_of_a_swap_is_during() -> None:
         deliver(late + 3, 40, "b"),  # due as it ended
         deliver(late + 4, 5, "b", right=False),
     ]
-    found = measure(300, COUNTS, deliveries, [Swap(late + 2, late + 3.04)])
+    found = measure("local", 300, COUNTS, deliveries, [Swap(late + 2, late + 3.04)])
     assert (found.messages_between, found.messages_during, found.wrong_model_id) == (2, 3, 1)
     assert found.between_ms["max"] == pytest.approx(5)
     assert found.during_ms["max"] == pytest.approx(300)

@@ -75,7 +75,6 @@ def test_a_file_of_flags_comes_before_the_defaults(tmp_path: Path) -> None:
         (["--endpoint_protocol=triton"], "does not speak triton: name a Triton by --endpoint_url"),
         (["--endpoint_url=http://h/p", "--", "--device=cpu"], "flags after -- are for a container"),
         (["--", "--endpoint_url=http://h/p"], "leave them out after --"),
-        (["--", "--model_pointer=p"], "does not follow it: give --model_path"),
         (["--", "--max_batch_sise=3"], "max_batch_sise"),
         (["--", "--input_shape=x:"], "--input_shape"),
         (["--row=1"], "did you mean --rows"),

@@ -52,17 +52,6 @@ def test_help_tells_of_both_modes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--inference_mode=endpoint" in shown
 
 
-@pytest.mark.parametrize("asks", [["--compare", "--"], ["--", "--inference_mode=endpoint"]])
-def test_the_container_follows_no_pointer(
-    asks: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pointer = tmp_path / "current"
-    pointer.write_text("model.pt2")
-    assert local_command([f"--out={tmp_path / 'out'}", *asks, f"--model_pointer={pointer}"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("--model_pointer: the endpoint container does not follow it")
-
-
 def test_two_runs_in_one_second_have_a_folder_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from serving.options import parse
 from tests.pipeline.model.files.test_input_shape import export_named
 
 DEFAULT = "examples/model.pt2"
+OF_POINTER = {"model_pointer", "model_root", "model_refresh_s"}
 NAMES = Topics.fresh("test").job_arguments()
 
 
@@ -83,6 +84,17 @@ def test_the_job_gets_the_shape_that_the_containers_model_says(tmp_path: Path) -
     assert shape not in given.for_job("http://127.0.0.1:1/predict")
 
 
+def test_the_container_follows_the_pointer(tmp_path: Path) -> None:
+    export_named(tmp_path / "v1.pt2")
+    (tmp_path / "current").write_text("v1.pt2")
+    given = flags("--inference_mode=endpoint", f"--model_pointer={tmp_path}/current", "--model_refresh_s=2")
+    assert given.for_container() == ("", [f"--model_pointer={tmp_path}/current", "--model_refresh_s=2"])
+    # The job gets the shape of the model that it names, where it can be read.
+    assert any(text.startswith("--input_shape=") for text in given.for_job("http://127.0.0.1:1/predict"))
+    (tmp_path / "current").unlink()
+    assert not any(text.startswith("--input_shape=") for text in given.for_job("http://127.0.0.1:1/predict"))
+
+
 def test_the_container_gets_the_default_model() -> None:
     assert flags("--inference_mode=endpoint").for_container() == ("examples", ["--model_file=model.pt2"])
 
@@ -113,7 +125,9 @@ def test_the_container_gets_each_flag_that_the_job_and_it_have_in_common(
     of_the_job = {flag.name for flag in FLAGS}
     _, arguments = flags(*(f"--{name}=x" for name in of_the_job)).for_container()
     passed = {text.removeprefix("--").partition("=")[0] for text in arguments}
-    assert passed == (of_the_container & of_the_job) | {"model_file"}
+    assert passed == (of_the_container & of_the_job) - OF_POINTER | {"model_file"}
+    _, arguments = flags(*(f"--{name}=x" for name in of_the_job - {"model_path"})).for_container()
+    assert {text.partition("=")[0].removeprefix("--") for text in arguments} == of_the_container & of_the_job
     assert "cuda_graphs" in passed
 
 
@@ -153,3 +167,11 @@ def test_a_triton_that_is_started_here_is_installed_before(
     assert says in " ".join(found.problems(NAMES, modes))
     url = "--endpoint_url=http://127.0.0.1:8000/v2/models/m/infer"
     assert says not in " ".join(found.followed_by([url]).problems(NAMES, modes))
+
+
+def test_a_triton_that_is_started_here_follows_no_pointer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "why_not", lambda: "")
+    monkeypatch.setattr(installation, "is_installed", lambda: True)
+    found = flags("--inference_mode=endpoint", "--endpoint_protocol=triton", "--model_pointer=current")
+    says = "a Triton that is started here follows no --model_pointer: give --model_path"
+    assert says in " ".join(found.problems(NAMES, ()))

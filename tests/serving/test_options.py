@@ -123,6 +123,9 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     ("arguments", "environment", "message"),
     [
         (['--model_params={"a": 1}'], {}, "--model_params: needs --model_class"),
+        (["--model_root=/models"], {}, "--model_root: needs --model_pointer, whose models lie under it"),
+        (["--model_pointer=p", "--model_file=m"], {}, "--model_pointer: says which .* so does --model_file"),
+        (["--model_pointer=s3://b/p"], {}, "--model_pointer: 's3://b/p' is neither a path .* nor gs://"),
         (["--model_class=nonsense"], {}, "--model_class: 'nonsense' is not module:Class"),
         (["--device=cuda"], {}, "--device: 'cuda' is not one of: cpu, gpu, auto"),
         (["--precision=int8"], {}, "--precision: 'int8' is not one of: fp32, fp16, bf16"),
@@ -141,3 +144,11 @@ def test_help_says_why_there_are_several_workers(capsys: pytest.CaptureFixture[s
         parse(["--help"], {})
     assert caught.value.code == 0
     assert "25 % CPU" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("storage", [{}, {"AIP_STORAGE_URI": ""}, STORAGE])
+def test_a_pointer_needs_no_storage_uri(storage: dict[str, str]) -> None:
+    options = parse(["--model_pointer=gs://bucket/current", "--model_root="], storage)
+    assert (options.model_pointer, options.model_root) == ("gs://bucket/current", None)
+    assert options.model_refresh_s == 60
+    assert parse(["--model_pointer=p", "--model-root=/m", "--model-refresh-s=2"], storage).model_root == "/m"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import time
+from contextlib import ExitStack
 
 import numpy as np
 import orjson
@@ -211,3 +212,51 @@ def test_fewer_at_once_may_fit_into_memory(order: int) -> None:
     assert status == 413
     assert text.startswith("out of memory: ")
     assert text.endswith("(with 2 instances)")
+
+
+class OutOfRoom(nn.Module):
+    """float32 [batch, 1] → [batch]: takes two rows at most, and in one pass none, beside a candidate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.active: ActiveModel | None = None
+        self.fails_at: list[float] = []
+        self.candidate = ExitStack()
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        if len(features) > 2:
+            raise MemoryError
+        if self.active is not None and float(features[0, 0]) in self.fails_at:
+            self.fails_at.clear()
+            self.candidate.enter_context(self.active.candidate())
+            raise MemoryError
+        return features[:, 0]
+
+
+def test_no_call_is_answered_by_two_models() -> None:
+    """Memory has room for two rows at a time, and before the second two the model is swapped."""
+    spec = InputSpec.parse("1")
+    module = OutOfRoom()
+    active = ActiveModel(Model(module, spec, "m@1"))
+    module.active = active
+    predictor = Predictor(active, spec, max_batch_size=4)
+
+    def answers(*bodies: bytes) -> list[Answer]:
+        found: dict[ModelCall, Answer] = {}
+        calls = [model_call(JSON, body) for body in bodies]
+        predictor.answer(calls, renew, lambda answered: found.update(answered))
+        return [found[call] for call in calls]
+
+    def renew() -> None:
+        # Called while the candidate is waited for, too: it takes the model's place then.
+        if module.fails_at == [] and active.model.model_id == "m@1":
+            active.swap(Model(Constant(torch.float32), spec, "m@2"), "m2")
+            module.candidate.close()
+
+    module.fails_at = [7.0]
+    first, second = answers(instances([1], [2]), instances([3], [4]))
+    assert [answer.status for answer in (first, second)] == [200, 200]
+    (mixed,) = answers(instances([5], [6], [7], [8]))
+    assert (mixed.status, mixed.message) == (503, "the model was swapped between two parts of this call")
+    (whole,) = answers(instances([5], [6], [7], [8]))
+    assert (whole.status, dict(whole.headers)["X-Model-Id"]) == (200, "m@2")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 import torch
@@ -15,19 +13,19 @@ from pipeline import metrics
 from pipeline.batching.batch_runner import BatchRunner, BatchSlice, BundleInputs, DeviceLostError
 from pipeline.batching.batcher import Batcher, Renew
 from pipeline.batching.results import outcomes
-from pipeline.inference.local import files
-from pipeline.inference.local.pointer import ModelPointer
-from pipeline.inference.local.watcher import ModelWatcher
+from pipeline.inference.local.beam_files import BEAM_FILES
 from pipeline.model import compute, golden, gpu_memory
 from pipeline.model.active_model import ActiveModel
 from pipeline.model.compute import Compute
 from pipeline.model.graphs import capture_on_this_thread
-from pipeline.model.load import load
 from pipeline.model.model import Model
+from pipeline.model.swapping.loading import load_stored
+from pipeline.model.swapping.pointer import ModelPointer
+from pipeline.model.swapping.watcher import ModelWatcher
 from pipeline.options.job_options import JobOptions
 from pipeline.options.workers import processes, torch_threads
 from pipeline.process.exit import TRY_AGAIN, give_back_and_exit
-from pipeline.request.errors import ModelError, TransientError
+from pipeline.request.errors import ModelError
 from pipeline.request.messages import DeadLetter, Request, Result
 
 _LOGGER = logging.getLogger(__name__)
@@ -64,7 +62,7 @@ class ProcessModel:
             assert options.model_path is not None
             self._active = ActiveModel(self._load(options.model_path, "--model_path"))
         else:
-            self._pointer = pointer = ModelPointer(options.model_pointer, options.model_root)
+            self._pointer = pointer = ModelPointer(BEAM_FILES, options.model_pointer, options.model_root)
             path = pointer.path()
             self._active = ActiveModel(self._load_checked(path), path)
             self._watcher = ModelWatcher(self._active, pointer, self._load_checked, options.model_refresh_s)
@@ -116,35 +114,17 @@ class ProcessModel:
 
     def _load(self, path: str, flag: str, *, golden_set: str | None = None) -> Model:
         options = self._options
-        label = f"{flag}: {path}"
-        try:
-            with tempfile.TemporaryDirectory(prefix="model-") as folder:
-                model = load(
-                    str(_fetch(path, folder, ModelError(f"{label}: there is no file"))),
-                    options.input_shape,
-                    model_class=options.model_class,
-                    model_params=options.model_params,
-                    max_batch_size=options.max_batch_size,
-                    compute=self._compute,
-                    label=label,
-                    is_private=not files.is_local(path),
-                )
-                if golden_set is not None:
-                    missing = golden.missing(label, options.input_shape)
-                    golden.check(
-                        model,
-                        _fetch(golden_set, folder, missing, golden.MOST_BYTES),
-                        options.input_shape,
-                        options.precision,
-                        max_batch_size=options.max_batch_size,
-                        label=label,
-                    )
-        except OSError as error:
-            if files.is_local(path):
-                raise ModelError(f"{label}: {error}") from error
-            # The storage is unavailable, or the disk is full: the same may work in a moment.
-            raise TransientError(f"{label}: {error}") from error
-        return model
+        return load_stored(
+            BEAM_FILES,
+            path,
+            options.input_shape,
+            label=f"{flag}: {path}",
+            golden_set=golden_set,
+            model_class=options.model_class,
+            model_params=options.model_params,
+            max_batch_size=options.max_batch_size,
+            compute=self._compute,
+        )
 
     def _load_checked(self, path: str) -> Model:
         self._prepare_thread()
@@ -186,10 +166,3 @@ def _end_process(error: Exception) -> NoReturn:
         error,
     )
     give_back_and_exit(TRY_AGAIN)
-
-
-def _fetch(path: str, folder: str, missing: ModelError, limit: int | None = None) -> Path:
-    try:
-        return files.fetch(path, Path(folder), limit)
-    except FileNotFoundError:
-        raise missing from None

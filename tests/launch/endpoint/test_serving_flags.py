@@ -21,10 +21,15 @@ SAMPLES = {
     "host": ("127.0.0.1", None),
     "workers": ("4", "0"),
     "model_file": ("model.pt2", None),
+    "model_pointer": ("gs://shop-models/current", "s3://shop-models/current"),
+    "model_root": ("/models", "s3://shop-models"),
+    "model_refresh_s": ("10", "0"),
     "model_class": ("my_models:Net", "Net"),
     "model_params": ('{"hidden": 16}', "16"),
     "input_shape": ("ids:int64:128,mask:int64:128", "3,224"),
     "max_batch_size": ("256", "none"),
+    "max_batch_wait_ms": ("0", "-1"),
+    "max_queue_size": ("64", "0"),
     "device": ("gpu", "cuda"),
     "precision": ("bf16", "int8"),
     "cuda_graphs": ("false", "no"),
@@ -32,6 +37,8 @@ SAMPLES = {
     "load_timeout_s": ("600", "never"),
     "drain_s": ("0", None),
 }
+# Flags that are refused without these.
+NEEDED = {"model_params": ["--model_class=my_models:Net"], "model_root": ["--model_pointer=current"]}
 
 
 def test_the_flags_are_those_of_the_container() -> None:
@@ -43,8 +50,7 @@ def test_the_flags_are_those_of_the_container() -> None:
 @pytest.mark.parametrize("name", serving_flags.PARSERS)
 def test_it_refuses_what_the_container_refuses(name: str) -> None:
     right, wrong = SAMPLES[name]
-    # A flag of a class needs the class.
-    beside = ["--model_class=my_models:Net"] if name == "model_params" else []
+    beside = NEEDED.get(name, [])
     options.parse([f"--{name}={right}", *beside], STORAGE)
     assert serving_flags.parse(f"--{name}='{right}'") == {name: right}
     assert serving_flags.parse(f"--{name} '{right}'") == {name: right}

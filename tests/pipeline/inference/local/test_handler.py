@@ -16,10 +16,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that
 
 from pipeline.engine.runner import StreamingRunner
-from pipeline.inference.local import process_model
 from pipeline.inference.local.handler import LocalModelHandler
 from pipeline.model.load import load
 from pipeline.model.model import Model
+from pipeline.model.swapping import loading
 from pipeline.request.messages import Request, Result, Timeline
 from tests.pipeline.job_options import local_job_options
 from tests.pipeline.models import Sum
@@ -71,7 +71,7 @@ def test_idleness_does_not_load_it_again(handler: LocalModelHandler, monkeypatch
         loads.append(args)
         return load(*args, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(process_model, "load", counted)
+    monkeypatch.setattr(loading, "load", counted)
     for _ in range(3):
         dofn = _RunInferenceDoFn(pickle.loads(pickle.dumps(handler)), time, None)
         dofn.setup()

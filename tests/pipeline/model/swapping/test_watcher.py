@@ -8,19 +8,21 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from pipeline.inference.local.pointer import ModelPointer
-from pipeline.inference.local.watcher import ModelWatcher
+from pipeline.inference.local.beam_files import BEAM_FILES
 from pipeline.model import compute
 from pipeline.model.active_model import ActiveModel
 from pipeline.model.model import Model
+from pipeline.model.swapping.pointer import ModelPointer
+from pipeline.model.swapping.watcher import ModelWatcher
 from pipeline.request.errors import ModelError
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, wait_until
 
 
 class Stub:
@@ -53,7 +55,7 @@ class Bench:
         self.point_to("v1")
         self.loads: list[str] = []
         self.makers: dict[str, Callable[[], Any]] = {}
-        self.pointer = Counted(str(self.file))
+        self.pointer = Counted(BEAM_FILES, str(self.file))
         self.active = ActiveModel(Stub("v1"), str(folder / "v1"))  # type: ignore[arg-type]
         self.watcher = ModelWatcher(self.active, self.pointer, self.load, 0.001)
         self.counts = [0, 0]
@@ -197,8 +199,8 @@ class TestWatcher:
         assert bench.serves("v1")
         (record,) = caplog.records
         assert record.getMessage().endswith(
-            f"--model_pointer: {bench.file.parent}/v2 answers float[2], the model of this job float: "
-            "for another output, start another job"
+            f"--model_pointer: {bench.file.parent}/v2 answers float[2], the model in use float: "
+            "for another output, start another job or endpoint"
         )
 
     def test_refuses_a_path_outside_the_root(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -244,10 +246,10 @@ class TestWatcher:
         ]
 
     def test_a_load_rests_and_nothing_else_does(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("pipeline.inference.local.yielding._WORK_S", 0.0)
+        monkeypatch.setattr("pipeline.model.swapping.yielding._WORK_S", 0.0)
         rests: list[tuple[str, float]] = []
         monkeypatch.setattr(
-            "pipeline.inference.local.yielding.time.sleep",
+            "pipeline.model.swapping.yielding.time.sleep",
             lambda seconds: rests.append((threading.current_thread().name, seconds)),
         )
 
@@ -268,6 +270,44 @@ class TestWatcher:
         assert sys.getprofile() is None
 
 
+class TestTurn:
+    def test_what_the_pointer_names_by_then_is_loaded(self, bench: Bench) -> None:
+        """A candidate that has been taken back while the turn was waited for is not loaded."""
+        waits, goes_on = threading.Event(), threading.Event()
+
+        @contextmanager
+        def turn() -> Iterator[None]:
+            waits.set()
+            assert goes_on.wait(LIMIT_S)
+            yield
+
+        watcher = ModelWatcher(bench.active, bench.pointer, bench.load, 0.001, turn)
+        bench.point_to("v2")
+        watcher.start()
+        assert waits.wait(LIMIT_S)
+        bench.point_to("v3")
+        goes_on.set()
+        wait_until(lambda: bench.serves("v3"))
+        watcher.close()
+        assert bench.loads == ["v3"]
+
+    def test_a_turn_that_cannot_be_had(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        turns: list[AbstractContextManager[None]] = []
+
+        def turn() -> AbstractContextManager[None]:
+            turns.append(nullcontext())
+            if len(turns) < 3:
+                raise OSError("no turn")
+            return turns[-1]
+
+        watcher = ModelWatcher(bench.active, bench.pointer, bench.load, 0.001, turn)
+        bench.point_to("v2")
+        watcher.start()
+        wait_until(lambda: bench.serves("v2"))
+        watcher.close()
+        assert caplog.messages[0] == "no turn; going on with v1@1"
+
+
 class TestClose:
     def test_between_two_polls(self, bench: Bench) -> None:
         watcher = ModelWatcher(bench.active, bench.pointer, bench.load, 1e6)
@@ -283,7 +323,7 @@ class TestClose:
     def test_during_a_load(
         self, bench: Bench, fails: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr("pipeline.inference.local.watcher._JOIN_S", 0.01)
+        monkeypatch.setattr("pipeline.model.swapping.watcher._JOIN_S", 0.01)
         goes_on = threading.Event()
 
         def slow() -> Stub:

@@ -1,4 +1,4 @@
-"""Watches the pointer of a live job, and swaps the model when the pointer names another one."""
+"""Watches the pointer of a live process, and swaps the model when the pointer names another one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
-from pipeline.inference.local.pointer import ModelPointer
-from pipeline.inference.local.yielding import yield_gil
 from pipeline.model import compute
 from pipeline.model.active_model import ActiveModel
 from pipeline.model.files.private_copy import is_lack_of_room
 from pipeline.model.model import Model
+from pipeline.model.swapping.pointer import ModelPointer
+from pipeline.model.swapping.yielding import yield_gil
 from pipeline.process.exit import ComputeThread
 from pipeline.request.errors import ModelError, TransientError
 
@@ -37,6 +38,7 @@ class ModelWatcher:
         pointer: ModelPointer,
         load: Callable[[str], Model],
         refresh_s: float,
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """Prepare the thread; `start` starts it.
 
@@ -46,11 +48,13 @@ class ModelWatcher:
             load: Loads and checks the model at a full path. The candidate is refused if it raises, unless it
                 raises TransientError, or for a lack of memory or of room on the disk.
             refresh_s: Seconds between two polls.
+            turn: Makes what is held while a candidate is loaded, and may be waited for.
         """
         self._active = active
         self._pointer = pointer
         self._load = load
         self._refresh_s = refresh_s
+        self._turn = turn
         self._decided: str | None = None  # the pointer's content at the last swap or refusal
         self._last_failure: str | None = None  # why the last poll failed
         self._replaced: weakref.ref[Model] | None = None  # by the last swap, until its memory is released
@@ -76,17 +80,17 @@ class ModelWatcher:
     def _poll(self) -> None:
         self._release_replaced()
         try:
-            content = self._pointer.read()
+            if self._pointer.read() == self._decided:
+                self._last_failure = None
+                return
+            with self._turn():
+                # Read again: while the turn was waited for, the pointer may have been put back.
+                self._decided = content = self._pointer.read()
+                with self._active.candidate():
+                    self._decide(content)
         except OSError as error:
             # Nothing was decided, so nothing is refused. Storage may be back at the next poll.
             self._warn_once(error)
-            return
-        if content == self._decided:
-            self._last_failure = None
-        else:
-            self._decided = content
-            with self._active.candidate():
-                self._decide(content)
 
     def _decide(self, content: str) -> None:
         started = time.monotonic()
@@ -132,8 +136,8 @@ class ModelWatcher:
         ours = self._active.model.outputs
         if candidate.outputs != ours:
             raise ModelError(
-                f"--model_pointer: {path} answers {candidate.outputs}, the model of this job {ours}: "
-                "for another output, start another job"
+                f"--model_pointer: {path} answers {candidate.outputs}, the model in use {ours}: "
+                "for another output, start another job or endpoint"
             )
         return candidate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipeline.inference.local import files
+from pipeline.model.files.stored_files import StoredFiles, is_local
 from pipeline.request.errors import ModelError
 
 _MOST_POINTER_BYTES = 4096
@@ -14,13 +14,15 @@ _MOST_POINTER_BYTES = 4096
 class ModelPointer:
     """A small file that holds a model's path, relative to the root or full, and nothing else."""
 
-    def __init__(self, pointer: str, root: str | None = None) -> None:
+    def __init__(self, files: StoredFiles, pointer: str, root: str | None = None) -> None:
         """Name the pointer; nothing is read yet.
 
         Args:
-            pointer: --model_pointer, on this machine or any of Beam's filesystems.
+            files: Which the pointer is among.
+            pointer: --model_pointer, on this machine or on the storage of `files`.
             root: --model_root, the folder that models lie under; None: the pointer's own folder.
         """
+        self._files = files
         self._pointer = pointer
         self._root = root if root is not None else _folder(pointer)
 
@@ -45,7 +47,7 @@ class ModelPointer:
         """
         try:
             self._require_own_file()
-            content = files.read_small(self._pointer, _MOST_POINTER_BYTES).strip()
+            content = self._files.read_small(self._pointer, _MOST_POINTER_BYTES).strip()
         except OSError as error:
             raise OSError(f"--model_pointer: {error}") from error
         if not content:
@@ -94,12 +96,12 @@ class ModelPointer:
         return inside
 
     def _inside(self, path: str) -> str | None:
-        inside = _local_path if files.is_local(self._root) else _remote_path
+        inside = _local_path if is_local(self._root) else _remote_path
         return inside(self._root, path)
 
     def _target(self, path: str) -> str | None:
         """Return where a path leads that links lead out of the root; None if it is outside by its text."""
-        if not (files.is_local(self._root) and files.is_local(path)):
+        if not (is_local(self._root) and is_local(path)):
             return None
         folder = os.path.realpath(self._root)
         joined = os.path.join(folder, path)
@@ -114,7 +116,7 @@ class ModelPointer:
         Raises:
             OSError: It is.
         """
-        if files.is_local(self._pointer):
+        if is_local(self._pointer):
             folder = os.path.dirname(self._pointer)
             if _local_path(folder, os.path.abspath(self._pointer)) is None:
                 target = os.path.realpath(self._pointer)
@@ -122,18 +124,18 @@ class ModelPointer:
 
 
 def _folder(path: str) -> str:
-    return os.path.dirname(path) if files.is_local(path) else path.rpartition("/")[0]
+    return os.path.dirname(path) if is_local(path) else path.rpartition("/")[0]
 
 
 def _local_path(root: str, content: str) -> str | None:
     folder = Path(os.path.realpath(root))
     path = Path(os.path.realpath(folder / content))
-    return str(path) if files.is_local(content) and folder in path.parents else None
+    return str(path) if is_local(content) and folder in path.parents else None
 
 
 def _remote_path(root: str, content: str) -> str | None:
     start = root.rstrip("/") + "/"
-    path = start + content if files.is_local(content) else content
+    path = start + content if is_local(content) else content
     parts = path.removeprefix(start).split("/")
     # Some of these filesystems have real folders, where .. leads up.
     return path if path.startswith(start) and not {"", ".", ".."} & set(parts) else None

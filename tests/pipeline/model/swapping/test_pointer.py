@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inference.local.pointer import ModelPointer
+from pipeline.inference.local.beam_files import BEAM_FILES
+from pipeline.model.swapping.pointer import ModelPointer
 from pipeline.request.errors import ModelError
 from tests.pipeline.memory_files import OBJECTS
 
@@ -34,14 +35,14 @@ def no_objects() -> Iterator[None]:
 def test_local(tmp_path: Path, root: str | None, content: str, path: str) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models/current").write_text(content.format(tmp=tmp_path))
-    pointer = ModelPointer(str(tmp_path / "models/current"), root and root.format(tmp=tmp_path))
+    pointer = ModelPointer(BEAM_FILES, str(tmp_path / "models/current"), root and root.format(tmp=tmp_path))
     assert pointer.path() == str(tmp_path / path)
 
 
 def test_relative_to_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "current").write_text("v1.pt2")
-    assert ModelPointer("current").path() == str(tmp_path / "v1.pt2")
+    assert ModelPointer(BEAM_FILES, "current").path() == str(tmp_path / "v1.pt2")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_local_outside(tmp_path: Path, content: str) -> None:
     (root / "out.pt2").symlink_to("/etc/passwd")
     (root / "current").write_text(content.format(tmp=tmp_path))
     with pytest.raises(ModelError) as caught:
-        ModelPointer(str(root / "current")).path()
+        ModelPointer(BEAM_FILES, str(root / "current")).path()
     text = str(caught.value)
     # What is no path at all may be a line of any file, and is not shown.
     shown = "'" if content.isprintable() else f"{len(content)} characters, with line breaks"
@@ -105,7 +106,7 @@ def test_a_link_out_of_the_root_says_where_it_leads(
     content = content.format(root=tmp_path / root, tmp=tmp_path)
     (tmp_path / root / "current").write_text(content)
     with pytest.raises(ModelError) as caught:
-        ModelPointer(str(tmp_path / root / "current")).path()
+        ModelPointer(BEAM_FILES, str(tmp_path / root / "current")).path()
     where = "" if target is None else f"a link to '{tmp_path}/{target}', "
     assert str(caught.value) == (
         f"--model_pointer: {tmp_path}/{root}/current holds {content!r}, {where}which is no path under "
@@ -118,7 +119,7 @@ def test_symbolic_links_that_stay_inside(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "models")
     (tmp_path / "models/newest.pt2").symlink_to("v2.pt2")
     (tmp_path / "models/current").write_text("newest.pt2")
-    pointer = ModelPointer(str(tmp_path / "link/current"))
+    pointer = ModelPointer(BEAM_FILES, str(tmp_path / "link/current"))
     # What was looked at is what is loaded, whatever becomes of the link meanwhile.
     assert pointer.path() == str(tmp_path / "models/v2.pt2")
 
@@ -128,7 +129,7 @@ def test_a_file_beside_a_model(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "models/v1.pt2.golden.jsonl").symlink_to("shared.jsonl")
     (tmp_path / "models/v2.pt2.golden.jsonl").symlink_to(tmp_path / "secret")
-    pointer = ModelPointer(str(tmp_path / "models/current"))
+    pointer = ModelPointer(BEAM_FILES, str(tmp_path / "models/current"))
     beside = pointer.beside(str(tmp_path / "models/v1.pt2"), ".golden.jsonl")
     assert beside == str(tmp_path / "models/shared.jsonl")
     with pytest.raises(ModelError) as caught:
@@ -137,7 +138,7 @@ def test_a_file_beside_a_model(tmp_path: Path) -> None:
         f"--model_pointer: {tmp_path}/models/v2.pt2.golden.jsonl is a link that leads out of --model_root "
         f"({tmp_path}/models), to '{tmp_path}/secret'"
     )
-    remote = ModelPointer("memory://bucket/current")
+    remote = ModelPointer(BEAM_FILES, "memory://bucket/current")
     assert remote.beside("memory://bucket/v1.pt2", ".x") == "memory://bucket/v1.pt2.x"
 
 
@@ -145,7 +146,7 @@ def test_a_pointer_that_is_a_link(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "models/2026").mkdir(parents=True)
     (tmp_path / "models/2026/current").write_text("v1.pt2")
-    pointer = ModelPointer(str(tmp_path / "models/current"))
+    pointer = ModelPointer(BEAM_FILES, str(tmp_path / "models/current"))
     # As Kubernetes mounts a ConfigMap.
     (tmp_path / "models/current").symlink_to("2026/current")
     assert pointer.path() == str(tmp_path / "models/v1.pt2")
@@ -160,20 +161,20 @@ def test_a_pointer_that_is_a_link(tmp_path: Path) -> None:
 def test_a_pointer_that_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "current")
     with pytest.raises(OSError, match="current cannot be read: it is a FIFO"):
-        ModelPointer(str(tmp_path / "current")).read()
+        ModelPointer(BEAM_FILES, str(tmp_path / "current")).read()
 
 
 @pytest.mark.parametrize("root", [None, "memory://bucket/models", "memory://bucket/models/"])
 def test_another_filesystem(root: str | None) -> None:
     for content in ("2026/v1.pt2", "memory://bucket/models/2026/v1.pt2"):
         OBJECTS["memory://bucket/models/current"] = f"{content}\n".encode()
-        pointer = ModelPointer("memory://bucket/models/current", root)
+        pointer = ModelPointer(BEAM_FILES, "memory://bucket/models/current", root)
         assert pointer.path() == "memory://bucket/models/2026/v1.pt2"
 
 
 def test_at_the_top_of_a_bucket() -> None:
     OBJECTS["memory://bucket/current"] = b"v1.pt2"
-    assert ModelPointer("memory://bucket/current").path() == "memory://bucket/v1.pt2"
+    assert ModelPointer(BEAM_FILES, "memory://bucket/current").path() == "memory://bucket/v1.pt2"
 
 
 @pytest.mark.parametrize(
@@ -197,14 +198,15 @@ def test_at_the_top_of_a_bucket() -> None:
 def test_another_filesystem_outside(content: str) -> None:
     OBJECTS["memory://bucket/models/current"] = content.encode()
     with pytest.raises(ModelError, match="no path under --model_root"):
-        ModelPointer("memory://bucket/models/current").path()
+        ModelPointer(BEAM_FILES, "memory://bucket/models/current").path()
 
 
 def test_a_pointer_and_models_in_different_places(tmp_path: Path) -> None:
     OBJECTS["memory://bucket/current"] = b"v1.pt2"
-    assert ModelPointer("memory://bucket/current", str(tmp_path)).path() == str(tmp_path / "v1.pt2")
+    pointer = ModelPointer(BEAM_FILES, "memory://bucket/current", str(tmp_path))
+    assert pointer.path() == str(tmp_path / "v1.pt2")
     (tmp_path / "current").write_text("v1.pt2")
-    pointer = ModelPointer(str(tmp_path / "current"), "memory://bucket")
+    pointer = ModelPointer(BEAM_FILES, str(tmp_path / "current"), "memory://bucket")
     assert pointer.path() == "memory://bucket/v1.pt2"
 
 
@@ -222,7 +224,7 @@ def test_a_pointer_and_models_in_different_places(tmp_path: Path) -> None:
 def test_unreadable(content: bytes | Exception | None, reason: str) -> None:
     if content is not None:
         OBJECTS["memory://bucket/current"] = content
-    pointer = ModelPointer("memory://bucket/current")
+    pointer = ModelPointer(BEAM_FILES, "memory://bucket/current")
     with pytest.raises(OSError, match=f"^--model_pointer: {reason}"):
         pointer.read()
     with pytest.raises(ModelError, match=f"^--model_pointer: {reason}"):

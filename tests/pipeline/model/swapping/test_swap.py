@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.inference.local import files
-from pipeline.inference.local.pointer import ModelPointer
-from pipeline.inference.local.watcher import ModelWatcher
+from pipeline.inference.local.beam_files import BEAM_FILES
 from pipeline.model import golden
 from pipeline.model.active_model import ActiveModel
 from pipeline.model.load import load as load_model
 from pipeline.model.model import Model
+from pipeline.model.swapping.pointer import ModelPointer
+from pipeline.model.swapping.watcher import ModelWatcher
 from pipeline.request.input_spec import InputSpec
 from tests.pipeline.memory_files import OBJECTS
 from tests.pipeline.models import Linear, Sum
@@ -43,13 +43,13 @@ def load(path: str) -> Model:
     label = f"--model_pointer: {path}"
     with tempfile.TemporaryDirectory() as folder:
         model = load_model(
-            str(files.fetch(path, Path(folder))),
+            str(BEAM_FILES.fetch(path, Path(folder))),
             SPEC,
             model_class=SUM if path.endswith(".pt") else None,
             max_batch_size=4,
             label=label,
         )
-        golden_file = files.fetch(path + golden.SUFFIX, Path(folder))
+        golden_file = BEAM_FILES.fetch(path + golden.SUFFIX, Path(folder))
         golden.check(model, golden_file, SPEC, "fp32", max_batch_size=4, label=label)
     return model
 
@@ -98,7 +98,7 @@ class TestRealModels:
             for file in folder.iterdir():
                 OBJECTS[f"memory://bucket/{file.name}"] = file.read_bytes()
         point_to("v1.pt2")
-        pointer = ModelPointer("memory://bucket/current" if remote else str(folder / "current"))
+        pointer = ModelPointer(BEAM_FILES, "memory://bucket/current" if remote else str(folder / "current"))
         path = pointer.path()
         active = ActiveModel(load(path), path)
         first_id = active.model.model_id
@@ -126,7 +126,7 @@ class TestRealModels:
         old = weakref.ref(active.model)
         weights = weights_of(active.model)
         assert weights
-        watcher = ModelWatcher(active, ModelPointer(str(folder / "current")), load, 0.001)
+        watcher = ModelWatcher(active, ModelPointer(BEAM_FILES, str(folder / "current")), load, 0.001)
         watcher.start()
         wait_until(lambda: old() is None)
         gc.collect()

@@ -1,0 +1,1 @@
+"""Another model in place of the active one, without a new process: the pointer, and who follows it."""
