@@ -74,10 +74,10 @@ def read_raw(body: bytes, media_type: str, spec: InputSpec, most: int) -> Bundle
     _check_number(len(body) // row_bytes, most)
     batch = np.frombuffer(body, RAW_TYPES[media_type].newbyteorder("<")).reshape(-1, *tensor.shape)
     if tensor.dtype.kind in "fb":
-        flat = batch.reshape(len(batch), -1)
-        good = (np.isfinite(flat) if tensor.dtype.kind == "f" else flat.view(np.uint8) <= 1).all(axis=1)
+        good = np.isfinite(batch) if tensor.dtype.kind == "f" else batch.view(np.uint8) <= 1
+        # All at once first: row by row takes twice the time.
         if not good.all():
-            index = int(np.argmin(good))
+            index = int(np.argmin(good.reshape(len(batch), -1).all(axis=1)))
             try:
                 tensor.from_bytes(batch[index].tobytes())
             except DecodeError as error:
@@ -132,17 +132,6 @@ def write_float32(outputs: OutputRows) -> tuple[bytes, str]:
         raise Refusal(406, f"{FLOAT32_TYPE}: this model's output is {array.dtype}; send JSON")
     shape = "x".join(map(str, array.shape))
     return array.astype("<f4", copy=False).tobytes(), f"{FLOAT32_TYPE}; shape={shape}"
-
-
-def check_finite(outputs: OutputRows) -> None:
-    """Check that every prediction is finite.
-
-    Raises:
-        Refusal: 422, one holds NaN or infinity; the message names the instance.
-    """
-    good = outputs.finite(0, len(outputs))
-    if not all(good):
-        raise Refusal(422, f"instance {good.index(False)}: the model's output holds NaN or infinity")
 
 
 def _row(instance: Any, spec: InputSpec) -> Inputs:
