@@ -14,7 +14,6 @@ import logging
 import os
 import socket
 import sys
-import traceback
 from functools import partial
 from multiprocessing.connection import Connection
 
@@ -24,11 +23,15 @@ from pipeline.batching.batch_queue import BatchQueue
 from serving.app import Service
 from serving.call_batcher import Answering, CallBatcher
 from serving.control import BEAT_S, Begin, Failed, Load, Lost, Ready, Up
+from serving.failure_log import FailureLog
 from serving.http_server import HttpServer
 from serving.limits import MAX_BODY_BYTES, BodyBuffer, Limits, body_limit
 from serving.log import configure_logging
+from serving.metrics import Metrics
 from serving.options import Options
 from serving.scoreboard import Scoreboard
+
+_LOGGER = logging.getLogger(__name__)
 
 # A control message is read by the supervisor's event loop: it must come in one piece.
 _MOST_OF_A_REASON = 4000  # characters
@@ -42,9 +45,12 @@ class _Worker:
         connections: A Unix socket of single bytes, each with the file descriptor of a connection. The worker
             ends when the other side is closed.
         scoreboard: Shared with all processes.
+        metrics: Shared with all processes, too.
     """
 
-    def __init__(self, control: Connection, connections: socket.socket, scoreboard: Scoreboard) -> None:
+    def __init__(
+        self, control: Connection, connections: socket.socket, scoreboard: Scoreboard, metrics: Metrics
+    ) -> None:
         begin = control.recv()
         assert isinstance(begin, Begin)
         options = begin.options
@@ -54,6 +60,8 @@ class _Worker:
         self._control = control
         self._connections = connections
         self._scoreboard = scoreboard
+        self._metrics = metrics
+        self._tally = metrics.worker(begin.number)
         self._message: Ready | Failed | None = None
 
     async def run(self) -> None:
@@ -70,8 +78,16 @@ class _Worker:
         )
         # Until the model is loaded no body is read; then it says how large one may be.
         bodies = BodyBuffer(MAX_BODY_BYTES, limits.buffered_bytes)
+        failures = FailureLog(loop.call_later)
         self._service = Service(
-            lambda: self._scoreboard.state, self._calls, bodies, options.health_route, options.predict_route
+            lambda: self._scoreboard.state,
+            self._calls,
+            bodies,
+            self._metrics,
+            self._tally,
+            failures,
+            options.health_route,
+            options.predict_route,
         )
         self._http = HttpServer(self._service, limits, partial(self._scoreboard.count_closed, self._number))
         self._connections.setblocking(False)
@@ -88,11 +104,13 @@ class _Worker:
         if beating.done():
             beating.result()
         serving.result()
+        failures.close()
 
     async def _beat(self) -> None:
         while True:
             self._scoreboard.beat(self._number)
             self._http.check()
+            self._tally.now(waiting=self._calls.waiting, connections=self._http.connections)
             await asyncio.sleep(BEAT_S)
 
     async def _load(self) -> None:
@@ -146,7 +164,10 @@ class _Worker:
         gc.freeze()
         self._service.bodies.limit_bodies(body_limit(spec, options.max_batch_size))
         self._message = Ready(model.model_id)
-        return Predictor(ActiveModel(model), spec, options.max_batch_size, self._alone)
+        self._tally.model(model.model_id)
+        return Predictor(
+            ActiveModel(model), spec, options.max_batch_size, self._alone, count=self._tally.batch
+        )
 
     def _lost(self, reason: str, device: bool) -> None:
         # Without its supervisor it ends anyway.
@@ -169,16 +190,24 @@ class _Worker:
 
 
 def main(arguments: list[str]) -> None:
-    """Run a worker on three inherited file descriptors: control, connections, scoreboard."""
-    control, connections, scoreboard = map(int, arguments)
-    configure_logging(logging.INFO)
+    """Run a worker.
+
+    Args:
+        arguments: Its log format, and the file descriptors that it inherits: control, connections,
+            scoreboard, metrics.
+    """
+    log_format, *fds = arguments
+    control, connections, scoreboard, metrics = map(int, fds)
+    configure_logging(log_format)
     code = 1
     try:
-        worker = _Worker(Connection(control), socket.socket(fileno=connections), Scoreboard(scoreboard))
+        worker = _Worker(
+            Connection(control), socket.socket(fileno=connections), Scoreboard(scoreboard), Metrics(metrics)
+        )
         uvloop.run(worker.run())
         code = 0
     except BaseException:
-        traceback.print_exc()
+        _LOGGER.critical("the worker process failed", exc_info=True)
     finally:
         logging.shutdown()
         sys.stdout.flush()

@@ -25,12 +25,15 @@ SAMPLES = {
     "model_params": ('{"hidden": 16}', "16"),
     "input_shape": ("ids:int64:128,mask:int64:128", "3,224"),
     "max_batch_size": ("256", "none"),
+    "max_batch_wait_ms": ("0", "-1"),
+    "max_queue_size": ("100", "0"),
     "device": ("gpu", "cuda"),
     "precision": ("bf16", "int8"),
     "cuda_graphs": ("false", "no"),
     "predict_timeout_s": ("60", "0"),
     "load_timeout_s": ("600", "never"),
     "drain_s": ("0", None),
+    "log_format": ("text", "xml"),
 }
 
 
