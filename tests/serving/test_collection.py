@@ -12,8 +12,9 @@ from tests.serving.models import COLLECTED, PID
 
 pytestmark = pytest.mark.slow
 
-# torch alone makes over 200,000. A collection visits about 20,000 a millisecond.
-MOST_OBJECTS = 20_000
+# With torch and the example's model there are 320,000, which a full collection takes 160 ms to visit; after
+# 2,000 calls 450 are left.
+MOST_OBJECTS = 5_000
 
 
 def test_a_full_collection_visits_little_however_many_calls_there_were(start: Start, tmp_path: Path) -> None:
