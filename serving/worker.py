@@ -157,9 +157,9 @@ class _Worker:
         except ModelError as error:
             self._message = Failed(str(error)[:_MOST_OF_A_REASON])
             return None
-        # Health is told only once the first calls will find everything there: every size with kernels or graphs
-        # of its own. On the CPU no size has: its first batch takes at most as long again, once. Of 8 images a
-        # convolutional network takes 4.0 ms and then 2.9; dense layers and an encoder, no longer than later.
+        # Health is told only once the first calls will find everything there: every batch size with kernels or
+        # graphs of its own. On the CPU none has. There the first batch of a size may take about twice as long,
+        # with convolutions (5 images: 2.6 ms, then 1.1); dense layers and an encoder take no longer.
         model.warm_up()
         # What is there now stays, and the collector need not look at it again: 320,000 objects with the
         # example's model, for 160 ms each time.

@@ -15,7 +15,7 @@ import pytest
 from serving.log import JsonFormatter, TextFormatter
 from tests.serving.conftest import Start
 from tests.serving.container import ROOT, puppet
-from tests.serving.models import DIE, PID
+from tests.serving.models import DIE, NO_MEMORY, PID
 from tests.waiting import wait_until
 
 SEVERITIES = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
@@ -78,16 +78,16 @@ def test_what_nobody_catches_is_one_entry(code: str) -> None:
 def test_all_that_a_container_logs_is_json(start: Start, tmp_path: Path) -> None:
     serving = start(*puppet(tmp_path), "--workers=1", AIP_MODE="PREDICTION").ready()
     worker = int(serving.predict([PID]).json["predictions"][0])
+    assert serving.predict([NO_MEMORY]).status == 503
     with pytest.raises(OSError, match="."):
         serving.predict([DIE])
     wait_until(lambda: serving.health() == 200 and serving.predict([PID]).status == 200)
     serving.process.terminate()
     assert serving.wait() == 0
     found = entries(serving.log)
-    assert serving.process.pid in {entry["process"] for entry in found}
-    assert worker != serving.process.pid
-    said = [(entry["severity"], entry["message"]) for entry in found]
-    assert ("ERROR", "worker 0 ended by signal 9: replacing it in 0 s") in said
+    said = [(entry["process"], entry["severity"], entry["message"]) for entry in found]
+    assert (worker, "WARNING", "/predict answered with 503 memory: out of memory: MemoryError") in said
+    assert (serving.process.pid, "ERROR", "worker 0 ended by signal 9: replacing it in 0 s") in said
 
 
 @pytest.mark.slow

@@ -13,8 +13,7 @@ import numpy as np
 import orjson
 import pytest
 
-from pipeline.inference.endpoint import attempt
-from pipeline.inference.endpoint import codec as codec_module
+from pipeline.inference.endpoint import answer_json, attempt
 from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
 from pipeline.options.address import Address
 from pipeline.pubsub.limits import MAX_ATTRIBUTE_VALUE_BYTES
@@ -45,7 +44,7 @@ def front(endpoint: ScriptedEndpoint) -> Iterator[FaultyEndpoint]:
 @pytest.fixture
 def make(front: FaultyEndpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(attempt, "MAX_ANSWER_BYTES", LIMIT)
-    monkeypatch.setattr(codec_module, "_FREE_OBJECTS", 1_000)
+    monkeypatch.setattr(answer_json, "_FREE_OBJECTS", 1_000)
     clients: list[EndpointClient] = []
 
     def make_client(protocol: str = "predict", **policy: float) -> EndpointClient:
@@ -205,6 +204,11 @@ def test_a_bomb_is_not_unpacked(front: FaultyEndpoint, make: Make, caplog: pytes
     assert "the answer is compressed (Content-Encoding: gzip)" in caplog.text
     assert "not valid JSON" not in caplog.text
     assert {call.headers["accept-encoding"] for call in front.calls} == {"identity"}
+
+
+def test_the_server_is_told_for_how_long_it_is_waited(front: FaultyEndpoint, make: Make) -> None:
+    assert_right(predict(make(deadline_s=1.5), requests(1)), 1)
+    assert 0 < float(front.calls[0].headers["x-server-timeout"]) <= 1.5
 
 
 def test_an_answer_too_large_is_asked_for_in_parts(
