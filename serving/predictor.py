@@ -194,7 +194,7 @@ def _device_lost(error: DeviceLostError, calls: int) -> DeviceLost:
 
 
 def _out_of_memory(error: BaseException, instances: int) -> Refusal:
-    reason = f"out of memory: {error or type(error).__name__}"
+    reason = f"out of memory: {str(error) or type(error).__name__}"
     # Fewer at once may fit, and a caller halves its call after a 413; repeated as it is, it would fail again.
     if instances > 1:
         return Refusal(413, f"{reason} (with {instances} instances)", reason=Reason.MEMORY)

@@ -157,9 +157,9 @@ class _Worker:
         except ModelError as error:
             self._message = Failed(str(error)[:_MOST_OF_A_REASON])
             return None
-        # Health is told only once the first calls will find everything there: every batch size with kernels or
-        # graphs of its own. On the CPU none has. There the first batch of a size may take about twice as long,
-        # with convolutions (5 images: 2.6 ms, then 1.1); dense layers and an encoder take no longer.
+        # Health is told only once the first calls will find everything there: every batch size that has
+        # kernels or graphs of its own. On the CPU none has: the first batch of a size takes no longer than
+        # later ones with dense layers or an encoder; with convolutions twice as long, 2.6 ms for 5 images.
         model.warm_up()
         # What is there now stays, and the collector need not look at it again: 320,000 objects with the
         # example's model, for 160 ms each time.

@@ -81,7 +81,7 @@ def test_all_that_a_container_logs_is_json(start: Start, tmp_path: Path) -> None
     assert serving.predict([NO_MEMORY]).status == 503
     with pytest.raises(OSError, match="."):
         serving.predict([DIE])
-    wait_until(lambda: serving.health() == 200 and serving.predict([PID]).status == 200)
+    wait_until(lambda: "replacing it" in serving.log)
     serving.process.terminate()
     assert serving.wait() == 0
     found = entries(serving.log)

@@ -110,6 +110,7 @@ def test_counters_go_on_when_a_worker_is_replaced(start: Start, tmp_path: Path) 
     assert list(labelled(before, "serving_model_info").values()) == [1]
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
         serving.predict([DIE])
+    wait_until(lambda: "replacing it" in serving.log)
     wait_until(lambda: scrape(serving.address)["serving_worker_restarts_total"] == 1)
     wait_until(lambda: scrape(serving.address)["serving_workers_ready"] == 2)
     after = scrape(serving.address)
