@@ -15,7 +15,7 @@ from pipeline.request.compression import GzipError, UnpackedTooLargeError, unpac
 from pipeline.request.errors import DecodeError
 from pipeline.request.input_spec import RAW_TYPES, Inputs, InputSpec
 from pipeline.request.wire_format import FLOAT32_TYPE, GZIP, UNENCODED
-from serving.errors import Refusal
+from serving.errors import Reason, Refusal
 
 # Smaller bodies are parsed as they are: what they hold takes a few megabytes at most.
 _LARGE_BYTES = 2**16
@@ -142,7 +142,8 @@ def check_finite(outputs: OutputRows) -> None:
     """
     good = outputs.finite(0, len(outputs))
     if not all(good):
-        raise Refusal(422, f"instance {good.index(False)}: the model's output holds NaN or infinity")
+        bad = f"instance {good.index(False)}: the model's output holds NaN or infinity"
+        raise Refusal(422, bad, reason=Reason.NOT_FINITE)
 
 
 def _row(instance: Any, spec: InputSpec) -> Inputs:

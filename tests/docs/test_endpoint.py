@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -18,6 +19,9 @@ from pipeline.options.job_options import FLAGS
 from pipeline.pubsub.limits import MAX_ATTRIBUTE_VALUE_BYTES
 from pipeline.request.json_text import MAX_DEPTH
 from serving import limits, protocol
+from serving.errors import Reason
+from serving.exposition import exposition
+from serving.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/endpoint.md").read_text()
@@ -146,3 +150,21 @@ def test_flags_of_the_container() -> None:
     )
     known = set(re.findall(r"^  --(\w+)", shown.stdout, re.MULTILINE))
     assert documented == known - {"help", "host"}
+
+
+def test_metrics_and_reasons_are_those_of_the_container() -> None:
+    metrics, fd = Metrics.create(workers=1)
+    os.close(fd)
+    families = dict(re.findall(r"# TYPE (\w+) (\w+)", exposition(metrics.totals()).decode()))
+    part = PAGE.split("\n### Metrics\n")[1].split("\n### ")[0]
+    row = r"^\| `(\w+)(?:{\w+})?` \| (counter|gauge|histogram) \|"
+    assert dict(re.findall(row, part, re.MULTILINE)) == families
+    reasons = part.split("| reason |")[1].split("\n\n")[0]
+    first_cells = [line.split(" | ")[0] for line in reasons.splitlines()]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(first_cells))) == sorted(Reason)
+    # The rules name nothing else.
+    rules = part.split("```yaml")[1].split("```")[0]
+    assert {name.removesuffix("_bucket") for name in re.findall(r"serving_\w+", rules)} <= set(families)
+    named = re.search(r'reason=~"([^"]+)"', rules)
+    assert named is not None
+    assert set(named[1].split("|")) <= set(Reason)
