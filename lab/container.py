@@ -44,6 +44,8 @@ def container_flags(of_job: Sequence[str], problems: list[str]) -> JobFlags:
     if flags.has_no_model_for_a_container:
         problems.append("--model_pointer: the endpoint container does not follow it: give --model_path")
     in_mode = flags.in_mode(ENDPOINT)
+    if flags.asks_for_triton:
+        problems.append("--endpoint_protocol: the container that is started here does not speak triton")
     if not in_mode.needs_container:
         problems.append("--endpoint, --endpoint_url: the container is started here: leave them out after --")
     return in_mode

@@ -23,7 +23,7 @@ from local.children import ChildError
 from local.job_flags import JobFlags
 from local.made_requests import made_requests
 from local.run import EXAMPLE
-from pipeline.options.address import Address
+from pipeline.options.address import TRITON, Address
 from pipeline.options.spelling import with_underscores
 
 PROGRAM = "./launch.sh loadtest endpoint"
@@ -129,4 +129,9 @@ def parse_endpoint(arguments: Sequence[str], defaults: Sequence[str] = ()) -> En
         own.append(f"--input={EXAMPLE / 'records.jsonl'}")
     options, found = parse(own, parser, records)
     problems += found
+    if flags is not None and options is not None and options.target.protocol == TRITON:
+        problems.append(
+            "--endpoint_protocol: the endpoint container that is started here does not speak triton: name a "
+            "Triton by --endpoint_url"
+        )
     return EndpointLine(None if problems else options, flags, list(dict.fromkeys(problems)), given)

@@ -24,11 +24,16 @@ from local.job_flags import JobFlags
 from local.made_requests import with_made_requests
 from local.run import EXAMPLE, run_local
 from local.topics import Topics
+from local.triton import installation
+from pipeline.options.address import TRITON
 from pipeline.options.spelling import unknown_flags
 from pipeline.pubsub.emulator import emulator_problems
 
+SERVING = "serving"
 _DEFAULTS = {"rate": "200", "duration": "15"}
 
+# Not of the load driver.
+_OF_THE_RUN = ("compare", "server")
 # Flags of `loadtest run` that are the same here, with their help.
 _SENDING = ("schedule", "to_rate", "steps", "period", "width", "trace", "seed", "payload_seed", "drivers")
 
@@ -60,6 +65,12 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="run local, then endpoint mode on the same schedule, and print them side by side",
     )
+    parser.add_argument(
+        "--server",
+        choices=(SERVING, TRITON),
+        help="what answers in endpoint mode where no endpoint is named: serving, this project's container "
+        f"(default); triton, where it is installed ({installation.COMMAND})",
+    )
     return parser
 
 
@@ -73,11 +84,17 @@ def local_command(arguments: Sequence[str]) -> int:
     flags = JobFlags(arguments[split + 1 :], default_model=str(EXAMPLE / "model.pt2"))
     topics = Topics.fresh(secrets.token_hex(4))
     given, options, problems = _options(arguments[:split], topics)
+    if given.server == TRITON:
+        flags = flags.followed_by([f"--endpoint_protocol={TRITON}"])
     if flags.asks_for_help:
         print(flags.help_text())
         return 0
     problems += emulator_problems()
     comparing = given.compare
+    if given.server is not None and not comparing and not flags.needs_container:
+        problems.append(
+            "--server: no endpoint is started here: add --compare, or -- --inference_mode=endpoint"
+        )
     if comparing and flags.inference_mode is not None:
         problems.append(
             f"--inference_mode={flags.inference_mode} cannot go with --compare, which runs both modes: "
@@ -129,7 +146,9 @@ def local_command(arguments: Sequence[str]) -> int:
 def _options(arguments: Sequence[str], topics: Topics) -> tuple[argparse.Namespace, RunOptions, list[str]]:
     """Return the flags as they were given, the driver's options, and what is wrong with them."""
     named, unknown = make_parser().parse_known_args(arguments)
-    given = {name: value for name, value in vars(named).items() if name != "compare" and value is not None}
+    given = {
+        name: value for name, value in vars(named).items() if name not in _OF_THE_RUN and value is not None
+    }
     values = {
         **(_DEFAULTS if given.get("schedule") != "trace" else {}),
         "input": str(EXAMPLE / "records.jsonl"),

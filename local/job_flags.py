@@ -7,7 +7,9 @@ import os
 import shlex
 from collections.abc import Sequence
 
+from local.triton import installation
 from pipeline.model.files.input_shape import UnknownShapeError, input_shape
+from pipeline.options.address import TRITON
 from pipeline.options.job_options import DEFAULT_INPUT_SHAPE, ENDPOINT, FLAGS
 from pipeline.options.spelling import with_underscores
 from pipeline.request.input_spec import InputSpec
@@ -25,7 +27,8 @@ _SHARED = (
 # The run has its own.
 _SET_HERE = ("runner", "input_subscription", "output_topic", "dead_letter_topic")
 _READ = (
-    *("inference_mode", "endpoint", "endpoint_url", "model_path", "model_pointer", "decode_hook"),
+    *("inference_mode", "endpoint", "endpoint_url", "endpoint_protocol"),
+    *("model_path", "model_pointer", "decode_hook"),
     *_SHARED,
     *_SET_HERE,
 )
@@ -124,6 +127,8 @@ class JobFlags:
         found: list[str] = []
         for flags in [self.in_mode(mode) for mode in modes] or [self]:
             url = _A_URL if flags.needs_container else None
+            if url is not None and self.asks_for_triton:
+                found += self._triton_problems()
             found += command_line.problems([*names, *flags.for_job(url)])
         return list(dict.fromkeys(found))
 
@@ -136,6 +141,11 @@ class JobFlags:
     def needs_container(self) -> bool:
         """Whether they ask for endpoint mode and name no endpoint."""
         return self.inference_mode == ENDPOINT and not self._given.keys() & {"endpoint", "endpoint_url"}
+
+    @property
+    def asks_for_triton(self) -> bool:
+        """Whether the endpoint is to be a Triton."""
+        return self._given.get("endpoint_protocol") == TRITON
 
     @property
     def asks_for_gpu(self) -> bool:
@@ -168,6 +178,21 @@ class JobFlags:
         folder, file = os.path.split(self._given.get("model_path", self._default_model))
         shared = [f"--{name}={self._given[name]}" for name in _SHARED if name in self._given]
         return folder or ".", [f"--model_file={file}", *shared]
+
+    def for_triton(self) -> tuple[str, str]:
+        """Return the path of the model file and its inputs' shape, for a Triton that is started here."""
+        return self._given.get("model_path", self._default_model), self.input_shape()
+
+    def _triton_problems(self) -> list[str]:
+        if reason := installation.why_not():
+            what = f"Triton cannot run here ({reason})"
+        elif not installation.is_installed():
+            what = f"Triton is not installed here ({installation.COMMAND})"
+        elif "model_class" in self._given:
+            what = "a Triton that is started here takes no --model_class: export the model"
+        else:
+            return []
+        return [f"--endpoint_protocol=triton: {what}; or name a Triton by --endpoint_url"]
 
     def _read_shape(self) -> list[str]:
         """Return the flag that the model's file stands in for; a job in endpoint mode does not read it."""

@@ -19,6 +19,7 @@ from local.container import Container
 from local.job_flags import JobFlags
 from local.job_note import JobNote
 from local.topics import Topics, nothing_answers
+from local.triton.container import TritonContainer
 from pipeline.pubsub.emulator import VARIABLE
 
 
@@ -31,7 +32,7 @@ class Processes:
         job_log: Its log.
         note: What a waiting user is told of it.
         broker: The embedded broker; None where PUBSUB_EMULATOR_HOST names another.
-        container: The endpoint container; None where none is needed.
+        container: The endpoint container, or Triton in its place; None where none is needed.
         container_log: Its log.
     """
 
@@ -39,7 +40,7 @@ class Processes:
     job_log: Path
     note: JobNote
     broker: Child | None
-    container: Container | None
+    container: Container | TritonContainer | None
     container_log: Path
 
     @property
@@ -86,11 +87,17 @@ def running(topics: Topics, flags: JobFlags, out: Path, stop: Stop, console: Con
             started.callback(os.environ.pop, VARIABLE)
             started.callback(broker.stop)
         _create(topics)
-        container = None
+        container: Container | TritonContainer | None = None
         endpoint_url = None
-        container_log = out / "serving.log"
+        container_log = out / ("triton.log" if flags.asks_for_triton else "serving.log")
         if flags.needs_container:
-            container = Container(*flags.for_container(), container_log, on_failure=stop.end)
+            if flags.asks_for_triton:
+                repository = out / "triton"
+                container = TritonContainer(
+                    *flags.for_triton(), repository, container_log, on_failure=stop.end
+                )
+            else:
+                container = Container(*flags.for_container(), container_log, on_failure=stop.end)
             started.callback(container.stop)
             say(console, "waiting for the endpoint container to be healthy")
             endpoint_url = container.predict_url(stop)

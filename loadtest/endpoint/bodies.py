@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.inference.endpoint.codec import codec_for
+from pipeline.inference.endpoint.codec import Codec, EncodedCall
 from pipeline.request import wire_format
 from pipeline.request.errors import DecodeError
 from pipeline.request.input_spec import Inputs, InputSpec
@@ -20,14 +20,17 @@ class Body:
     """The body of one call.
 
     Attributes:
-        data: As it is sent.
-        content_type: Its media type.
+        encoded: As it is sent.
         rows: Instances in it.
     """
 
-    data: bytes
-    content_type: str
+    encoded: EncodedCall
     rows: int
+
+    @property
+    def data(self) -> bytes:
+        """Its bytes."""
+        return self.encoded.body
 
 
 def decode_records(records: Sequence[bytes], spec: InputSpec) -> tuple[list[Inputs], list[str]]:
@@ -41,20 +44,19 @@ def decode_records(records: Sequence[bytes], spec: InputSpec) -> tuple[list[Inpu
     return inputs, []
 
 
-def make_bodies(inputs: Sequence[Inputs], protocol: str, rows: int) -> list[Body]:
+def make_bodies(inputs: Sequence[Inputs], codec: Codec, rows: int) -> list[Body]:
     """Return bodies of `rows` instances each: the inputs in their order, over and over.
 
     Args:
         inputs: At least one.
-        protocol: `predict` or `raw`.
+        codec: Of the endpoint's protocol.
         rows: Instances in a call.
     """
-    codec = codec_for(protocol)
     bodies: list[Body] = []
     size = 0
     while len(bodies) < min(MOST, len(inputs)) and (not bodies or size + len(bodies[-1].data) <= MOST_BYTES):
         first = len(bodies) * rows
         batch = [inputs[number % len(inputs)] for number in range(first, first + rows)]
-        bodies.append(Body(codec.encode(batch), codec.content_type(batch), rows))
+        bodies.append(Body(codec.encode(batch), rows))
         size += len(bodies[-1].data)
     return bodies

@@ -14,7 +14,8 @@ import aiohttp
 from loadtest.clock import Clock
 from loadtest.endpoint.bodies import Body
 from pipeline.inference.endpoint.attempt import open_session, post, trusted_by
-from pipeline.inference.endpoint.codec import BadResponseError, codec_for
+from pipeline.inference.endpoint.codec import BadResponseError
+from pipeline.inference.endpoint.protocols import codec_for
 from pipeline.inference.endpoint.proxy import proxy_for
 from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, RetryError
 from pipeline.inference.endpoint.token import TokenSource
@@ -32,7 +33,7 @@ class Target:
 
     Attributes:
         address: Where calls go.
-        protocol: `predict` (JSON) or `raw` (bytes).
+        protocol: `predict` (JSON), `raw` (bytes) or `triton`.
         timeout_s: Seconds until the whole answer of a call must be there.
     """
 
@@ -98,7 +99,7 @@ class Caller:
         self.target = target
         self.clock = clock
         self._tokens = tokens
-        self._codec = codec_for(target.protocol)
+        self._codec = codec_for(target.protocol, target.address)
         self._proxy = proxy_for(target.address)
         self._tls = trusted_by(target.address)
 
@@ -133,8 +134,7 @@ class Caller:
             http = await post(
                 self._fresh if fresh else self._kept,
                 self.target.address.url,
-                body.data,
-                body.content_type,
+                body.encoded,
                 timeout_s=self.target.timeout_s,
                 token=token,
                 quota_project=self._tokens.quota_project if self._tokens is not None else None,
@@ -146,7 +146,7 @@ class Caller:
             http.check(self.target.address.url)
             if http.cut:
                 raise BadResponseError("the answer is larger than what is read of one")
-            self._codec.decode(http.body, http.content_type, body.rows)
+            self._codec.decode(http.body, http.headers, body.rows)
         except RetryError as error:
             failure = _failure_of(http, error)
             reason, transient, retry_after_s = str(error), True, error.after_s

@@ -31,6 +31,7 @@ from loadtest.endpoint.raw_logs import LOADS, raw_log, remove_raw_logs, write_ra
 from loadtest.interrupt import Stop
 from loadtest.schedule.shapes import Schedule
 from loadtest.search.answer import Settings
+from pipeline.inference.endpoint.protocols import codec_for
 from pipeline.inference.endpoint.token import TokenSource
 
 # Of the first rate of a search, in what was possible.
@@ -93,7 +94,8 @@ class _Experiment:
     async def run(self) -> EndpointReport:
         options, report, stop = self._options, self._report, self._stop
         self._progress.say("encoding the calls")
-        bodies = {rows: make_bodies(options.inputs, options.target.protocol, rows) for rows in options.rows}
+        codec = codec_for(options.target.protocol, options.target.address)
+        bodies = {rows: make_bodies(options.inputs, codec, rows) for rows in options.rows}
         async with self._caller:
             await self._connect(bodies[options.rows[0]][0])
             if options.schedule is not None:

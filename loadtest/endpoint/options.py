@@ -29,7 +29,7 @@ DEFAULT_OBJECTIVE = "p99<100ms"
 
 _OF_THE_JOB = (
     "endpoint", "endpoint_location", "endpoint_url", "endpoint_token_host", "endpoint_protocol",
-    "endpoint_timeout_s", "input_shape",
+    "endpoint_model", "endpoint_timeout_s", "input_shape",
 )  # fmt: skip
 _OF_A_SCHEDULE = ("rate", "duration", "schedule", "to_rate", "steps", "period", "width", "trace", "warmup")
 _OF_A_RUN = ("input", "out", "seed", "payload_seed", "ready_timeout", *_OF_A_SCHEDULE)
@@ -308,6 +308,7 @@ def _target(parsed: Mapping[str, Any]) -> tuple[Target | None, list[str]]:
             token_host=parsed["endpoint_token_host"],
             project=parsed["project"],
             protocol=protocol,
+            model=parsed["endpoint_model"],
         )
     except ValueError as error:
         if parsed["endpoint"] is None and parsed["endpoint_url"] is None:

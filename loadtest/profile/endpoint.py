@@ -20,6 +20,7 @@ from loadtest.profile.laws import fit, median, through
 from loadtest.profile.profile import CallsAtOnce, EndpointProfile, Law, Point
 from loadtest.raw_log import Floats
 from loadtest.statistics.jackknife import blocks_of
+from pipeline.inference.endpoint.protocols import codec_for
 from pipeline.inference.endpoint.token import TokenSource
 
 # Each size is measured in so many turns, so that a machine that changes meanwhile favours none.
@@ -69,7 +70,8 @@ async def _measure(
     say: Callable[[str], object],
     stop: Stop,
 ) -> EndpointProfile:
-    bodies = {rows: make_bodies(options.inputs, options.target.protocol, rows) for rows in options.rows}
+    codec = codec_for(options.target.protocol, options.target.address)
+    bodies = {rows: make_bodies(options.inputs, codec, rows) for rows in options.rows}
     fewest = options.rows[0]
     async with Caller(options.target, epoch_clock(), tokens) as caller:
         await first_call(caller, bodies[fewest][0], ready_timeout=options.ready_timeout, stop=stop)

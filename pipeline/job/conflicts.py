@@ -127,11 +127,12 @@ def _endpoint(known: Namespace) -> list[str]:
             token_host=known.endpoint_token_host,
             project=known.project,
             protocol=known.endpoint_protocol,
+            model=known.endpoint_model,
         )
     except ValueError as error:
         found.append(str(error))
     if known.endpoint_protocol == RAW and "," in known.input_shape:
-        found.append("--endpoint_protocol: raw carries one tensor; several inputs need predict")
+        found.append("--endpoint_protocol: raw carries one tensor; several inputs need predict or triton")
     return found
 
 

@@ -40,6 +40,7 @@ def _endpoint(job: JobOptions, options: PipelineOptions) -> _Handler:
             token_host=job.endpoint_token_host,
             project=options.view_as(GoogleCloudOptions).project,
             protocol=job.endpoint_protocol,
+            model=job.endpoint_model,
         ),
         job.endpoint_protocol,
         job.endpoint_batch_size,

@@ -11,10 +11,11 @@ from pipeline.options.values import PROJECT_ID
 
 PREDICT = "predict"
 RAW = "raw"
+TRITON = "triton"
 
 # Vertex AI's method of each protocol:
 # https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints
-_METHODS = {PREDICT: "predict", RAW: "rawPredict"}
+_METHODS = {PREDICT: "predict", RAW: "rawPredict", TRITON: "rawPredict"}
 # Names hold a project's id, or its number as the API writes it.
 _ENDPOINT_NAME = re.compile(
     rf"projects/(?:{PROJECT_ID}|[0-9]{{1,20}})/locations/([a-z0-9-]+)/endpoints/([A-Za-z0-9_-]+)"
@@ -25,6 +26,11 @@ _ENDPOINT_ID = re.compile(r"[A-Za-z0-9_-]+")
 _URL = re.compile(r"https?://[!-~]+", re.IGNORECASE)
 _HOST = "[A-Za-z0-9][A-Za-z0-9._-]*"
 _SERVER = re.compile(rf"({_HOST}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
+
+# Where KServe's protocol has a model's predictions, and Triton a version's:
+# https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
+_INFER_PATH = re.compile(r"/v2/models/[^/]+(?:/versions/[^/]+)?/infer$")
+_MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,255}")
 
 # Where a token goes: to this machine, and to Google, whose own these domains are.
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -38,10 +44,17 @@ class Address:
     Attributes:
         url: Calls are POSTed to it.
         needs_token: Whether calls carry a Google access token.
+        model: The model that calls are for, on a Triton of several; None for its default model.
     """
 
     url: str
     needs_token: bool
+    model: str | None = None
+
+    @property
+    def is_infer_url(self) -> bool:
+        """Whether the URL is that of a model's predictions by KServe's protocol."""
+        return _INFER_PATH.search(urlsplit(self.url).path) is not None
 
 
 def parse_endpoint(text: str) -> str:
@@ -73,6 +86,17 @@ def parse_url(text: str) -> str:
     return text
 
 
+def parse_model(text: str) -> str:
+    """Return `text` if it may be the name of a model in Triton's repository.
+
+    Raises:
+        ValueError: It may not: it goes into a path.
+    """
+    if not _MODEL.fullmatch(text):
+        raise ValueError(f"{text!r} is not the name of a model: letters, digits, dots, hyphens, underscores")
+    return text
+
+
 def parse_token_host(text: str) -> str:
     """Return `text` if it is the name of a host, or an IPv4 address.
 
@@ -94,6 +118,7 @@ def address(
     token_host: str | None,
     project: str | None,
     protocol: str,
+    model: str | None = None,
 ) -> Address:
     """Return the address that the flags name.
 
@@ -103,13 +128,18 @@ def address(
         url: With a path, it is POSTed to as it is; without one, the server of `endpoint`.
         token_host: Host of `url` that gets a token though it is neither Google's nor this machine.
         project: Of the endpoint, where `endpoint` is an id.
-        protocol: `predict` or `raw`.
+        protocol: `predict`, `raw` or `triton`.
+        model: On a Triton that holds several.
 
     Raises:
         ValueError: Something is missing or contradicts; the message begins with the flag.
     """
     if url is not None:
         _checked("endpoint_url", parse_url, url)
+    if model is not None and protocol != TRITON:
+        raise ValueError(
+            "--endpoint_model: needs --endpoint_protocol=triton: a Triton may hold several models"
+        )
     parts = urlsplit(url) if url is not None else None
     has_path = parts is not None and parts.path not in ("", "/")
     if endpoint is None:
@@ -124,7 +154,10 @@ def address(
             raise ValueError(
                 "--endpoint_token_host: needs --endpoint. Calls to --endpoint_url alone carry no access token"
             )
-        return Address(url, needs_token=False)
+        found = Address(url, needs_token=False, model=model)
+        if model is not None and found.is_infer_url:
+            raise ValueError("--endpoint_model: --endpoint_url names a model already: leave one of them out")
+        return found
     if has_path:
         raise ValueError(
             f"--endpoint_url: {url!r} has a path, which --endpoint fixes already: leave one of them out"
@@ -135,7 +168,7 @@ def address(
     else:
         _check_token_host(url, token_host)
         server = f"{parts.scheme}://{parts.netloc}"
-    return Address(f"{server}/v1/{name}:{_METHODS[protocol]}", needs_token=True)
+    return Address(f"{server}/v1/{name}:{_METHODS[protocol]}", needs_token=True, model=model)
 
 
 def is_loopback(url: str) -> bool:

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar, overload
 
 from pipeline.options import values
-from pipeline.options.address import PREDICT, RAW, parse_endpoint, parse_token_host, parse_url
+from pipeline.options.address import (
+    PREDICT,
+    RAW,
+    TRITON,
+    parse_endpoint,
+    parse_model,
+    parse_token_host,
+    parse_url,
+)
 from pipeline.request.input_spec import InputSpec
 
 T = TypeVar("T")
@@ -208,10 +216,15 @@ class JobOptions:
         "token is then sent there too, and not to Google's hosts and this machine only.",
     )
     endpoint_protocol: str = flag(
-        values.one_of(PREDICT, RAW),
+        values.one_of(PREDICT, RAW, TRITON),
         "predict: JSON instances; raw: the one input as bytes in its dtype, and float32 bytes back, for a "
-        "container that does so (serving/ does).",
+        "container that does so (serving/ does); triton: NVIDIA Triton's, KServe v2 with binary tensors.",
         default=PREDICT,
+    )
+    endpoint_model: str | None = flag(
+        parse_model,
+        "The model to call on a Triton that holds several, with --endpoint_protocol=triton. Default: the one "
+        "that --endpoint_url names, or the endpoint's default model.",
     )
     endpoint_batch_size: int = flag(values.integer(1, 100_000), "Most instances in one call.", default="32")
     endpoint_max_concurrency: int = flag(

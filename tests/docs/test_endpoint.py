@@ -26,6 +26,7 @@ ENDPOINT_ONLY = {
     "endpoint_location",
     "endpoint_url",
     "endpoint_token_host",
+    "endpoint_model",
 }  # in the table of endpoints, without defaults
 
 
@@ -52,6 +53,8 @@ def in_words(row: Row) -> str:
         blames += ", once others are served"
     if row.attempts > 1:
         blames += f", and it is so {row.attempts} times"
+    if row.batch_attempts > 1:
+        blames += f" ({row.batch_attempts} times of a call of several)"
     notes = {"it is full": row.congested, "it scales up": row.not_ready, "a new token": row.token_refused}
     blames += "".join(f"; {note}" for note, holds in notes.items() if holds)
     return f"| {row.server} | {answer} | {blames} | {source(row)} |"

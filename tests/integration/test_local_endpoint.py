@@ -20,6 +20,7 @@ from loadtest.raw_log import RawLog
 from local.container import Container
 from tests.integration.conftest import MODEL, RECORDS, ROOT
 from tests.integration.test_local import local
+from tests.triton import require_triton
 from tests.waiting import LIMIT_S, WARNINGS_ARE_ERRORS, wait_until
 
 AUC = 0.954941
@@ -137,6 +138,18 @@ def test_a_comparison_with_an_endpoint_of_the_users_own(container: Container, tm
     assert {result["model_id"].split("@")[0] for result in results(tmp_path / "out/endpoint")} == {"mine.pt2"}
     assert container.stop() == 0
     assert container.failure is None
+
+
+def test_a_comparison_with_triton(tmp_path: Path) -> None:
+    require_triton()
+    out = tmp_path / "out"
+    run = local(out, "--compare", "--server=triton", "--rate=120", "--duration=3")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == f"ROC AUC {AUC} local, {AUC} endpoint"
+    for summary in read(out / "compare.json").values():
+        assert_all_answered(summary, 360)
+    assert {result["model_id"] for result in results(out / "endpoint")} == {"model/1"}
+    assert (out / "endpoint/triton.log").exists()
 
 
 def test_an_interrupted_comparison_shows_what_there_is(

@@ -72,6 +72,7 @@ def test_a_file_of_flags_comes_before_the_defaults(tmp_path: Path) -> None:
     [
         (["--rows=none"], "--rows: 'none' is not a whole number"),
         (["--input_shape=3"], "--input_shape: the container is started here: give it after --"),
+        (["--endpoint_protocol=triton"], "does not speak triton: name a Triton by --endpoint_url"),
         (["--endpoint_url=http://h/p", "--", "--device=cpu"], "flags after -- are for a container"),
         (["--", "--endpoint_url=http://h/p"], "leave them out after --"),
         (["--", "--model_pointer=p"], "does not follow it: give --model_path"),

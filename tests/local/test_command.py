@@ -202,3 +202,10 @@ def test_requests_may_come_by_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert local_command([f"--input=/dev/fd/{reading}", f"--out={tmp_path / 'out'}"]) == 1
     os.close(reading)
     assert used[0].input.bodies == [b'{"features": [1]}']
+
+
+def test_a_server_that_is_not_started_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "--endpoint_url=http://127.0.0.1:1/predict"
+    for of_job in ([], ["--inference_mode=local"], ["--inference_mode=endpoint", url]):
+        assert local_command([f"--out={tmp_path / 'out'}", "--server=triton", "--", *of_job]) == 2
+        assert "--server: no endpoint is started here: add --compare" in capsys.readouterr().err

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 
 from local.job_flags import JobFlags
+from local.topics import Topics
+from local.triton import installation
 from pipeline.options.job_options import FLAGS
 from serving.options import parse
 from tests.pipeline.model.files.test_input_shape import export_named
 
 DEFAULT = "examples/model.pt2"
+NAMES = Topics.fresh("test").job_arguments()
 
 
 def flags(*arguments: str) -> JobFlags:
@@ -136,3 +139,17 @@ def test_an_empty_flag_is_not_given() -> None:
 def test_a_flag_without_its_value_is_left_for_the_job_to_refuse() -> None:
     assert flags("--model_path").for_job() == ["--model_path"]
     assert flags("--inference_mode").inference_mode == ""
+
+
+@pytest.mark.parametrize("arguments", [["--inference_mode=endpoint"], []])
+def test_a_triton_that_is_started_here_is_installed_before(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(installation, "BINARY", tmp_path / "none")
+    monkeypatch.setattr(installation, "why_not", lambda: "")
+    modes = () if arguments else ("local", "endpoint")
+    found = flags(*arguments, "--endpoint_protocol=triton")
+    says = "Triton is not installed here"
+    assert says in " ".join(found.problems(NAMES, modes))
+    url = "--endpoint_url=http://127.0.0.1:8000/v2/models/m/infer"
+    assert says not in " ".join(found.followed_by([url]).problems(NAMES, modes))

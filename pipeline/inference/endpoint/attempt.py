@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 
 from pipeline.inference.endpoint.body import MAX_ANSWER_BYTES, MAX_ERROR_BYTES, read_body
+from pipeline.inference.endpoint.codec import EncodedCall
 from pipeline.inference.endpoint.connection_errors import failure
 from pipeline.inference.endpoint.proxy import Proxy
 from pipeline.inference.endpoint.responses import HttpResponse
@@ -58,8 +59,7 @@ def open_session(
 async def post(
     session: aiohttp.ClientSession,
     url: str,
-    body: bytes,
-    content_type: str,
+    encoded: EncodedCall,
     *,
     timeout_s: float,
     token: str | None = None,
@@ -67,13 +67,12 @@ async def post(
     proxy: Proxy | None = None,
     trace_context: Any = None,
 ) -> HttpResponse:
-    """POST `body` once and return the answer, whatever its status.
+    """POST a call once and return the answer, whatever its status.
 
     Args:
         session: Of `open_session`.
         url: Where to.
-        body: As it is sent.
-        content_type: Of the body.
+        encoded: The call.
         timeout_s: Seconds until the whole answer must be there.
         token: Access token to send; None: none.
         quota_project: Whom Google Cloud counts the call for; sent with a token only.
@@ -85,7 +84,7 @@ async def post(
         EndpointError: There never will be one.
     """
     # What is not compressed has the size that is counted.
-    headers = {"Content-Type": content_type, "Accept-Encoding": "identity"}
+    headers = {**encoded.headers, "Accept-Encoding": "identity"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
         if quota_project:
@@ -96,7 +95,7 @@ async def post(
     try:
         async with session.post(
             url,
-            data=body,
+            data=encoded.body,
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_timeout),
             allow_redirects=False,

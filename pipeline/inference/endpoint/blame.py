@@ -41,6 +41,7 @@ class Row:
             endpoint that serves nobody answers the same.
         attempts: How often a lone instance must be answered so until it is believed: where servers put
             instances of several calls together, one answer may be meant for a neighbour.
+        batch_attempts: How often a call of several must be answered so until it is halved.
         congested: The endpoint is full, or slower than a proxy or the client waits.
         not_ready: It has no replica yet.
         token_refused: It did not accept the access token.
@@ -55,6 +56,7 @@ class Row:
     phrases: tuple[str, ...] = ()
     needs_others: bool = False
     attempts: int = 1
+    batch_attempts: int = 1
     congested: bool = False
     not_ready: bool = False
     token_refused: bool = False
@@ -209,15 +211,34 @@ TABLE: tuple[Row, ...] = (
         needs_others=True,
         attempts=3,
     ),
+    # Its backends hand on what a GPU that is full or lost says.
     Row(
         "Triton",
-        # All requests of the batch that it formed get it.
-        "tried with its Python backend, 2.51",
+        "https://github.com/triton-inference-server/pytorch_backend/blob/main/src/libtorch.cc",
+        {500},
+        Blame.NOBODY,
+        phrases=("CUDA error", "CUDA out of memory", "cudaError", "CUDNN_STATUS", "CUBLAS_STATUS"),
+    ),
+    # All requests of the batch that it formed get the same, the innocent too.
+    Row(
+        "Triton: Python",
+        "tried with 2.51",
         {500},
         Blame.INSTANCE,
         phrases=("failed to process the request(s) for model",),
         needs_others=True,
         attempts=4,
+        batch_attempts=2,
+    ),
+    Row(
+        "Triton: PyTorch, ONNX Runtime",
+        "https://github.com/triton-inference-server/pytorch_backend/blob/main/src/libtorch.cc",
+        {500},
+        Blame.INSTANCE,
+        phrases=("PyTorch execute failure", "onnx runtime error"),
+        needs_others=True,
+        attempts=4,
+        batch_attempts=2,
     ),
     Row("TensorFlow Serving, Triton, TorchServe, all", _HTTP, {400, 422}, Blame.INSTANCE),
     # What passes.

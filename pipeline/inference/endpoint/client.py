@@ -13,7 +13,8 @@ from itertools import pairwise
 
 from pipeline.inference.endpoint.attempt import open_session, trusted_by
 from pipeline.inference.endpoint.body import MAX_ANSWER_BYTES
-from pipeline.inference.endpoint.codec import Predictions, SplitError, TooLargeError, codec_for
+from pipeline.inference.endpoint.codec import Predictions, SplitError, TooLargeError
+from pipeline.inference.endpoint.protocols import codec_for
 from pipeline.inference.endpoint.proxy import proxy_for
 from pipeline.inference.endpoint.refusals import Refusals, reason
 from pipeline.inference.endpoint.responses import HttpResponse, RefusedError, RetryError, printable
@@ -42,7 +43,7 @@ class EndpointConfig:
 
     Attributes:
         address: Where calls go.
-        protocol: `predict` (JSON) or `raw` (bytes).
+        protocol: `predict` (JSON), `raw` (bytes) or `triton`.
         batch_size: Most instances in one call.
         max_concurrency: Most calls of this process in flight.
         retry_policy: How long a call is tried.
@@ -68,7 +69,7 @@ class EndpointClient:
         """
         self._config = config
         self._clock = clock
-        self._codec = codec_for(config.protocol)
+        self._codec = codec_for(config.protocol, config.address)
         self._refusals = Refusals(config.address.url)
         self._proxy = proxy_for(config.address)
         if self._proxy is not None:
@@ -203,7 +204,7 @@ class EndpointClient:
             try:
                 if http.cut:
                     raise TooLargeError(f"the answer has more than {MAX_ANSWER_BYTES:,} bytes")
-                return self._codec.decode(http.body, http.content_type, len(requests))
+                return self._codec.decode(http.body, http.headers, len(requests))
             except SplitError as error:
                 if len(requests) > 1:
                     raise
@@ -213,21 +214,23 @@ class EndpointClient:
         refused = 0
         while True:
             try:
-                body = self._codec.encode(rows)
-                response = await self._http.call(body, self._codec.content_type(rows), decode, throttle)
+                response = await self._http.call(self._codec.encode(rows), decode, throttle)
                 break
             except RefusedError as refusal:
-                if len(requests) > 1:
-                    return await self._halves(requests, throttle)
                 refused += 1
-                if await self._refusals.is_believed(refusal, refused):
+                if len(requests) > 1:
+                    if await self._refusals.is_to_halve(refusal, refused):
+                        return await self._halves(requests, throttle)
+                elif await self._refusals.is_believed(refusal, refused):
                     return [self._dead_letter(requests[0], reason(refusal))]
             except SplitError:
                 # Nobody knows which row is missing. One by one at the latest, each request has its own.
                 return await self._halves(requests, throttle)
         self._refusals.served()
-        model_id = response.http.model_id or response.value.model_id or self._config.address.url
-        model_id = printable(model_id, MAX_ATTRIBUTE_VALUE_BYTES)  # it becomes an attribute
+        http = response.http
+        model_id = http.model_id or response.value.model_id or http.deployed_model_id
+        # It becomes an attribute.
+        model_id = printable(model_id or self._config.address.url, MAX_ATTRIBUTE_VALUE_BYTES)
         outcomes: list[Result | DeadLetter] = []
         for request, prediction in zip(requests, response.value.rows, strict=True):
             times = request.timeline

@@ -33,6 +33,15 @@ class Refusals:
         """Record that the endpoint has served a call."""
         self._served.set()
 
+    async def is_to_halve(self, refusal: RefusedError, times: int) -> bool:
+        """Return whether a call of several instances is to be halved; if not, it is to be made again.
+
+        Args:
+            refusal: Of the call.
+            times: How often it has been refused, with this one.
+        """
+        return await self._is_repeated(times, refusal.row.batch_attempts)
+
     async def is_believed(self, refusal: RefusedError, times: int) -> bool:
         """Return whether the instance is to blame; if not, it is to be asked about again.
 
@@ -54,7 +63,11 @@ class Refusals:
                     "Check its log, and that it takes such inputs (--input_shape, --endpoint_protocol)"
                 ) from refusal
             return False  # it may have become ready just now
-        if times < row.attempts:
+        return await self._is_repeated(times, row.attempts)
+
+    async def _is_repeated(self, times: int, attempts: int) -> bool:
+        """Return whether there have been so many attempts; if not, return after a pause."""
+        if times < attempts:
             await asyncio.sleep(_FIRST_PAUSE_S * 2 ** (times - 1) * random.uniform(1, 2))
             return False
         return True

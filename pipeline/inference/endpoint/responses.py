@@ -74,11 +74,6 @@ class HttpResponse:
     cut: bool = False
 
     @property
-    def content_type(self) -> str:
-        """The media type; empty without one."""
-        return self.headers.get("content-type", "")
-
-    @property
     def encoding(self) -> str:
         """What the body is compressed by, though the request wants no such thing; empty if it is not."""
         encoding = self.headers.get("content-encoding", "").strip().lower()
@@ -96,8 +91,13 @@ class HttpResponse:
 
     @property
     def model_id(self) -> str | None:
-        """The model that the headers name: our container's, else Vertex AI's of raw predict; None without."""
-        return self.headers.get("x-model-id") or self.headers.get("x-vertex-ai-deployed-model-id") or None
+        """The model that our container's header names; None without."""
+        return self.headers.get("x-model-id") or None
+
+    @property
+    def deployed_model_id(self) -> str | None:
+        """The id of the deployed model that Vertex AI's header of raw predict has; None without."""
+        return self.headers.get("x-vertex-ai-deployed-model-id") or None
 
     def check(self, url: str) -> None:
         """Return if the call was served, otherwise raise.

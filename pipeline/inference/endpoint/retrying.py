@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import aiohttp
 
 from pipeline.inference.endpoint.attempt import post
-from pipeline.inference.endpoint.codec import BadResponseError, SplitError
+from pipeline.inference.endpoint.codec import BadResponseError, EncodedCall, SplitError
 from pipeline.inference.endpoint.limit import ConcurrencyLimit
 from pipeline.inference.endpoint.proxy import Proxy
 from pipeline.inference.endpoint.responses import HttpResponse, RetryError
@@ -93,9 +93,9 @@ class RetryingClient:
         self._logged_at = -_LOG_EVERY_S
 
     async def call(
-        self, body: bytes, content_type: str, decode: Callable[[HttpResponse], _T], throttle: ThrottleClock
+        self, encoded: EncodedCall, decode: Callable[[HttpResponse], _T], throttle: ThrottleClock
     ) -> Response[_T]:
-        """POST `body`, and return the response with what `decode` makes of it.
+        """POST a call, and return the response with what `decode` makes of it.
 
         Raises:
             RefusedError: The instances were refused.
@@ -112,7 +112,7 @@ class RetryingClient:
                 token = self._tokens.current if self._tokens else None
                 begun = asyncio.get_running_loop().time()
                 try:
-                    return await self._attempt(body, content_type, token, decode, state, throttle)
+                    return await self._attempt(encoded, token, decode, state, throttle)
                 except RetryError as failure:
                     if failure.not_ready:
                         state.exclude_scale_up(asyncio.get_running_loop().time() - begun)
@@ -131,8 +131,7 @@ class RetryingClient:
 
     async def _attempt(
         self,
-        body: bytes,
-        content_type: str,
+        encoded: EncodedCall,
         token: str | None,
         decode: Callable[[HttpResponse], _T],
         state: RetryState,
@@ -153,8 +152,7 @@ class RetryingClient:
             http = await post(
                 self._session,
                 self._url,
-                body,
-                content_type,
+                encoded,
                 timeout_s=min(self._retry_policy.timeout_s, state.seconds_left),
                 token=token,
                 quota_project=self._tokens.quota_project if self._tokens is not None else None,

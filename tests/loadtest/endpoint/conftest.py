@@ -16,6 +16,7 @@ from loadtest.clock import epoch_clock
 from loadtest.endpoint.bodies import Body, make_bodies
 from loadtest.endpoint.caller import Caller, Target, new_loop
 from loadtest.raw_log import Floats
+from pipeline.inference.endpoint.json_codec import JsonCodec
 from pipeline.options.address import Address
 from tests.loadtest.endpoint.server import KnownEndpoint
 from tests.waiting import LIMIT_S
@@ -45,7 +46,7 @@ def nobody() -> Iterator[str]:
 
 
 def bodies(rows: int = 1) -> list[Body]:
-    return make_bodies([np.full(2, i, np.float32) for i in range(5)], "predict", rows)
+    return make_bodies([np.full(2, i, np.float32) for i in range(5)], JsonCodec(), rows)
 
 
 def call(url: str, work: Callable[[Caller], Awaitable[T]], timeout_s: float = LIMIT_S) -> T:

@@ -6,6 +6,8 @@ import pytest
 
 from loadtest.endpoint import bodies
 from loadtest.endpoint.bodies import decode_records, make_bodies
+from pipeline.inference.endpoint.json_codec import JsonCodec
+from pipeline.inference.endpoint.raw_codec import RawCodec
 from pipeline.request.input_spec import InputSpec
 
 ROWS = [np.full(2, i, np.float32) for i in range(5)]
@@ -16,27 +18,27 @@ def firsts(data: bytes) -> list[float]:
 
 
 def test_rows_follow_one_another_over_and_over() -> None:
-    made = make_bodies(ROWS, "predict", 2)
+    made = make_bodies(ROWS, JsonCodec(), 2)
     assert [firsts(body.data) for body in made] == [[0, 1], [2, 3], [4, 0], [1, 2], [3, 4]]
-    assert {(body.rows, body.content_type) for body in made} == {(2, "application/json")}
+    assert {(body.rows, body.encoded.headers["Content-Type"]) for body in made} == {(2, "application/json")}
 
 
 def test_a_call_may_hold_more_rows_than_there_are() -> None:
-    assert firsts(make_bodies(ROWS, "predict", 7)[0].data) == [0, 1, 2, 3, 4, 0, 1]
+    assert firsts(make_bodies(ROWS, JsonCodec(), 7)[0].data) == [0, 1, 2, 3, 4, 0, 1]
 
 
 def test_raw_bodies_are_bytes() -> None:
-    body = make_bodies(ROWS, "raw", 3)[0]
-    assert body.content_type == "application/x-float32"
+    body = make_bodies(ROWS, RawCodec(), 3)[0]
+    assert body.encoded.headers["Content-Type"] == "application/x-float32"
     assert np.frombuffer(body.data, "<f4").reshape(3, 2)[:, 0].tolist() == [0, 1, 2]
 
 
 def test_large_bodies_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    size = len(make_bodies(ROWS, "predict", 2)[0].data)
+    size = len(make_bodies(ROWS, JsonCodec(), 2)[0].data)
     monkeypatch.setattr(bodies, "MOST_BYTES", 2 * size)
-    assert len(make_bodies(ROWS, "predict", 2)) == 2
+    assert len(make_bodies(ROWS, JsonCodec(), 2)) == 2
     monkeypatch.setattr(bodies, "MOST_BYTES", 1)
-    assert len(make_bodies(ROWS, "predict", 2)) == 1
+    assert len(make_bodies(ROWS, JsonCodec(), 2)) == 1
 
 
 def test_a_record_that_does_not_fit_is_named() -> None:

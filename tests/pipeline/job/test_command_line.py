@@ -138,11 +138,11 @@ def test_options_are_typed() -> None:
         ({"endpoint_location": "Belgium"}, "--endpoint_location: 'Belgium' is not a region"),
         (
             {**ENDPOINT, "endpoint_protocol": "grpc"},
-            "--endpoint_protocol: 'grpc' is not one of: predict, raw",
+            "--endpoint_protocol: 'grpc' is not one of: predict, raw, triton",
         ),
         (
             {**ENDPOINT, "endpoint_protocol": "raw", "input_shape": "ids:int64:8,mask:bool:8"},
-            "--endpoint_protocol: raw carries one tensor; several inputs need predict",
+            "--endpoint_protocol: raw carries one tensor; several inputs need predict or triton",
         ),
         ({**ENDPOINT, "endpoint_batch_size": "0"}, "--endpoint_batch_size: "),
         ({**ENDPOINT, "endpoint_max_concurrency": "1001"}, "--endpoint_max_concurrency: "),

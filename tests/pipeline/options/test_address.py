@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.options.address import Address, address, parse_endpoint, parse_token_host, parse_url
+from pipeline.options.address import (
+    Address,
+    address,
+    parse_endpoint,
+    parse_model,
+    parse_token_host,
+    parse_url,
+)
 
 NAME = "projects/my-project/locations/us-central1/endpoints/123"
 DEDICATED = "https://123.us-central1-456.prediction.vertexai.goog"
@@ -17,6 +24,7 @@ def of(
     project: str | None = None,
     protocol: str = "predict",
     token_host: str | None = None,
+    model: str | None = None,
 ) -> Address:
     return address(
         endpoint=endpoint,
@@ -25,6 +33,7 @@ def of(
         token_host=token_host,
         project=project,
         protocol=protocol,
+        model=model,
     )
 
 
@@ -189,3 +198,36 @@ def test_url(text: str) -> None:
 def test_no_token_host(text: str) -> None:
     with pytest.raises(ValueError, match="is not a host such as"):
         parse_token_host(text)
+
+
+class TestTriton:
+    def test_vertex_ai_passes_it_on_by_raw_predict(self) -> None:
+        found = of(NAME, protocol="triton", model="m")
+        assert found.url.endswith(f"/v1/{NAME}:rawPredict")
+        assert (found.needs_token, found.model, found.is_infer_url) == (True, "m", False)
+
+    @pytest.mark.parametrize(
+        ("path", "direct"),
+        [
+            ("/v2/models/m/infer", True),
+            ("/behind/a/proxy/v2/models/m/versions/3/infer", True),
+            ("/v2/models/m/infer/more", False),
+            ("/v2/models/a/b/infer", False),
+            ("/predict", False),
+        ],
+    )
+    def test_a_url_of_predictions(self, path: str, direct: bool) -> None:
+        assert of(url=f"http://127.0.0.1:8000{path}", protocol="triton").is_infer_url is direct
+
+    def test_the_model_is_named_once(self) -> None:
+        with pytest.raises(ValueError, match=r"^--endpoint_model: --endpoint_url names a model already"):
+            of(url="http://127.0.0.1:8000/v2/models/m/infer", protocol="triton", model="m")
+
+    def test_other_protocols_have_no_model(self) -> None:
+        with pytest.raises(ValueError, match=r"^--endpoint_model: needs --endpoint_protocol=triton"):
+            of(NAME, model="m")
+
+    @pytest.mark.parametrize("text", ["", "a/b", "a b", "..", "m\r\nHost: x", "ü", "m" * 257])
+    def test_what_is_no_model(self, text: str) -> None:
+        with pytest.raises(ValueError, match="not the name of a model"):
+            parse_model(text)

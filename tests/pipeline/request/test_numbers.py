@@ -13,9 +13,8 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.inference.endpoint.codec import codec_for
+from pipeline.inference.endpoint.json_codec import JsonCodec
 from pipeline.io import bigquery
-from pipeline.options.address import PREDICT
 from pipeline.request import json_body
 from pipeline.request.errors import DecodeError
 from pipeline.request.hooks import Hook
@@ -238,7 +237,7 @@ def test_attributes_are_text() -> None:
 def test_an_endpoint_is_sent_what_the_model_would_get(dtype: str, texts: list[str]) -> None:
     spec = InputSpec.parse(f"a:{dtype}:2")
     request = decode(f'{{"inputs": {{"a": [{", ".join(texts)}]}}}}'.encode(), {}, spec, received=1.0)
-    (instance,) = json.loads(codec_for(PREDICT).encode([request.inputs]))["instances"]
+    (instance,) = json.loads(JsonCodec().encode([request.inputs]).body)["instances"]
     again = spec.from_json({"inputs": instance})
     assert isinstance(request.inputs, dict)
     assert isinstance(again, dict)

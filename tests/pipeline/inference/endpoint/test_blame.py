@@ -45,6 +45,8 @@ SKLEARN = google(
 NO_MODEL = google(400, "FAILED_PRECONDITION", 'Endpoint projects/1/… misconfigured, "traffic_split" not set.')
 TORCHSERVE = torchserve(503, "InternalServerException", "Prediction failed")
 TRITON = error_text(500, "Failed to process the request(s) for model 'm_0_0', message: ValueError: poison")
+CUDA = error_text(500, "PyTorch execute failure: … CUDA error: CUBLAS_STATUS_EXECUTION_FAILED")
+LIBTORCH = error_text(500, "PyTorch execute failure: index out of range in self")
 TEAPOT = Reply(418, b"short and stout")
 
 # One for each row of the table, in its order.
@@ -87,7 +89,9 @@ ANSWERS = (
         400, "FAILED_PRECONDITION", '{\n    "error": "In[0] is not a matrix. Instead it has shape [3]"\n}'
     ),
     TORCHSERVE,
+    CUDA,
     TRITON,
+    LIBTORCH,
     error_text(400, "output_shape has incorrect number of elements: 2 should be: 1"),
     google(429, "RESOURCE_EXHAUSTED", "Model is not yet ready for inference. Please wait and try again."),
     torchserve(
@@ -115,6 +119,14 @@ OTHERS = (
     ),
     (google(429, "RESOURCE_EXHAUSTED", "Quota exceeded for aiplatform.googleapis.com/…"), Blame.NOBODY),
     (error_text(503, "Exceeds maximum queue size"), Blame.NOBODY),
+    (
+        error_text(500, "onnx runtime error 2: Non-zero status code returned while running Gather"),
+        Blame.INSTANCE,
+    ),
+    (
+        error_text(500, "Failed to process the request(s) for model 'm', message: CUDA out of memory"),
+        Blame.NOBODY,
+    ),
     (error_text(500, "the server failed (ValueError); its log says more"), Blame.NOBODY),
 )
 
@@ -232,6 +244,21 @@ def test_a_neighbours_failure_is_not_believed_at_once(endpoint: ScriptedEndpoint
     assert_right(predict(client, requests(2)), 2)
     endpoint.script = [TRITON] * 3
     assert_right(predict(client, requests(1)), 1)
+    client.close()
+
+
+@pytest.mark.parametrize("answer", [TRITON, LIBTORCH])
+def test_a_call_of_several_is_made_once_more_before_it_is_halved(
+    answer: Reply, endpoint: ScriptedEndpoint
+) -> None:
+    """The offender may be in another call of the batch that Triton formed."""
+    client = client_of(endpoint)
+    endpoint.script = [answer]
+    assert_right(predict(client, requests(6)), 6)
+    assert endpoint.sizes == [6, 6]
+    endpoint.script = [answer] * 2
+    assert_right(predict(client, requests(6)), 6)
+    assert endpoint.sizes[2:] == [6, 6, 3, 3]
     client.close()
 
 

@@ -13,8 +13,7 @@ import numpy as np
 import orjson
 import pytest
 
-from pipeline.inference.endpoint import attempt
-from pipeline.inference.endpoint import codec as codec_module
+from pipeline.inference.endpoint import answer_json, attempt
 from pipeline.inference.endpoint.client import EndpointClient, EndpointConfig
 from pipeline.options.address import Address
 from pipeline.pubsub.limits import MAX_ATTRIBUTE_VALUE_BYTES
@@ -45,7 +44,7 @@ def front(endpoint: ScriptedEndpoint) -> Iterator[FaultyEndpoint]:
 @pytest.fixture
 def make(front: FaultyEndpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(attempt, "MAX_ANSWER_BYTES", LIMIT)
-    monkeypatch.setattr(codec_module, "_FREE_OBJECTS", 1_000)
+    monkeypatch.setattr(answer_json, "_FREE_OBJECTS", 1_000)
     clients: list[EndpointClient] = []
 
     def make_client(protocol: str = "predict", **policy: float) -> EndpointClient:

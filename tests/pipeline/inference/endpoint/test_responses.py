@@ -105,10 +105,11 @@ def test_server_time(header: str, expected: float | None) -> None:
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ({"x_model_id": "m@1", "x_vertex_ai_deployed_model_id": "7"}, "m@1"),
-        ({"x_vertex_ai_deployed_model_id": "7"}, "7"),
-        ({}, None),
+        ({"x_model_id": "m@1", "x_vertex_ai_deployed_model_id": "7"}, ("m@1", "7")),
+        ({"x_vertex_ai_deployed_model_id": "7"}, (None, "7")),
+        ({}, (None, None)),
     ],
 )
-def test_model_id(headers: dict[str, str], expected: str | None) -> None:
-    assert response(200, **headers).model_id == expected
+def test_model_ids(headers: dict[str, str], expected: tuple[str | None, str | None]) -> None:
+    answer = response(200, **headers)
+    assert (answer.model_id, answer.deployed_model_id) == expected
