@@ -30,6 +30,8 @@ PARSERS: Mapping[str, Callable[[str], Any]] = {
     "model_params": values.json_object,
     INPUT_SHAPE: InputSpec.parse,
     "max_batch_size": values.integer(1, 100_000),
+    "max_batch_wait_ms": values.milliseconds,
+    "max_queue_size": values.integer(1, 1_000_000),
     DEVICE: values.one_of("cpu", "gpu", "auto"),
     "precision": values.one_of("fp32", "fp16", "bf16"),
     "cuda_graphs": values.boolean,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 _TORCHSCRIPT = "The following operation failed in the TorchScript interpreter."
 _END_OF_TRACEBACK = "<--- HERE\n"
+# A trace that was saved tells of the Python that it was made in, too.
+_ORIGINAL_CODE = "Traceback of TorchScript, original code"
+_MESSAGE = "\nRuntimeError: "
 
 
 def said(error: BaseException) -> str:
@@ -13,4 +16,9 @@ def said(error: BaseException) -> str:
     reason; what went wrong is behind it.
     """
     text = str(error)
-    return text.rpartition(_END_OF_TRACEBACK)[2].strip() if text.startswith(_TORCHSCRIPT) else text
+    if not text.startswith(_TORCHSCRIPT):
+        return text
+    rest = text.rpartition(_END_OF_TRACEBACK)[2]
+    if _ORIGINAL_CODE in rest and _MESSAGE in rest:
+        rest = _MESSAGE + rest.rpartition(_MESSAGE)[2]
+    return rest.strip()

@@ -25,6 +25,8 @@ SAMPLES = {
     "model_params": ('{"hidden": 16}', "16"),
     "input_shape": ("ids:int64:128,mask:int64:128", "3,224"),
     "max_batch_size": ("256", "none"),
+    "max_batch_wait_ms": ("2.5", "1ms"),
+    "max_queue_size": ("64", "0"),
     "device": ("gpu", "cuda"),
     "precision": ("bf16", "int8"),
     "cuda_graphs": ("false", "no"),

@@ -1,0 +1,91 @@
+"""A model as TorchScript, which Triton's PyTorch backend runs: traced, its weights frozen into the graph."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from export.errors import ExportError
+from pipeline.model.failure import said
+from pipeline.model.files.model_files import drop_input_checks
+
+# Not 1: torch takes a dimension of that size for one to broadcast.
+_EXAMPLE_ROWS = 2
+
+
+class _ByPosition(torch.nn.Module):
+    """A module that takes tensors by position, and returns one, or a tuple of them, which Triton can take."""
+
+    def __init__(self, module: torch.nn.Module, keywords: Sequence[str]) -> None:
+        super().__init__()
+        self._module = module
+        self._keywords = tuple(keywords)
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        if self._keywords:
+            output = self._module(**dict(zip(self._keywords, tensors, strict=True)))
+        else:
+            output = self._module(*tensors)
+        if isinstance(output, torch.Tensor):
+            return output
+        found = tuple(output.values() if isinstance(output, Mapping) else output)
+        return found[0] if len(found) == 1 else found
+
+
+def write(
+    module: torch.nn.Module,
+    keywords: Sequence[str],
+    example: Callable[[int], list[torch.Tensor]],
+    file: Path,
+) -> None:
+    """Write a model as TorchScript.
+
+    Args:
+        module: Of an exported program. What it hooks to itself to check its inputs is taken from it.
+        keywords: The names that it takes its tensors by; none: by position.
+        example: Returns inputs of that many rows.
+        file: To be written.
+
+    Raises:
+        ExportError: It cannot be traced.
+    """
+    drop_input_checks(module)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            # That torch.jit is deprecated, and that sizes become constants: which those are, the check shows.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)
+            traced = torch.jit.trace(
+                _ByPosition(module, keywords), tuple(example(_EXAMPLE_ROWS)), check_trace=False
+            )
+            torch.jit.save(torch.jit.freeze(traced.eval()), str(file))
+    except Exception as error:  # torch raises whatever it likes
+        raise ExportError(
+            f"--format=torchscript: the model cannot be traced ({said(error)}): take --format=onnx"
+        ) from error
+
+
+def load(file: Path) -> Callable[..., Sequence[torch.Tensor]]:
+    """Return what a file of `write` computes on the CPU: tensors by position, outputs in their order."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module = torch.jit.load(str(file), map_location="cpu")
+
+    def forward(*tensors: torch.Tensor) -> Sequence[torch.Tensor]:
+        output = module(*tensors)
+        return (output,) if isinstance(output, torch.Tensor) else output
+
+    return forward
+
+
+def gpu_problem(file: Path) -> str | None:
+    """Return why a file computes on the CPU alone, as the end of a sentence; None: nothing says so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        graph: Any = torch.jit.load(str(file), map_location="cpu").inlined_graph
+    devices = [node for node in graph.findAllNodes("prim::Constant") if str(node.output().type()) == "Device"]
+    return "the trace makes tensors on the CPU, by name" if devices else None

@@ -1,0 +1,54 @@
+"""Models to export, in .pt2 files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+BATCH = torch.export.Dim("batch")
+
+
+class Named(torch.nn.Module):
+    """Of `ids` and `scale`: `total`, a number, and `rows`, six of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(2, 6)
+
+    def forward(self, ids: torch.Tensor, scale: torch.Tensor) -> dict[str, torch.Tensor]:
+        rows = self.embedding(ids).sum(1) * scale
+        return {"total": rows.sum(1), "rows": rows}
+
+
+class Reshaping(torch.nn.Module):
+    """Computes with the number of rows, which a trace takes for a constant."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return (
+            features.reshape(features.shape[0], 2, 3)
+            .transpose(1, 2)
+            .reshape(features.shape[0] * 3, 2)
+            .sum(1)
+            .reshape(features.shape[0], 3)
+        )
+
+
+class OnTheCpu(torch.nn.Module):
+    """Makes a tensor as it runs, on the device that it is exported on."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features + torch.randn(3) * 0
+
+
+def save(path: Path, model: torch.nn.Module, *args: torch.Tensor, **kwargs: torch.Tensor) -> Path:
+    """Export a model whose first dimension is the batch."""
+    shapes: Any = {name: {0: BATCH} for name in kwargs} if kwargs else tuple({0: BATCH} for _ in args)
+    torch.export.save(torch.export.export(model.eval(), args, kwargs, dynamic_shapes=shapes), path)
+    return path
+
+
+def save_named(path: Path) -> Path:
+    torch.manual_seed(3)
+    return save(path, Named(), ids=torch.zeros(2, 4, dtype=torch.int64), scale=torch.ones(2, 6))
