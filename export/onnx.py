@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,7 @@ def write(
         ExportError: It has an operator that ONNX has not.
     """
     try:
-        # It tells its steps on stdout.
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             torch.onnx.export(
                 program,
                 f=str(file),
@@ -62,6 +61,20 @@ def write(
         raise ExportError(
             f"--format=onnx: torch.onnx cannot write this model ({said(error)}): take --format=torchscript"
         ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Have torch.onnx keep its steps, and what it says of torchvision, to itself."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def load(file: Path) -> Callable[..., Sequence[torch.Tensor]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,11 +64,21 @@ def write(
             traced = torch.jit.trace(
                 _ByPosition(module, keywords), tuple(example(_EXAMPLE_ROWS)), check_trace=False
             )
-            torch.jit.save(torch.jit.freeze(traced.eval()), str(file))
+            whole = io.BytesIO()
+            torch.jit.save(torch.jit.freeze(traced.eval()), whole)
     except Exception as error:  # torch raises whatever it likes
         raise ExportError(
             f"--format=torchscript: the model cannot be traced ({said(error)}): take --format=onnx"
         ) from error
+    _save_without_sources(whole, file)
+
+
+def _save_without_sources(whole: io.BytesIO, file: Path) -> None:
+    """Save an archive of torch without its debugging parts: they hold paths of this machine, of each call."""
+    with zipfile.ZipFile(whole) as archive, zipfile.ZipFile(file, "w") as saved:
+        for part in archive.infolist():
+            if not part.filename.endswith(".debug_pkl"):
+                saved.writestr(part, archive.read(part))
 
 
 def load(file: Path) -> Callable[..., Sequence[torch.Tensor]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 _TORCHSCRIPT = "The following operation failed in the TorchScript interpreter."
 _END_OF_TRACEBACK = "<--- HERE\n"
-# A trace that was saved tells of the Python that it was made in, too.
-_ORIGINAL_CODE = "Traceback of TorchScript, original code"
-_MESSAGE = "\nRuntimeError: "
+# Between the two are further lines of that code and, of a saved trace, the Python that it was made in.
+_MESSAGE = re.compile(r"^[\w.]*(?:Error|Exception): ", re.MULTILINE)
 
 
 def said(error: BaseException) -> str:
@@ -19,6 +20,5 @@ def said(error: BaseException) -> str:
     if not text.startswith(_TORCHSCRIPT):
         return text
     rest = text.rpartition(_END_OF_TRACEBACK)[2]
-    if _ORIGINAL_CODE in rest and _MESSAGE in rest:
-        rest = _MESSAGE + rest.rpartition(_MESSAGE)[2]
-    return rest.strip()
+    message = _MESSAGE.search(rest)
+    return rest[message.start() if message else 0 :].strip()

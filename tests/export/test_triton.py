@@ -67,6 +67,13 @@ def test_the_example_answers_as_its_pt2_does(tmp_path: Path) -> None:
             assert torch.allclose(script(features), module(features), atol=1e-6)
 
 
+def test_the_file_holds_no_path_of_this_machine(tmp_path: Path) -> None:
+    exported = export(wanted(MODEL, tmp_path / "repository"))
+    content = (exported.folder / "model.pt").read_bytes()
+    assert b"debug_pkl" not in content
+    assert str(MODEL.parents[2]).encode() not in content
+
+
 def test_the_config_of_the_example(tmp_path: Path) -> None:
     serving = Serving(max_batch_size=16, max_queue_size=100, instances=2, device=CPU, threads=3)
     exported = export(wanted(MODEL, tmp_path / "repository", serving=serving))

@@ -26,7 +26,7 @@ def test_torchscript_says_the_reason_without_its_traceback() -> None:
 
 class Reshaped(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.reshape(int(x.shape[0]), 3)
+        return x.reshape(int(x.shape[0]), 3).relu().sum(1).tanh() + x.sum(1)
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
