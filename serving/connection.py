@@ -219,25 +219,29 @@ class Connection(asyncio.Protocol):
         self._calls[-1].complete = True
 
     def _feed(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._without_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            if not self._calls or self._calls[-1].keep_alive or not self._calls[-1].complete:
-                self._refuse_rest(Refusal(400, f"the call is not HTTP/1.1: {error}"))
-            self._deaf = True
+        while data:
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._without_upgrade(data[upgrade.args[0] :])
+            except httptools.HttpParserError as error:
+                if not self._calls or self._calls[-1].keep_alive or not self._calls[-1].complete:
+                    self._refuse_rest(Refusal(400, f"the call is not HTTP/1.1: {error}"))
+                self._deaf = True
+                return
 
-    def _without_upgrade(self, rest: bytes) -> None:
-        """Read a call again that asks for another protocol, which is its server's choice (RFC 9110, 7.8).
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """Return a call that asks for another protocol as one that does not, with what comes after its head.
 
-        The parser skips its body. Java's client asks for HTTP/2 with its first call, whatever that is.
+        It is the server's choice (RFC 9110, 7.8), and the parser skips the body of such a call. Java's client
+        asks for HTTP/2 with its first call, whatever that is.
         """
         exchange = self._calls[-1]
         if exchange.method == "CONNECT":
             exchange.keep_alive = False
             self._deaf = True
-            return
+            return b""
         self._drop(self._calls.pop())
         if "close" in exchange.header(b"connection").lower():
             exchange.headers[b"connection"] = [b"close"]
@@ -246,7 +250,7 @@ class Connection(asyncio.Protocol):
         lines = [b"%b: %b" % (name, value) for name, values in exchange.headers.items() for value in values]
         first = b"%b %b HTTP/%b" % (exchange.method.encode(), exchange.target, exchange.version.encode())
         self._parser = httptools.HttpRequestParser(self)
-        self._feed(b"\r\n".join([first, *lines, b"", rest]))
+        return b"\r\n".join([first, *lines, b"", rest])
 
     def _refuse_rest(self, refusal: Refusal) -> None:
         """Let what has come be answered, then the rest with an error; and close the connection."""
@@ -259,6 +263,7 @@ class Connection(asyncio.Protocol):
             broken = Exchange(self)
             self._calls.append(broken)
         broken.complete = True
+        broken.is_last = True  # where its head was answered already
         broken.refuse(refusal, close=True)
 
     def _go_on(self) -> None:

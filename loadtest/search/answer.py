@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from loadtest.search.probes import Breach
+from loadtest.search.points import Points
+from loadtest.search.probes import Breach, Observation
+from loadtest.statistics.stability import detectable_overload
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,39 @@ class Boundary:
     non_monotone_warning: str
     probes: int
     seconds: float
+
+    @classmethod
+    def of(
+        cls,
+        points: Points,
+        *,
+        claim: Observation | None,
+        kind: Literal["smooth", "cliff"] | None,
+        converged: bool,
+        reason: str,
+        not_monotone: bool,
+    ) -> Boundary:
+        """Return what probes tell, and what a search has made of them so far."""
+        low, high = points.edge()
+        claimed = claim.rate if claim else None
+        feasible = claimed if claimed is not None else low
+        failing = points.lowest_failure(above=feasible)
+        shown = [rate for rate in (claimed, failing and failing.rate) if rate]
+        bracket = (low, high) if low is not None and high is not None else None
+        if kind == "smooth":
+            bracket = points.root_interval()
+        return cls(
+            claim=claimed,
+            feasible_max=feasible,
+            infeasible_min=failing.rate if failing else None,
+            first_breach=failing.first_breach if failing else None,
+            kind=kind,
+            root=points.root(),
+            ci=(min(bracket[0], *shown), max(bracket[1], *shown)) if bracket and len(shown) == 2 else bracket,
+            detectable_overload=detectable_overload(claim.n) if claim else None,
+            converged=converged,
+            convergence_reason=reason,
+            non_monotone_warning=points.inversion_text() if not_monotone else "",
+            probes=len(points),
+            seconds=points.seconds,
+        )

@@ -187,3 +187,18 @@ def test_a_tunnel_is_refused(serving: Serving) -> None:
         reply = one.send(b"CONNECT test:80 HTTP/1.1\r\nHost: test:80\r\n\r\n").reply()
         assert reply.status == 404
         assert one.closed()
+
+
+def test_many_upgrades_in_one_go(serving: Serving) -> None:
+    call = b"GET /health HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    with wire(serving.address) as one:
+        one.send(call * 1200)
+        assert {one.reply().status for _ in range(1200)} == {200}
+
+
+def test_a_body_that_goes_wrong_after_its_call_was_refused_closes_the_connection(serving: Serving) -> None:
+    with wire(serving.address) as one:
+        one.send(head(JSON_TYPE, "Transfer-Encoding: chunked").replace(b"/predict", b"/nowhere"))
+        assert one.reply().status == 404
+        one.send(b"zz\r\n")
+        assert one.closed()

@@ -21,6 +21,9 @@ _KEEPALIVE_S = 60.0
 CONNECT_TIMEOUT_S = 5.0
 # Whom Google Cloud is to count calls for: https://cloud.google.com/docs/quotas/set-quota-project
 _QUOTA_PROJECT = "x-goog-user-project"
+# For how many seconds an answer is waited for: our container does not compute a call whose time is over.
+# https://cloud.google.com/apis/docs/system-parameters
+_SERVER_TIMEOUT = "X-Server-Timeout"
 
 
 def trusted_by(address: Address) -> ssl.SSLContext | bool:
@@ -84,7 +87,7 @@ async def post(
         EndpointError: There never will be one.
     """
     # What is not compressed has the size that is counted.
-    headers = {**encoded.headers, "Accept-Encoding": "identity"}
+    headers = {**encoded.headers, "Accept-Encoding": "identity", _SERVER_TIMEOUT: f"{timeout_s:g}"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
         if quota_project:

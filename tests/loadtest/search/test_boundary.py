@@ -129,6 +129,24 @@ def test_a_middle_that_fails_by_chance_costs_no_long_climb(which: int) -> None:
     assert found.probes <= 20
 
 
+@pytest.mark.parametrize("disturbed", [{5}, {4, 5}, {8}])
+def test_a_driver_that_is_late_by_chance_is_no_limit(disturbed: set[int]) -> None:
+    """A rate that the driver could not send is tried again before the search settles below it."""
+    search = BoundarySearch(Settings(QUEUE.limit / 100, seed=4))
+    made = 0
+    while (probe := search.next()) is not None:
+        made += 1
+        if made in disturbed:
+            search.unreachable(probe)
+        else:
+            search.observe(probe, QUEUE.measure(probe, 3))
+    found = search.boundary()
+    assert found.converged
+    assert found.claim is not None
+    assert 0.95 <= found.claim / QUEUE.limit <= 1.01
+    assert made <= 25
+
+
 def test_few_messages_widen_the_margin() -> None:
     probes, found = steps(queue(300), Settings(2, probe_max_s=60))
     confirmed = next(probe for probe in probes if probe.purpose == "confirm")

@@ -206,6 +206,11 @@ def test_a_bomb_is_not_unpacked(front: FaultyEndpoint, make: Make, caplog: pytes
     assert {call.headers["accept-encoding"] for call in front.calls} == {"identity"}
 
 
+def test_the_server_is_told_for_how_long_it_is_waited(front: FaultyEndpoint, make: Make) -> None:
+    assert_right(predict(make(deadline_s=1.5), requests(1)), 1)
+    assert 0 < float(front.calls[0].headers["x-server-timeout"]) <= 1.5
+
+
 def test_an_answer_too_large_is_asked_for_in_parts(
     front: FaultyEndpoint, endpoint: ScriptedEndpoint, make: Make
 ) -> None:
