@@ -14,6 +14,25 @@ import torch
 from export.errors import ExportError
 from pipeline.model.failure import said
 from pipeline.model.files.model_files import drop_input_checks
+from pipeline.model.operator_functions import FUNCTIONS
+
+_ATEN = torch.ops.aten
+
+
+def _size(tensor: torch.Tensor, dim: int) -> Any:
+    return tensor.shape[dim]
+
+
+# As it is traced, torch.ops takes the sizes that a program computes with for constants, the number of rows
+# among them; functions of torch's Python API write down where they come from.
+_KEEPS_SIZES: Mapping[Any, Callable[..., Any]] = {
+    **FUNCTIONS,
+    _ATEN.sym_size.int: _size,
+    _ATEN.expand.default: torch.Tensor.expand,
+    _ATEN.full.default: torch.full,
+    _ATEN.ones.default: torch.ones,
+    _ATEN.zeros.default: torch.zeros,
+}
 
 # Not 1: torch takes a dimension of that size for one to broadcast.
 _EXAMPLE_ROWS = 2
@@ -39,7 +58,7 @@ class _ByPosition(torch.nn.Module):
 
 
 def write(
-    module: torch.nn.Module,
+    module: torch.fx.GraphModule,
     keywords: Sequence[str],
     example: Callable[[int], list[torch.Tensor]],
     file: Path,
@@ -47,7 +66,8 @@ def write(
     """Write a model as TorchScript.
 
     Args:
-        module: Of an exported program. What it hooks to itself to check its inputs is taken from it.
+        module: Of an exported program. It is changed: it checks its inputs no more, and computes with sizes
+            so that a trace keeps them.
         keywords: The names that it takes its tensors by; none: by position.
         example: Returns inputs of that many rows.
         file: To be written.
@@ -56,6 +76,10 @@ def write(
         ExportError: It cannot be traced.
     """
     drop_input_checks(module)
+    for node in module.graph.nodes:
+        if node.op == "call_function":
+            node.target = _KEEPS_SIZES.get(node.target, node.target)
+    module.recompile()
     try:
         with torch.no_grad(), warnings.catch_warnings():
             # That torch.jit is deprecated, and that sizes become constants: which those are, the check shows.

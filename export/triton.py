@@ -192,7 +192,7 @@ class _Model:
             outputs.append(Tensor(name, _DATATYPES[output.dtype], tuple(output.shape[1:])))
         return inputs, outputs
 
-    def _read(self) -> torch.nn.Module:
+    def _read(self) -> torch.fx.GraphModule:
         return read(
             self._path,
             self._spec,

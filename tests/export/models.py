@@ -23,7 +23,7 @@ class Named(torch.nn.Module):
 
 
 class Reshaping(torch.nn.Module):
-    """Computes with the number of rows, which a trace takes for a constant."""
+    """Computes with the number of rows, as encoders do."""
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return (
@@ -33,6 +33,29 @@ class Reshaping(torch.nn.Module):
             .sum(1)
             .reshape(features.shape[0], 3)
         )
+
+
+class Attention(torch.nn.Module):
+    """One layer of an encoder, with a learned first token for each row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = torch.nn.Parameter(torch.ones(1, 1, 8))
+        self.project = torch.nn.Linear(8, 24)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        rows = features.shape[0]
+        tokens = torch.cat([self.token.expand(rows, -1, -1), features], 1) + torch.ones(rows, 1, 8)
+        query, key, value = self.project(tokens).view(rows, -1, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+        return mixed.transpose(1, 2).reshape(rows, -1, 8)[:, 0]
+
+
+class Repeating(torch.nn.Module):
+    """Repeats by the number of rows, which a trace takes for a constant."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features + torch.arange(3.0).repeat(features.shape[0], 1)
 
 
 class OnTheCpu(torch.nn.Module):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from export.__main__ import main
-from tests.export.models import Reshaping, save
+from tests.export.models import Repeating, save
 from tests.integration.conftest import MODEL
 from tests.waiting import LIMIT_S
 
@@ -30,7 +30,7 @@ def test_what_is_printed_leads_on_to_the_deployment(
 
 
 def test_a_model_that_cannot_be_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = save(tmp_path / "reshaping.pt2", Reshaping(), torch.zeros(2, 6))
+    file = save(tmp_path / "repeating.pt2", Repeating(), torch.zeros(2, 3))
     assert main(["triton", f"--model-path={file}", f"--out={tmp_path / 'repository'}"]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -16,7 +16,7 @@ from export.model_config import CPU, GPU, ONNX, TORCHSCRIPT, Serving
 from export.repository import RepositoryError
 from export.triton import TritonExport, export
 from pipeline.request.errors import ModelError
-from tests.export.models import OnTheCpu, Reshaping, save, save_named
+from tests.export.models import Attention, OnTheCpu, Repeating, Reshaping, save, save_named
 from tests.export.pbtxt import parse
 from tests.integration.conftest import MODEL
 
@@ -124,8 +124,22 @@ def test_on_a_gpu_there_are_no_threads_of_the_cpu(tmp_path: Path) -> None:
     assert "parameters" not in config
 
 
+@pytest.mark.parametrize(
+    ("model", "shape"), [(Reshaping(), (6,)), (Attention(), (5, 8))], ids=["reshaping", "attention"]
+)
+def test_a_model_that_computes_with_the_number_of_rows(
+    model: torch.nn.Module, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    file = save(tmp_path / "model.pt2", model, torch.zeros(2, *shape))
+    script = torch.jit.load(export(wanted(file, tmp_path / "repository")).folder / "model.pt")
+    with torch.inference_mode():
+        for rows in (1, 5, 100):
+            features = torch.randn(rows, *shape)
+            assert torch.allclose(script(features), model(features), atol=1e-5)
+
+
 def test_a_batch_size_that_a_trace_has_written_into_it_is_refused(tmp_path: Path) -> None:
-    file = save(tmp_path / "reshaping.pt2", Reshaping(), torch.zeros(2, 6))
+    file = save(tmp_path / "repeating.pt2", Repeating(), torch.zeros(2, 3))
     before = files(tmp_path)
     with pytest.raises(ExportError) as caught:
         export(wanted(file, tmp_path / "repository"))
@@ -231,13 +245,13 @@ def test_onnx_without_its_packages_names_them(tmp_path: Path, monkeypatch: pytes
 @needs_onnx
 @pytest.mark.slow
 def test_onnx_takes_what_a_trace_cannot(tmp_path: Path) -> None:
-    file = save(tmp_path / "reshaping.pt2", Reshaping(), torch.zeros(2, 6))
+    file = save(tmp_path / "repeating.pt2", Repeating(), torch.zeros(2, 3))
     exported = export(wanted(file, tmp_path / "repository", format=ONNX))
     assert sorted(path.name for path in exported.folder.iterdir()) == ["model.onnx"]
     config = parse((exported.folder.parent / "config.pbtxt").read_text())
     assert config["backend"] == ["onnxruntime"]
     assert config["parameters"][0]["key"] == ["intra_op_thread_count"]
-    features = torch.randn(11, 6)
+    features = torch.randn(11, 3)
     (answer,) = onnx.load(exported.folder / "model.onnx")(features)
     assert torch.allclose(answer, torch.export.load(file).module()(features), atol=1e-5)
 
