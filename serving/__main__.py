@@ -15,6 +15,8 @@ from serving.log import configure_logging
 from serving.options import OptionsError, parse
 from serving.supervisor import Supervisor, listen
 
+_LOGGER = logging.getLogger(__name__)
+
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT.
@@ -26,16 +28,19 @@ def main(arguments: Sequence[str]) -> int:
     try:
         options = parse(arguments, os.environ)
     except OptionsError as error:
-        print(error, file=sys.stderr)
+        configure_logging(error.log_format)
+        _LOGGER.critical("%s", error)
         return 2
-    configure_logging(logging.INFO)
+    configure_logging(options.log_format)
     try:
         listener = listen(options.host, options.port)
     except OSError as error:
-        print(
-            f"serving: cannot listen on {options.host} port {options.port}: {error.strerror}. "
+        _LOGGER.critical(
+            "serving: cannot listen on %s port %d: %s. "
             "Choose another by --host or AIP_HTTP_PORT (0 takes any free one).",
-            file=sys.stderr,
+            options.host,
+            options.port,
+            error.strerror,
         )
         return 2
     with listener, tempfile.TemporaryDirectory(prefix="serving-") as folder:

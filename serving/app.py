@@ -1,4 +1,4 @@
-"""The routes: health and predictions."""
+"""The routes: health, metrics and predictions."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ import orjson
 from serving.call_batcher import CallBatcher
 from serving.errors import Refusal
 from serving.exchange import Answer, Exchange
+from serving.exposition import CONTENT_TYPE, exposition
+from serving.failure_log import FailureLog
 from serving.limits import BodyBuffer
+from serving.metrics import Metrics, Tally
 from serving.model_call import ModelCall
 from serving.scoreboard import State
+
+METRICS_ROUTE = "/metrics"
 
 _MOST_OF_A_PATH = 100  # characters, in a message
 
 
 class Service:
-    """What one worker process serves; a `serving.connection.Handler`.
+    """What one worker process serves; a `serving.handler.Handler`.
 
     Attributes:
         loaded: Whether the model is loaded and warm; predictions are refused until then.
@@ -32,6 +37,9 @@ class Service:
         state: Callable[[], State],
         calls: CallBatcher,
         bodies: BodyBuffer,
+        metrics: Metrics,
+        tally: Tally,
+        failures: FailureLog,
         health_route: str,
         predict_route: str,
     ) -> None:
@@ -41,6 +49,9 @@ class Service:
             state: Returns the state of the whole container.
             calls: Answers the predictions.
             bodies: Holds the bodies of calls.
+            metrics: Of the whole container.
+            tally: Of this process.
+            failures: Logs the calls that fail through no fault of theirs.
             health_route: Path of the health checks.
             predict_route: Path of the predictions.
         """
@@ -50,16 +61,21 @@ class Service:
         self._calls = calls
         self._health_route = health_route
         self._predict_route = predict_route
-        self._methods = {health_route: ("GET", "HEAD"), predict_route: ("POST",)}
+        self._metrics = metrics
+        self._tally = tally
+        self._failures = failures
+        # Where Vertex AI's routes are the same, they count.
+        read = ("GET", "HEAD")
+        self._methods = {METRICS_ROUTE: read, health_route: read, predict_route: ("POST",)}
 
     @property
     def draining(self) -> bool:
-        """See `serving.connection.Handler`."""
+        """See `serving.handler.Handler`."""
         # Else a pooled connection would be closed later, just when the next call is on its way.
         return self._state() is State.DRAINING
 
     def begin(self, exchange: Exchange) -> None:
-        """See `serving.connection.Handler`."""
+        """See `serving.handler.Handler`."""
         path = exchange.path
         methods = self._methods.get(path)
         if methods is None:
@@ -75,12 +91,24 @@ class Service:
             exchange.body = self.bodies.body()
 
     def handle(self, exchange: Exchange) -> Answer | None:
-        """See `serving.connection.Handler`."""
+        """See `serving.handler.Handler`."""
         if exchange.body is None:
-            return self._health()
+            if exchange.path == self._health_route:
+                return self._health()
+            return Answer(200, exposition(self._metrics.totals()), CONTENT_TYPE)
         now = time.monotonic()
         self._calls.submit(ModelCall(exchange, exchange.body.joined(), now, _deadline(exchange, now)))
         return None
+
+    def answered(self, exchange: Exchange, answer: Answer) -> None:
+        """See `serving.handler.Handler`."""
+        self._tally.answered(answer.status, answer.reason)
+        if answer.status >= 500:
+            self._failures.note(exchange.path[:_MOST_OF_A_PATH], answer)
+
+    def left(self) -> None:
+        """See `serving.handler.Handler`."""
+        self._tally.left()
 
     def _health(self) -> Answer:
         state = self._state()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias, TypeVar
 
 from pipeline.batching.batch_queue import BatchQueue
-from serving.errors import DeviceLost, Refusal
+from serving.errors import DeviceLost, Reason, Refusal
 from serving.exchange import Answer
 from serving.model_call import ModelCall
 
@@ -111,7 +111,8 @@ class CallBatcher:
             if self._lost is not None:
                 raise _replaced(self._lost)
             if len(self._queue) >= self._max_queue_size:
-                raise Refusal(503, f"{self._max_queue_size} calls wait already (--max_queue_size)")
+                full = f"{self._max_queue_size} calls wait already (--max_queue_size)"
+                raise Refusal(503, full, reason=Reason.QUEUE_FULL)
             if self._queue.add(call):
                 self._changed.notify()
         if self._look_at is None:
@@ -219,9 +220,10 @@ class CallBatcher:
             goes_on = running or len(self._queue) > 0
         if hangs:
             text = f"a call of the model took more than {self._timeout_s:g} s (--predict_timeout_s)"
-            self._lose(Refusal(503, text))
+            self._lose(Refusal(503, text, reason=Reason.TIMEOUT))
             return
-        late = Answer.of(Refusal(503, f"the calls before this one took more than {self._timeout_s:g} s"))
+        text = f"the calls before this one took more than {self._timeout_s:g} s"
+        late = Answer.of(Refusal(503, text, reason=Reason.TIMEOUT))
         for call in overdue:
             call.finish(late)
         if goes_on:

@@ -10,12 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Protocol
 
 import httptools
 
-from serving.errors import Refusal, error_response
+from serving.errors import Reason, Refusal
 from serving.exchange import KNOWN, Answer, Exchange, Writer
+from serving.handler import Handler
 from serving.limits import Limits
 
 _MOST_OF_A_HEAD = 2**16  # bytes
@@ -38,28 +38,6 @@ class Phase(Enum):
     BODY = auto()
     ANSWER = auto()
     IDLE = auto()
-
-
-class Handler(Protocol):
-    """What answers calls."""
-
-    @property
-    def draining(self) -> bool:
-        """Whether connections are not to be kept after an answer."""
-
-    def begin(self, exchange: Exchange) -> None:
-        """Take the head of a call, and set its `body` where one is wanted.
-
-        Raises:
-            Refusal: The call is not served.
-        """
-
-    def handle(self, exchange: Exchange) -> Answer | None:
-        """Return the answer to a call that has come whole; None: `Exchange.answer` gets it later.
-
-        Raises:
-            Refusal: It is not served after all.
-        """
 
 
 class Connection(asyncio.Protocol):
@@ -121,7 +99,10 @@ class Connection(asyncio.Protocol):
         self._deaf = True
         self._all_open.discard(self)
         while self._calls:
-            self._drop(self._calls.popleft())
+            exchange = self._calls.popleft()
+            if not exchange.answered:
+                self._handler.left()
+            self._drop(exchange)
         self._closed()
 
     @property
@@ -131,7 +112,7 @@ class Connection(asyncio.Protocol):
 
     def respond(self, exchange: Exchange, answer: Answer) -> None:
         """See `serving.exchange.Responder`."""
-        self._send(exchange, answer)
+        self._answer(exchange, answer)
         self._go_on()
 
     def check(self, limits: Limits) -> None:
@@ -163,7 +144,7 @@ class Connection(asyncio.Protocol):
     def give_up(self, refusal: Refusal) -> None:
         """Close the connection now; a call whose turn it is gets an error."""
         if self.busy:
-            self._send(self._calls[0], Answer.of(refusal))
+            self._answer(self._calls[0], Answer.of(refusal))
         self._close()
 
     def on_message_begin(self) -> None:
@@ -198,7 +179,7 @@ class Connection(asyncio.Protocol):
         if exchange.head_bytes + len(exchange.target) > _MOST_OF_A_HEAD:
             exchange.refuse(_large_head(), close=True)
         elif exchange.version == "1.1" and len(exchange.headers.get(b"host", [])) != 1:
-            exchange.refuse(Refusal(400, "the call is not HTTP/1.1, which has one Host"), close=True)
+            exchange.refuse(_not_http("the call is not HTTP/1.1, which has one Host"), close=True)
         else:
             try:
                 self._handler.begin(exchange)
@@ -227,7 +208,7 @@ class Connection(asyncio.Protocol):
                 data = self._without_upgrade(data[upgrade.args[0] :])
             except httptools.HttpParserError as error:
                 if not self._calls or self._calls[-1].keep_alive or not self._calls[-1].complete:
-                    self._refuse_rest(Refusal(400, f"the call is not HTTP/1.1: {error}"))
+                    self._refuse_rest(_not_http(f"the call is not HTTP/1.1: {error}"))
                 self._deaf = True
                 return
 
@@ -278,7 +259,7 @@ class Connection(asyncio.Protocol):
                     self._close()
                     return
             elif exchange.refusal is not None:
-                self._send(exchange, Answer.of(exchange.refusal))
+                self._answer(exchange, Answer.of(exchange.refusal))
             elif exchange.complete and not exchange.handled:
                 exchange.handled = True
                 try:
@@ -300,6 +281,10 @@ class Connection(asyncio.Protocol):
         elif not self._transport.is_closing():
             self._transport.resume_reading()
 
+    def _answer(self, exchange: Exchange, answer: Answer) -> None:
+        self._handler.answered(exchange, answer)
+        self._send(exchange, answer)
+
     def _send(self, exchange: Exchange, answer: Answer) -> None:
         exchange.answered = True
         exchange.release()
@@ -316,9 +301,12 @@ class Connection(asyncio.Protocol):
         exchange.release()
 
     def _expire(self, most: float) -> None:
-        if self.phase is Phase.HEAD or (self.phase is Phase.BODY and not self._calls[0].answered):
+        # In a head there is no call before it; in a body the call is the first.
+        late = self._calls[0] if self._calls else self._head
+        if late is not None and not late.answered:
+            late.keep_alive = False
             message = f"the {self.phase.name.lower()} of the call was not complete within {most:g} s"
-            self._transport.write(error_response(408, message))
+            self._answer(late, Answer.of(Refusal(408, message)))
         self._close()
 
     def _phase(self) -> Phase:
@@ -333,3 +321,7 @@ class Connection(asyncio.Protocol):
 
 def _large_head() -> Refusal:
     return Refusal(431, f"the head of the call is too large: at most {_MOST_OF_A_HEAD} bytes are taken")
+
+
+def _not_http(message: str) -> Refusal:
+    return Refusal(400, message, reason=Reason.HTTP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 
@@ -32,6 +33,66 @@ _CODES = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
+ERROR_STATUSES = tuple(_CODES)
+
+
+class Reason(StrEnum):
+    """Why a call failed, as metrics and logs name it.
+
+    Attributes:
+        BODY: It is not what is expected.
+        TOO_LARGE: It has too many bytes, instances, lists or numbers.
+        TYPE: Its type or encoding is not taken, or the answer cannot have that type.
+        HTTP: The call is not HTTP/1.1, or its head is too large.
+        ROUTE: There is no such path, or it does not take that method.
+        SLOW: The client did not send the whole call in time.
+        GONE: The client left before the answer.
+        MODEL: The model failed on it.
+        NOT_FINITE: The model's output holds NaN or infinity.
+        MEMORY: There was not enough for the model.
+        BUFFER_FULL: The bodies of all calls fill their memory.
+        QUEUE_FULL: Too many calls wait.
+        DEADLINE: The time that the client gave was over.
+        TIMEOUT: The call of the model, or the wait for it, took too long.
+        DEVICE: The device was lost.
+        NOT_READY: The process loads its model, is being replaced, or ends.
+        DEFECT: The server itself failed.
+    """
+
+    BODY = "body"
+    TOO_LARGE = "too_large"
+    TYPE = "type"
+    HTTP = "http"
+    ROUTE = "route"
+    SLOW = "slow"
+    GONE = "gone"
+    MODEL = "model"
+    NOT_FINITE = "not_finite"
+    MEMORY = "memory"
+    BUFFER_FULL = "buffer_full"
+    QUEUE_FULL = "queue_full"
+    DEADLINE = "deadline"
+    TIMEOUT = "timeout"
+    DEVICE = "device"
+    NOT_READY = "not_ready"
+    DEFECT = "defect"
+
+
+# Of a refusal that names none.
+_REASONS = {
+    400: Reason.BODY,
+    404: Reason.ROUTE,
+    405: Reason.ROUTE,
+    406: Reason.TYPE,
+    408: Reason.SLOW,
+    413: Reason.TOO_LARGE,
+    415: Reason.TYPE,
+    422: Reason.MODEL,
+    431: Reason.HTTP,
+    500: Reason.DEFECT,
+    503: Reason.NOT_READY,
+    504: Reason.DEADLINE,
+}
 
 
 class Refusal(Exception):
@@ -40,16 +101,28 @@ class Refusal(Exception):
     Attributes:
         status: Of the HTTP answer.
         headers: Of it, beside those that every error of this status has.
+        reason: Why it is not served.
     """
 
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        reason: Reason | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.headers = headers or {}
+        self.reason = reason or _REASONS[status]
 
 
 class DeviceLost(Refusal):
     """A call during which the device was lost: this process can compute nothing more on it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(status, message, reason=Reason.DEVICE)
 
 
 def error_content(status: int, message: str) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote_to_bytes
 
 from pipeline.request.wire_format import JSON_TYPE
-from serving.errors import Refusal, error_content, error_headers
+from serving.errors import Reason, Refusal, error_content, error_headers
 
 if TYPE_CHECKING:
     from serving.limits import BufferedBody
@@ -27,6 +27,7 @@ class Answer:
         content_type: Of the body.
         headers: Beside Content-Type, Content-Length, Date and Connection.
         message: Of an error, for the log.
+        reason: Of an error.
     """
 
     status: int
@@ -34,6 +35,7 @@ class Answer:
     content_type: str = JSON_TYPE
     headers: tuple[tuple[str, str], ...] = ()
     message: str = ""
+    reason: Reason | None = None
 
     @classmethod
     def of(cls, refusal: Refusal) -> Answer:
@@ -41,7 +43,7 @@ class Answer:
         headers = (*error_headers(refusal.status).items(), *refusal.headers.items())
         message = str(refusal)
         content = error_content(refusal.status, message)
-        return cls(refusal.status, content, headers=headers, message=message)
+        return cls(refusal.status, content, headers=headers, message=message, reason=refusal.reason)
 
 
 class Responder(Protocol):

@@ -6,10 +6,11 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from serving.connection import Connection, Handler, Phase
+from serving.connection import Connection, Phase
 from serving.control import FINISH_WITHIN_S
 from serving.errors import Refusal
 from serving.exchange import Writer
+from serving.handler import Handler
 from serving.limits import Limits
 
 _LOOK_S = 0.05

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from pipeline.request.input_spec import InputSpec
-from serving.errors import Refusal
+from serving.errors import Reason, Refusal
 
 # Whatever Vertex AI's front-end lets through is read: 10 MB to dedicated endpoints, 1.5 MB to shared ones
 # (https://cloud.google.com/vertex-ai/docs/quotas). More would only fill the memory.
@@ -89,7 +89,8 @@ class BodyBuffer:
     def _take(self, length: int, more: int) -> None:
         self.check_length(length + more)
         if more > self.free:
-            raise Refusal(503, "too many calls at once: the memory for their bodies is full")
+            full = "too many calls at once: the memory for their bodies is full"
+            raise Refusal(503, full, reason=Reason.BUFFER_FULL)
         self.free -= more
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 from serving.exchange import Answer, Exchange
-
-_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +36,4 @@ class ModelCall:
         if self.done:
             return
         self.done = True
-        if answer.status >= 500 and not self.exchange.gone:
-            _LOGGER.error("%s answered with %d: %s", self.exchange.path, answer.status, answer.message)
         self.exchange.answer(answer)

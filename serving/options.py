@@ -11,6 +11,9 @@ from pipeline.options import values, workers
 from pipeline.options.job_options import DEFAULT_INPUT_SHAPE
 from pipeline.options.spelling import unknown_flags, with_underscores
 from pipeline.request.input_spec import InputSpec
+from serving.log import JSON, TEXT
+
+_AUTO = "auto"
 
 _T = TypeVar("_T")
 
@@ -43,6 +46,7 @@ class Options:
         predict_timeout_s: Most seconds of one call of the model; past it, its process is replaced.
         load_timeout_s: Most seconds until a process has loaded and warmed the model.
         drain_s: Seconds that predictions are still served after SIGTERM.
+        log_format: json or text.
     """
 
     host: str
@@ -68,10 +72,19 @@ class Options:
     predict_timeout_s: float
     load_timeout_s: float
     drain_s: float
+    log_format: str
 
 
 class OptionsError(Exception):
-    """Flags or variables are wrong; the message has a line for each."""
+    """Flags or variables are wrong; the message has a line for each.
+
+    Attributes:
+        log_format: In which it is to be told.
+    """
+
+    def __init__(self, message: str, log_format: str) -> None:
+        super().__init__(message)
+        self.log_format = log_format
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
@@ -84,6 +97,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     cores = workers.cores()
     names = list(_Flags.__annotations__)
     parser = _parser(cores)
+    parser.log_format = _automatic_format(environment)
     flags, unknown = parser.parse_known_args(with_underscores(arguments, names), _Flags())
     # Empty is how workflow tools write what is not given.
     for name in [name for name, text in vars(flags).items() if text == ""]:
@@ -104,6 +118,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     if flags.model_params is not None and flags.model_class is None:
         problems.append("--model_params: needs --model_class, whose arguments they are")
     read = _Reader(environment, problems)
+    log_format = read.text("--log_format", flags.log_format, values.one_of(JSON, TEXT, _AUTO), stand_in=_AUTO)
     options = Options(
         host=flags.host,
         port=read.variable("AIP_HTTP_PORT", "8080", _port),
@@ -138,11 +153,12 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         ),
         load_timeout_s=read.text("--load_timeout_s", flags.load_timeout_s, values.seconds, stand_in=1.0),
         drain_s=read.text("--drain_s", flags.drain_s, _seconds_or_zero, stand_in=0.0),
+        log_format=parser.log_format if log_format == _AUTO else log_format,
     )
     if options.health_route == options.predict_route:
         problems.append(f"AIP_HEALTH_ROUTE and AIP_PREDICT_ROUTE: both are {options.health_route}")
     if problems:
-        raise OptionsError("\n".join(problems))
+        raise OptionsError("\n".join(problems), options.log_format)
     return options
 
 
@@ -167,6 +183,7 @@ class _Flags(argparse.Namespace):
     predict_timeout_s: str
     load_timeout_s: str
     drain_s: str
+    log_format: str
 
 
 class _Reader:
@@ -194,11 +211,19 @@ class _Reader:
 class _Parser(argparse.ArgumentParser):
     """argparse's parser, with a flag without its value reported as everything else that is wrong."""
 
+    log_format: str
+
     def error(self, message: str) -> None:  # type: ignore[override]
-        raise OptionsError(f"{message.removeprefix('argument ')}; see --help")
+        raise OptionsError(f"{message.removeprefix('argument ')}; see --help", self.log_format)
 
 
-def _parser(cores: int) -> argparse.ArgumentParser:
+def _automatic_format(environment: Mapping[str, str]) -> str:
+    # Vertex AI sets it, and nobody else does
+    # (https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements#aip-variables).
+    return JSON if environment.get("AIP_MODE") else TEXT
+
+
+def _parser(cores: int) -> _Parser:
     parser = _Parser(
         prog="python -m serving",
         allow_abbrev=False,
@@ -282,6 +307,12 @@ def _parser(cores: int) -> argparse.ArgumentParser:
         "--drain_s",
         default="5",
         help="seconds that predictions are still served after SIGTERM, while health says 503 (5)",
+    )
+    parser.add_argument(
+        "--log_format",
+        default=_AUTO,
+        help="json: each event a line, a JSON object as Cloud Logging reads it; text; auto, json on Vertex "
+        "AI, which sets AIP_MODE, else text (auto)",
     )
     return parser
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline.batching.batch_runner import BatchRunner, BatchSlice, BundleInputs, DeviceLostError, ForwardPass
@@ -14,7 +14,7 @@ from pipeline.model.outputs import OutputRows
 from pipeline.request.input_spec import RAW_TYPES, InputSpec
 from pipeline.request.wire_format import JSON_TYPE, media_types
 from serving.call_batcher import Answered
-from serving.errors import DeviceLost, Refusal
+from serving.errors import DeviceLost, Reason, Refusal
 from serving.exchange import Answer
 from serving.limits import body_limit
 from serving.model_call import ModelCall
@@ -44,7 +44,14 @@ class _Group:
 class Predictor:
     """A model, with the shape and the number of the instances that it takes at once."""
 
-    def __init__(self, active: ActiveModel, spec: InputSpec, max_batch_size: int, alone: int = 0) -> None:
+    def __init__(
+        self,
+        active: ActiveModel,
+        spec: InputSpec,
+        max_batch_size: int,
+        alone: int = 0,
+        count: Callable[[int, float, Sequence[float]], None] = lambda rows, compute_s, waited_s: None,
+    ) -> None:
         """Answer by the model of `active`.
 
         Args:
@@ -53,12 +60,15 @@ class Predictor:
             max_batch_size: Most instances in a call, and in a pass of the model.
             alone: The first so many calls share no batch with others, for one of them may cost the device:
                 then it is known which.
+            count: Called after each batch, with its rows, the seconds that the model took, and those that
+                each of its calls had waited.
         """
         self._active = active
         self._spec = spec
         self._max_batch_size = max_batch_size
         self._most_of_a_body = body_limit(spec, max_batch_size)
         self._alone = alone
+        self._count = count
         # Whoever gets 503 for lack of memory comes again by itself; the others need not wait for it.
         self._run = BatchRunner(active, pauses_s=(), whole_bundles=True)
 
@@ -120,6 +130,7 @@ class Predictor:
         except DeviceLostError as error:
             raise _device_lost(error, len(group.calls)) from error
         compute_s = time.monotonic() - began
+        self._count(group.rows, compute_s, [group.began - call.arrived for call, _, _ in group.calls])
         self._alone = max(0, self._alone - len(group.calls))
         try:
             bad = _rows_not_finite(slices[0].passes)
@@ -194,7 +205,8 @@ def _check_finite(bad: list[int], offset: int, rows: int) -> None:
     """
     for row in bad:
         if offset <= row < offset + rows:
-            raise Refusal(422, f"instance {row - offset}: the model's output holds NaN or infinity")
+            message = f"instance {row - offset}: the model's output holds NaN or infinity"
+            raise Refusal(422, message, reason=Reason.NOT_FINITE)
 
 
 def _failed(each: ForwardPass, instances: int) -> Refusal:
@@ -215,6 +227,8 @@ def _device_lost(error: DeviceLostError, calls: int) -> DeviceLost:
 
 
 def _out_of_memory(error: BaseException, instances: int) -> Refusal:
-    reason = f"out of memory: {error or type(error).__name__}"
+    reason = f"out of memory: {str(error) or type(error).__name__}"
     # Fewer at once may fit, and a caller halves its call after a 413; repeated as it is, it would fail again.
-    return Refusal(413, f"{reason} (with {instances} instances)") if instances > 1 else Refusal(503, reason)
+    if instances > 1:
+        return Refusal(413, f"{reason} (with {instances} instances)", reason=Reason.MEMORY)
+    return Refusal(503, reason, reason=Reason.MEMORY)

@@ -42,9 +42,7 @@ class Scoreboard:
     @classmethod
     def create(cls, workers: int) -> tuple[Scoreboard, int]:
         """Return a new board, and the file descriptor by which workers that inherit it map it."""
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-        os.ftruncate(fd, _CELL * (1 + _COUNTERS * workers))
+        fd = shared_file(_CELL * (1 + _COUNTERS * workers))
         return cls(fd), fd
 
     @property
@@ -97,3 +95,15 @@ class Scoreboard:
 
     def _write(self, cell: int, value: int) -> None:
         self._memory[_CELL * cell : _CELL * (cell + 1)] = value.to_bytes(_CELL, "little")
+
+
+def shared_file(size: int) -> int:
+    """Return the file descriptor of a file without a name, of so many bytes, all 0, for processes to map."""
+    if hasattr(os, "memfd_create"):
+        # No disk: the first write to a page that was written back waits for the file system.
+        fd = os.memfd_create("serving")
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, size)
+    return fd

@@ -7,12 +7,12 @@ import logging
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections import defaultdict
 from pathlib import Path
 
 from serving.control import FINISH_WITHIN_S, Begin, Failed, Follow, Load, Lost, Ready, Up
+from serving.metrics import Metrics
 from serving.options import Options
 from serving.scoreboard import Scoreboard, State
 from serving.storage import StorageError, fetch
@@ -56,12 +56,15 @@ class Supervisor:
         self._options = options
         self._listener = listener
         self._folder = folder
-        self._scoreboard, self._scoreboard_fd = Scoreboard.create(options.workers)
+        self._scoreboard, scoreboard_fd = Scoreboard.create(options.workers)
+        self._metrics, metrics_fd = Metrics.create(options.workers)
+        self._tally = self._metrics.supervisor
+        self._shared_fds = (scoreboard_fd, metrics_fd)
         self._workers: dict[int, WorkerProcess] = {}
         # Whose process lost its device: a call may be to blame, and come again.
         self._suspicious: set[int] = set()
         self._backoffs: defaultdict[int, Backoff] = defaultdict(Backoff)
-        self._unavailable = Unavailable()
+        self._unavailable = Unavailable(self._tally.answered)
         # Which model to load; None while that is not known.
         self._load: Load | Follow | None = None
         if options.model_pointer is not None:
@@ -98,7 +101,8 @@ class Supervisor:
         alone = _ALONE if number in self._suspicious else 0
         self._suspicious.discard(number)
         begin = Begin(number, self._options, alone)
-        worker = WorkerProcess(begin, self._scoreboard, self._scoreboard_fd)
+        tally = self._metrics.worker(number)
+        worker = WorkerProcess(begin, self._scoreboard, tally, self._shared_fds)
         self._workers[number] = worker
         if self._load is not None:
             worker.load(self._load)
@@ -163,6 +167,7 @@ class Supervisor:
         )
 
     def _update_state(self) -> None:
+        self._tally.ready(sum(worker.ready for worker in self._workers.values()))
         if self._scoreboard.state is not State.DRAINING:
             ready = self._announced and self._any_ready
             self._scoreboard.state = State.READY if ready else State.LOADING
@@ -236,6 +241,7 @@ class Supervisor:
             return
         pause_s = self._backoffs[worker.number].pause(worker.served_s)
         _LOGGER.error("worker %d %s: replacing it in %g s", worker.number, how, pause_s)
+        self._tally.restarted()
         asyncio.get_running_loop().call_later(pause_s, self._start, worker.number)
 
     def _signalled(self) -> None:
@@ -269,7 +275,7 @@ class Supervisor:
         if self._exit_code.done():
             return
         if reason is not None:
-            print(f"serving: {' '.join(reason.split())}", file=sys.stderr)
+            _LOGGER.critical("serving: %s", " ".join(reason.split()))
         self._exit_code.set_result(exit_code)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 
-from serving.errors import error_response
+from serving.errors import Reason, error_response
 
 _RESPONSE = error_response(503, "no worker process answers at the moment")
 # For the call's head to arrive, and for the client to close: the kernel throws an answer away if what the
@@ -20,7 +21,9 @@ _MOST = 200
 class Unavailable:
     """Answers connections with 503 and closes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: Callable[[int, Reason], None]) -> None:
+        """Begin; `count` is called with the status and the reason of each answer."""
+        self._count = count
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, connection: socket.socket) -> None:
@@ -29,21 +32,21 @@ class Unavailable:
             return
         own = connection.dup()
         own.setblocking(False)
-        task = asyncio.get_running_loop().create_task(_answer(own))
+        task = asyncio.get_running_loop().create_task(self._answer(own))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-
-async def _answer(connection: socket.socket) -> None:
-    reader, writer = await asyncio.open_connection(sock=connection)
-    try:
-        with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError, TimeoutError):
-            async with asyncio.timeout(_HEAD_WITHIN_S):
-                await reader.readuntil(b"\r\n\r\n")
-            writer.write(_RESPONSE)
-            writer.write_eof()
-            async with asyncio.timeout(_CLOSED_WITHIN_S):
-                while await reader.read(2**16):
-                    pass
-    finally:
-        writer.transport.abort()
+    async def _answer(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection)
+        try:
+            with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError, TimeoutError):
+                async with asyncio.timeout(_HEAD_WITHIN_S):
+                    await reader.readuntil(b"\r\n\r\n")
+                writer.write(_RESPONSE)
+                self._count(503, Reason.NOT_READY)
+                writer.write_eof()
+                async with asyncio.timeout(_CLOSED_WITHIN_S):
+                    while await reader.read(2**16):
+                        pass
+        finally:
+            writer.transport.abort()

@@ -14,7 +14,6 @@ import logging
 import os
 import socket
 import sys
-import traceback
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,15 +25,19 @@ from pipeline.batching.batch_queue import BatchQueue
 from serving.app import Service
 from serving.call_batcher import Answering, CallBatcher
 from serving.control import BEAT_S, Begin, Failed, Follow, Load, Lost, Ready, Up
+from serving.failure_log import FailureLog
 from serving.http_server import HttpServer
 from serving.limits import MAX_BODY_BYTES, BodyBuffer, Limits, body_limit
 from serving.log import configure_logging
+from serving.metrics import Metrics
 from serving.options import Options
 from serving.scoreboard import Scoreboard
 
 if TYPE_CHECKING:
     from pipeline.model.active_model import ActiveModel
     from pipeline.request.input_spec import InputSpec
+
+_LOGGER = logging.getLogger(__name__)
 
 # A control message is read by the supervisor's event loop: it must come in one piece.
 _MOST_OF_A_REASON = 4000  # characters
@@ -48,9 +51,12 @@ class _Worker:
         connections: A Unix socket of single bytes, each with the file descriptor of a connection. The worker
             ends when the other side is closed.
         scoreboard: Shared with all processes.
+        metrics: Shared with all processes, too.
     """
 
-    def __init__(self, control: Connection, connections: socket.socket, scoreboard: Scoreboard) -> None:
+    def __init__(
+        self, control: Connection, connections: socket.socket, scoreboard: Scoreboard, metrics: Metrics
+    ) -> None:
         begin = control.recv()
         assert isinstance(begin, Begin)
         options = begin.options
@@ -60,7 +66,11 @@ class _Worker:
         self._control = control
         self._connections = connections
         self._scoreboard = scoreboard
+        self._metrics = metrics
+        self._tally = metrics.worker(begin.number)
         self._message: Ready | Failed | None = None
+        self._active: ActiveModel | None = None
+        self._told_id = ""  # of the model that the tally names
 
     async def run(self) -> None:
         """Serve until the supervisor closes its end of `connections`, or dies; or until the model is lost."""
@@ -76,8 +86,16 @@ class _Worker:
         )
         # Until the model is loaded no body is read; then it says how large one may be.
         bodies = BodyBuffer(MAX_BODY_BYTES, limits.buffered_bytes)
+        failures = FailureLog(loop.call_later)
         self._service = Service(
-            lambda: self._scoreboard.state, self._calls, bodies, options.health_route, options.predict_route
+            lambda: self._scoreboard.state,
+            self._calls,
+            bodies,
+            self._metrics,
+            self._tally,
+            failures,
+            options.health_route,
+            options.predict_route,
         )
         self._http = HttpServer(self._service, limits, partial(self._scoreboard.count_closed, self._number))
         self._connections.setblocking(False)
@@ -94,20 +112,30 @@ class _Worker:
         if beating.done():
             beating.result()
         serving.result()
+        failures.close()
 
     async def _beat(self) -> None:
         while True:
             self._scoreboard.beat(self._number)
             self._http.check()
+            self._tally.now(waiting=self._calls.waiting, connections=self._http.connections)
+            self._tell_model()
             await asyncio.sleep(BEAT_S)
 
     async def _load(self) -> None:
         # In the thread that will run it, with the import of torch, so that health answers meanwhile.
         answering = await self._calls.load(self._load_model)
         if answering is not None:
+            self._tell_model()
             self._service.loaded = True
         if self._message is not None:
             self._control.send(self._message)
+
+    def _tell_model(self) -> None:
+        """Have the metrics name the model that serves, which a pointer may have replaced."""
+        if self._active is not None and self._active.model.model_id != self._told_id:
+            self._told_id = self._active.model.model_id
+            self._tally.model(self._told_id)
 
     def _load_model(self) -> Answering | None:
         """Return what answers calls; None where the model does not load, or the supervisor is gone."""
@@ -136,8 +164,9 @@ class _Worker:
             self._message = Failed(str(error)[:_MOST_OF_A_REASON])
             return None
         self._service.bodies.limit_bodies(body_limit(spec, options.max_batch_size))
+        self._active = active
         self._message = Ready(active.model.model_id)
-        return Predictor(active, spec, options.max_batch_size, self._alone)
+        return Predictor(active, spec, options.max_batch_size, self._alone, count=self._tally.batch)
 
     def _load_file(self, model_file: Path) -> tuple[ActiveModel, InputSpec]:
         from pipeline.model.active_model import ActiveModel
@@ -159,9 +188,12 @@ class _Worker:
             compute=Compute(options.device, options.precision, cuda_graphs=options.cuda_graphs),
             is_private=is_downloaded(options.storage_uri),
         )
-        # Health is told only once the first calls will find everything there.
+        # Health is told only once the first calls will find everything there: every batch size that has
+        # kernels or graphs of its own. On the CPU none has: the first batch of a size takes no longer than
+        # later ones with dense layers or an encoder; with convolutions twice as long, 2.6 ms for 5 images.
         model.warm_up()
-        # What is there now stays: the collector need not look at it again.
+        # What is there now stays, and the collector need not look at it again: 320,000 objects with the
+        # example's model, for 160 ms each time.
         gc.collect()
         gc.freeze()
         return ActiveModel(model), spec
@@ -202,16 +234,24 @@ class _Worker:
 
 
 def main(arguments: list[str]) -> None:
-    """Run a worker on three inherited file descriptors: control, connections, scoreboard."""
-    control, connections, scoreboard = map(int, arguments)
-    configure_logging(logging.INFO)
+    """Run a worker.
+
+    Args:
+        arguments: Its log format, and the file descriptors that it inherits: control, connections,
+            scoreboard, metrics.
+    """
+    log_format, *fds = arguments
+    control, connections, scoreboard, metrics = map(int, fds)
+    configure_logging(log_format)
     code = 1
     try:
-        worker = _Worker(Connection(control), socket.socket(fileno=connections), Scoreboard(scoreboard))
+        worker = _Worker(
+            Connection(control), socket.socket(fileno=connections), Scoreboard(scoreboard), Metrics(metrics)
+        )
         uvloop.run(worker.run())
         code = 0
     except BaseException:
-        traceback.print_exc()
+        _LOGGER.critical("the worker process failed", exc_info=True)
     finally:
         logging.shutdown()
         sys.stdout.flush()

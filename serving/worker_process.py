@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from pipeline.process.user_modules import module_command
 from serving.control import Begin, Follow, Load
 from serving.limits import Limits
+from serving.metrics import Tally
 from serving.scoreboard import Scoreboard
 from serving.watchdog import Watch
 
@@ -33,14 +34,24 @@ class WorkerProcess:
         reason: Why it is to end; None while it is not.
     """
 
-    def __init__(self, begin: Begin, scoreboard: Scoreboard, scoreboard_fd: int) -> None:
-        """Start the process, and send it `begin`."""
+    def __init__(
+        self, begin: Begin, scoreboard: Scoreboard, tally: Tally, shared_fds: tuple[int, int]
+    ) -> None:
+        """Start the process, and send it `begin`.
+
+        Args:
+            begin: Its first message.
+            scoreboard: Of the container.
+            tally: Its own.
+            shared_fds: By which it maps scoreboard and metrics.
+        """
         number = begin.number
         self.number = number
         self.watch = Watch()
         self.up = False
         self.reason: str | None = None
         self._scoreboard = scoreboard
+        self._tally = tally
         self._handed = 0
         self._loading_since: float | None = None
         self._ready_since: float | None = None
@@ -51,10 +62,10 @@ class WorkerProcess:
         self._connections.setblocking(False)
         scoreboard.reset(number)
         with theirs, workers:
-            fds = (theirs.fileno(), workers.fileno(), scoreboard_fd)
+            fds = (theirs.fileno(), workers.fileno(), *shared_fds)
             # A session of its own: Ctrl-C in a terminal is the supervisor's to handle.
             self.process = subprocess.Popen(
-                module_command("serving.worker", *map(str, fds)),
+                module_command("serving.worker", begin.options.log_format, *map(str, fds)),
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -143,6 +154,7 @@ class WorkerProcess:
         """Let go of what belongs to the process, which has ended."""
         self.control.close()
         self._connections.close()
+        self._tally.ended()
 
     def _send(self, message: Begin | Load | Follow) -> None:
         # If it has died, the end of its pipe will show it.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = (
-    "pipeline", "serving", "broker", "launch", "loadtest", "local", "lab", "benchmarks", "docker", "examples",
+    "pipeline", "serving", "broker", "launch", "export", "loadtest", "local", "lab", "benchmarks", "docker",
+    "examples",
 )  # fmt: skip
 
 

@@ -77,6 +77,14 @@ def commands(ran: subprocess.CompletedProcess[str]) -> list[list[str]]:
     return [shlex.split(line) for line in ran.stdout.splitlines()]
 
 
+def test_export_goes_to_its_module(tmp_path: Path) -> None:
+    copy = Copy(tmp_path, "cpu")
+    copy.program("python", exit_code=7)
+    ran = copy.launch("export", "triton", "--out=a b")
+    assert commands(ran) == [["python", "-P", "-m", "export", "triton", "--out=a b"]]
+    assert ran.returncode == 7
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

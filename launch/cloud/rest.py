@@ -1,7 +1,7 @@
 """Calls to Vertex AI's REST API, for what gcloud has no command or flag for.
 
-gcloud 528 cannot create a dedicated endpoint, deploy with scale to zero or by request count, or change what
-is deployed (mutateDeployedModel).
+gcloud 528 cannot create a dedicated endpoint, upload a model with a startup probe by HTTP, deploy with scale
+to zero, by request count or by a subscription's backlog, or change what is deployed (mutateDeployedModel).
 """
 
 from __future__ import annotations

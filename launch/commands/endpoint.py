@@ -17,10 +17,11 @@ from launch.commands.upload import hinted, marks, upload
 from launch.rules import endpoint as rules
 from launch.settings.endpoint import (
     DEDICATED,
+    TRITON,
     EndpointDeploySettings,
     EndpointUpdateSettings,
 )
-from launch.settings.endpoint_parsers import METRICS, REQUEST_COUNT
+from launch.settings.endpoint_parsers import METRICS, PUBSUB_UNDELIVERED, REQUEST_COUNT
 from launch.settings.setting import SettingsError
 
 
@@ -87,15 +88,17 @@ def _deploy_model(
 ) -> None:
     fewest, most = rules.replicas_of(settings)
     metrics = settings.scaling_metric or {}
-    if settings.scale_to_zero or REQUEST_COUNT in metrics:
+    if settings.scale_to_zero or REQUEST_COUNT in metrics or PUBSUB_UNDELIVERED in metrics:
         deployed = {
             "model": f"{rest.location}/models/{model}",
             "displayName": model,
             "dedicatedResources": _dedicated_resources(settings, fewest, most),
         }
         body = {"deployedModel": deployed, "trafficSplit": split}
-        # Scale to zero is a Preview, which v1 does not take.
-        version = "v1beta1" if settings.scale_to_zero else "v1"
+        # Previews, which v1 does not take.
+        preview = settings.scale_to_zero or PUBSUB_UNDELIVERED in metrics
+        version = "v1beta1" if preview else "v1"
+        _note_preview(settings, shell)
         rest.change("deploying the model", version, f"endpoints/{endpoint}:deployModel", body)
         return
     argv = [
@@ -124,9 +127,9 @@ def _dedicated_resources(settings: EndpointDeploySettings, fewest: int, most: in
         machine["acceleratorCount"] = settings.endpoint_gpu.count
     resources: dict[str, Any] = {"machineSpec": machine, "minReplicaCount": fewest, "maxReplicaCount": most}
     if settings.scaling_metric:
-        resources["autoscalingMetricSpecs"] = _metric_specs(settings.scaling_metric)
+        resources["autoscalingMetricSpecs"] = _metric_specs(settings)
     if settings.scale_to_zero:
-        resources["initialReplicaCount"] = 1
+        resources["initialReplicaCount"] = settings.initial_replicas or 1
         periods = {
             "minScaleupPeriod": settings.min_scaleup_s,
             "idleScaledownPeriod": settings.idle_scaledown_s,
@@ -135,13 +138,30 @@ def _dedicated_resources(settings: EndpointDeploySettings, fewest: int, most: in
     return resources
 
 
-def _metric_specs(metrics: Mapping[str, int]) -> list[dict[str, Any]]:
-    return [{"metricName": METRICS[name], "target": target} for name, target in metrics.items()]
+def _metric_specs(settings: EndpointDeploySettings | EndpointUpdateSettings) -> list[dict[str, Any]]:
+    specs: list[dict[str, Any]] = []
+    for name, target in (settings.scaling_metric or {}).items():
+        specs.append({"metricName": METRICS[name], "target": target})
+        if name == PUBSUB_UNDELIVERED and settings.scaling_subscription:
+            _, project, _, subscription = settings.scaling_subscription.split("/")
+            labels = {"project_id": project, "subscription_id": subscription}
+            specs[-1]["monitoredResourceLabels"] = labels
+    return specs
+
+
+def _note_preview(settings: EndpointDeploySettings | EndpointUpdateSettings, shell: Shell) -> None:
+    if PUBSUB_UNDELIVERED in (settings.scaling_metric or {}):
+        shell.note(
+            f"{PUBSUB_UNDELIVERED} is a Preview of Vertex AI; its fields are those of the service's page on "
+            "autoscaling, and not verified against the service"
+        )
 
 
 def _show_job_flags(settings: EndpointDeploySettings, shell: Shell, endpoint: str) -> None:
     found = describe(settings, shell, endpoint)
     flags = f"--endpoint={endpoint} --endpoint_location={settings.region}"
+    if settings.server == TRITON:
+        flags += " --endpoint_protocol=triton"
     if found is None:
         shell.note(f"the flags for the job, after --: {flags}")
         if settings.endpoint or settings.endpoint_kind == DEDICATED:
@@ -189,18 +209,20 @@ def _change_replicas(settings: EndpointUpdateSettings, shell: Shell, deployed: s
     replicas = {"minReplicaCount": settings.min_replicas, "maxReplicaCount": settings.max_replicas}
     replicas = {name: count for name, count in replicas.items() if count is not None}
     rest = Rest(shell, settings.project, settings.region)
-    # The API takes the counts and the metrics in one call each.
-    changes: list[dict[str, Any]] = [replicas] if replicas else []
+    # The API takes the counts and the metrics in one call each; v1 takes no Preview.
+    changes: list[tuple[str, dict[str, Any]]] = [("v1", replicas)] if replicas else []
     if settings.scaling_metric:
-        changes.append({"autoscalingMetricSpecs": _metric_specs(settings.scaling_metric)})
-    for change in changes:
+        version = "v1beta1" if PUBSUB_UNDELIVERED in settings.scaling_metric else "v1"
+        changes.append((version, {"autoscalingMetricSpecs": _metric_specs(settings)}))
+        _note_preview(settings, shell)
+    for version, change in changes:
         shell.note(f"changing {', '.join(change)}")
         body = {
             "deployedModel": {"id": deployed, "dedicatedResources": change},
             "updateMask": ",".join(f"dedicatedResources.{name}" for name in change),
         }
         path = f"endpoints/{settings.endpoint}:mutateDeployedModel"
-        rest.change("changing the deployed model", "v1", path, body)
+        rest.change("changing the deployed model", version, path, body)
 
 
 def _model_to_update(settings: EndpointUpdateSettings, found: Mapping[str, Any]) -> Mapping[str, Any]:

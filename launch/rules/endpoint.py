@@ -10,16 +10,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from launch.rules.encryption import key_elsewhere
+from launch.rules.endpoint_server import SERVER_RULES
 from launch.rules.rule import Rule
 from launch.settings import machines
 from launch.settings.endpoint import SHARED, EndpointDeploySettings, EndpointUpdateSettings
-from launch.settings.endpoint_parsers import CPU, GPU_DUTY_CYCLE, REQUEST_COUNT
-from launch.settings.serving_flags import DEVICE
+from launch.settings.endpoint_parsers import CPU, GPU_DUTY_CYCLE, PUBSUB_UNDELIVERED
 
 DEFAULT_MACHINE = "n1-standard-4"
 # DedicatedResources.ScaleToZeroSpec of the API: 5 minutes to 8 hours.
 SHORTEST_PERIOD_S = 300
 LONGEST_PERIOD_S = 28_800
+# Of the name of a subscription whose backlog scales replicas, on the page named above.
+LONGEST_SUBSCRIPTION = 63
+_PERCENTAGES = (CPU, GPU_DUTY_CYCLE)
 
 
 def machine_of(settings: EndpointDeploySettings) -> str:
@@ -107,29 +110,6 @@ def _goes_to_zero(model: Mapping[str, Any]) -> bool:
     return "scaleToZeroSpec" in resources or (bool(resources) and not resources.get("minReplicaCount"))
 
 
-def _nothing_to_deploy(settings: EndpointDeploySettings) -> str | None:
-    needed = {"--model-uri": settings.model_uri, "--serving-image": settings.serving_image}
-    missing = [flag for flag, value in needed.items() if value is None]
-    if settings.model or not missing:
-        return None
-    return f"{' and '.join(missing)}: missing; or name a model that is in the registry already by --model"
-
-
-def _upload_beside_model(settings: EndpointDeploySettings) -> str | None:
-    of_an_upload = {
-        "--model-uri": settings.model_uri,
-        "--serving-image": settings.serving_image,
-        "--serving-args": settings.serving_args,
-    }
-    given = [flag for flag, value in of_an_upload.items() if value]
-    if not settings.model or not given:
-        return None
-    return (
-        f"--model: with it nothing is uploaded, so {', '.join(given)} would be ignored; "
-        "leave out the one or the other"
-    )
-
-
 def _min_above_max(settings: EndpointDeploySettings | EndpointUpdateSettings) -> str | None:
     if settings.min_replicas is None or settings.max_replicas is None:
         return None
@@ -182,13 +162,6 @@ def _gpu_misfit(settings: EndpointDeploySettings) -> str | None:
     return f"--endpoint-machine-type: {reason}" if reason else None
 
 
-def _gpu_too_old(settings: EndpointDeploySettings) -> str | None:
-    if not settings.endpoint_gpu:
-        return None
-    reason = machines.torch_misfit(settings.endpoint_gpu, settings.gpu_torch)
-    return f"--endpoint-gpu: {reason}" if reason else None
-
-
 def _gpu_left_out(settings: EndpointDeploySettings) -> str | None:
     inside = machines.built_in_gpu(machine_of(settings))
     if inside is None or settings.endpoint_gpu:
@@ -213,15 +186,6 @@ def _machine_not_offered(settings: EndpointDeploySettings) -> str | None:
     return None
 
 
-def _device_without_gpu(settings: EndpointDeploySettings) -> str | None:
-    device = (settings.serving_args or {}).get(DEVICE)
-    if device == "gpu" and not settings.endpoint_gpu:
-        return "--serving-args: --device=gpu needs --endpoint-gpu: without it the replicas have none"
-    if device == "cpu" and settings.endpoint_gpu:
-        return "--serving-args: --device=cpu: nothing would use the GPU that --endpoint-gpu pays for"
-    return None
-
-
 def _traffic_of_a_new_endpoint(settings: EndpointDeploySettings) -> str | None:
     if settings.endpoint or settings.traffic == 100:
         return None
@@ -239,8 +203,38 @@ def _duty_cycle_without_gpu(settings: EndpointDeploySettings) -> str | None:
 
 def _target_above_100(settings: EndpointDeploySettings | EndpointUpdateSettings) -> str | None:
     for name, target in (settings.scaling_metric or {}).items():
-        if name != REQUEST_COUNT and target > 100:
+        if name in _PERCENTAGES and target > 100:
             return f"--scaling-metric: {name}={target} is a percentage, 1 to 100"
+    return None
+
+
+def _metric_of_a_subscription(settings: EndpointDeploySettings | EndpointUpdateSettings) -> str | None:
+    counted = PUBSUB_UNDELIVERED in (settings.scaling_metric or {})
+    if counted and settings.scaling_subscription is None:
+        return (
+            f"--scaling-subscription: missing. {PUBSUB_UNDELIVERED} counts the messages of the one it names"
+        )
+    if settings.scaling_subscription is None:
+        return None
+    if not counted:
+        return f"--scaling-subscription: has no effect without --scaling-metric={PUBSUB_UNDELIVERED}=TARGET"
+    name = settings.scaling_subscription.rpartition("/")[2]
+    if len(name) > LONGEST_SUBSCRIPTION:
+        return (
+            f"--scaling-subscription: the name {name} has {len(name)} characters, of which Vertex AI takes "
+            f"{LONGEST_SUBSCRIPTION}: make a subscription with a shorter one"
+        )
+    return None
+
+
+def _initial_replicas(settings: EndpointDeploySettings) -> str | None:
+    if settings.initial_replicas is None:
+        return None
+    if not settings.scale_to_zero:
+        return "--initial-replicas: is of --scale-to-zero alone: name the fewest by --min-replicas"
+    most = replicas_of(settings)[1]
+    if settings.initial_replicas > most:
+        return f"--initial-replicas: {settings.initial_replicas} is above --max-replicas, {most}"
     return None
 
 
@@ -257,27 +251,27 @@ def _model_of_a_split(settings: EndpointUpdateSettings) -> str | None:
 
 
 DEPLOY_RULES: tuple[Rule[EndpointDeploySettings], ...] = (
-    Rule("nothing to deploy", _nothing_to_deploy),
-    Rule("upload beside a model", _upload_beside_model),
+    *SERVER_RULES,
     Rule("min above max", _min_above_max),
     Rule("zero without scale to zero", _zero_without_scale_to_zero),
     Rule("scale to zero from above zero", _scale_to_zero_with_min),
     Rule("scale to zero on a shared endpoint", _scale_to_zero_when_shared),
+    Rule("replicas to start with", _initial_replicas),
     Rule("scale-up period", _scale_up_period),
     Rule("scale-down period", _scale_down_period),
     Rule("GPU and machine that do not fit", _gpu_misfit),
     Rule("GPU machine without its GPU", _gpu_left_out),
-    Rule("GPU that the image's torch does not run on", _gpu_too_old),
     Rule("machine that endpoints do not run on", _machine_not_offered),
-    Rule("device that is not there, or is not used", _device_without_gpu),
     Rule("traffic of a new endpoint", _traffic_of_a_new_endpoint),
     Rule("key outside the region", key_elsewhere),
     Rule("GPU metric without a GPU", _duty_cycle_without_gpu),
     Rule("target above 100 percent", _target_above_100),
+    Rule("metric of a subscription", _metric_of_a_subscription),
 )
 UPDATE_RULES: tuple[Rule[EndpointUpdateSettings], ...] = (
     Rule("min above max", _min_above_max),
     Rule("target above 100 percent", _target_above_100),
+    Rule("metric of a subscription", _metric_of_a_subscription),
     Rule("nothing to change", _nothing_to_change),
     Rule("one model for a split", _model_of_a_split),
 )

@@ -11,11 +11,13 @@ from pipeline.options.values import integer
 CPU = "cpu-usage"
 GPU_DUTY_CYCLE = "gpu-duty-cycle"
 REQUEST_COUNT = "request-counts-per-minute"
-# The API's names of the metrics, by gcloud's.
+PUBSUB_UNDELIVERED = "pubsub-undelivered"
+# The API's names of the metrics, by gcloud's; the last one gcloud has not.
 METRICS: Mapping[str, str] = {
     CPU: "aiplatform.googleapis.com/prediction/online/cpu/utilization",
     GPU_DUTY_CYCLE: "aiplatform.googleapis.com/prediction/online/accelerator/duty_cycle",
     REQUEST_COUNT: "aiplatform.googleapis.com/prediction/online/request_count",
+    PUBSUB_UNDELIVERED: "pubsub.googleapis.com/subscription/num_undelivered_messages",
 }
 
 

@@ -41,6 +41,7 @@ PARSERS: Mapping[str, Callable[[str], Any]] = {
     "predict_timeout_s": values.seconds,
     "load_timeout_s": values.seconds,
     "drain_s": _any,
+    "log_format": values.one_of("json", "text", "auto"),
 }
 
 

@@ -17,12 +17,11 @@ import triton_python_backend_utils as pb_utils
 # The embedded Python 3.11 leaves this variable alone: https://github.com/python/cpython/issues/101471
 sys.path += [place for place in os.environ["PYTHONPATH"].split(os.pathsep) if place not in sys.path]
 
+from export.model_config import UNNAMED_OUTPUT
 from pipeline.inference.endpoint.triton_codec import DATATYPES, UNNAMED_INPUT
 from pipeline.model.load import load
 from pipeline.model.model import Model
 from pipeline.request.input_spec import Inputs, InputSpec
-
-UNNAMED_OUTPUT = "OUTPUT__0"
 
 
 class TritonPythonModel:

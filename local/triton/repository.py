@@ -4,32 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from export.model_config import Tensor
 
 _JOB_MODEL = Path(__file__).with_name("job_model.py")
 EXPORTED_MODEL = Path(__file__).with_name("exported_model.py")
 """Code of a model that a torch.export file, `model.pt2` beside it, is."""
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An input or an output.
-
-    Attributes:
-        name: As requests have it.
-        datatype: Of the config, such as FP32, INT64, BOOL.
-        dims: Without the batch; of a scalar (), which clients see as [batch, 1].
-    """
-
-    name: str
-    datatype: str
-    dims: tuple[int, ...]
-
-    def text(self) -> str:
-        """Return it as the config has it."""
-        shape = f"dims: {list(self.dims)}" if self.dims else "dims: [ 1 ] reshape { shape: [ ] }"
-        return f'{{ name: "{self.name}" data_type: TYPE_{self.datatype} {shape} }}'
 
 
 def add_model(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 _TORCHSCRIPT = "The following operation failed in the TorchScript interpreter."
 _END_OF_TRACEBACK = "<--- HERE\n"
+# Between the two are further lines of that code and, of a saved trace, the Python that it was made in.
+_MESSAGE = re.compile(r"^[\w.]*(?:Error|Exception): ", re.MULTILINE)
 
 
 def said(error: BaseException) -> str:
@@ -13,4 +17,8 @@ def said(error: BaseException) -> str:
     reason; what went wrong is behind it.
     """
     text = str(error)
-    return text.rpartition(_END_OF_TRACEBACK)[2].strip() if text.startswith(_TORCHSCRIPT) else text
+    if not text.startswith(_TORCHSCRIPT):
+        return text
+    rest = text.rpartition(_END_OF_TRACEBACK)[2]
+    message = _MESSAGE.search(rest)
+    return rest[message.start() if message else 0 :].strip()

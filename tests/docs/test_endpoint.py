@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-from launch.commands.table import command_named, parse
+from export.command import make_parser
+from launch.commands.table import SETTINGS, command_named, parse
 from launch.rules.rule import problems
 from pipeline.inference.endpoint.attempt import CONNECT_TIMEOUT_S
 from pipeline.inference.endpoint.blame import TABLE, Row
@@ -18,6 +20,9 @@ from pipeline.options.job_options import FLAGS
 from pipeline.pubsub.limits import MAX_ATTRIBUTE_VALUE_BYTES
 from pipeline.request.json_text import MAX_DEPTH
 from serving import limits, protocol
+from serving.errors import Reason
+from serving.exposition import exposition
+from serving.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/endpoint.md").read_text()
@@ -113,6 +118,40 @@ def test_launch_takes_the_commands_of_a_deployment() -> None:
         assert problems(command.rules, settings) == []
 
 
+def test_export_and_launch_take_the_commands_for_triton() -> None:
+    blocks = re.findall(r"^```\n(.*?)^```$", section("Triton"), re.DOTALL | re.MULTILINE)
+    lines = [shlex.split(line) for line in "".join(blocks).replace("\\\n", " ").splitlines()]
+    ours = [words for words in lines if words[0] == "./launch.sh"]
+    assert [words[1:3] for words in ours] == [["export", "triton"], ["endpoint", "deploy"]]
+    _, unknown = make_parser().parse_known_args(ours[0][3:])
+    assert unknown == []
+    command = command_named("endpoint deploy")
+    where = ["--project=my-project", "--region=us-central1"]
+    settings = parse(command, [*where, *ours[1][3:]], {}, ROOT / "no-launch.env")
+    assert problems(command.rules, settings) == []
+
+
+def test_flags_and_defaults_of_an_export() -> None:
+    told = section("Triton").partition("### A model repository")[2].partition("\n###")[0]
+    documented = dict(re.findall(r"^\| `--([\w-]+)` \| (.*?) \|", told, re.MULTILINE))
+    # An option's help ends with its default, if it has one that is a text.
+    defaults = {
+        action.option_strings[0].removeprefix("--"): re.search(r"\(default: (\w+)\)$", action.help or "")
+        for action in make_parser()._actions
+        if action.option_strings[0] not in ("-h", "--model-path", "--out")
+    }
+    assert documented.keys() == defaults.keys()
+    for name, found in defaults.items():
+        assert found is None or documented[name] == f"`{found[1]}`", name
+
+
+def test_settings_of_a_deployed_triton_exist() -> None:
+    told = section("Triton").partition("### Deploy a Triton")[2].partition("\n###")[0]
+    documented = set(re.findall(r"^\| `(--[\w-]+)` \|", told, re.MULTILINE))
+    assert documented <= {setting.label for setting in SETTINGS}
+    assert len(documented) == 5
+
+
 def test_what_a_client_may_cost() -> None:
     """The numbers of the table are the container's."""
     table = PAGE.partition("### What a client may cost")[2].partition("\n#")[0]
@@ -146,3 +185,21 @@ def test_flags_of_the_container() -> None:
     )
     known = set(re.findall(r"^  --(\w+)", shown.stdout, re.MULTILINE))
     assert documented == known - {"help", "host"}
+
+
+def test_metrics_and_reasons_are_those_of_the_container() -> None:
+    metrics, fd = Metrics.create(workers=1)
+    os.close(fd)
+    families = dict(re.findall(r"# TYPE (\w+) (\w+)", exposition(metrics.totals()).decode()))
+    part = PAGE.split("\n### Metrics\n")[1].split("\n### ")[0]
+    row = r"^\| `(\w+)(?:{\w+})?` \| (counter|gauge|histogram) \|"
+    assert dict(re.findall(row, part, re.MULTILINE)) == families
+    reasons = part.split("| reason |")[1].split("\n\n")[0]
+    first_cells = [line.split(" | ")[0] for line in reasons.splitlines()]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(first_cells))) == sorted(Reason)
+    # The rules name nothing else.
+    rules = part.split("```yaml")[1].split("```")[0]
+    assert {name.removesuffix("_bucket") for name in re.findall(r"serving_\w+", rules)} <= set(families)
+    named = re.search(r'reason=~"([^"]+)"', rules)
+    assert named is not None
+    assert set(named[1].split("|")) <= set(Reason)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from local.triton.repository import EXPORTED_MODEL, Tensor, add_model
+from export.model_config import Tensor
+from local.triton.repository import EXPORTED_MODEL, add_model
 from tests.integration.conftest import MODEL
 
 CODE = Path(__file__).with_name("triton_code")

@@ -109,6 +109,53 @@ def test_deploy(cloud: Cloud) -> None:
     )
 
 
+@pytest.mark.parametrize("by_rest", [False, True])
+def test_deploy_triton(cloud: Cloud, by_rest: bool) -> None:
+    """By gcloud and, for a startup probe, by REST: the same container but for that."""
+    image = f"{REGION}-docker.pkg.dev/{PROJECT}/images/tritonserver:25.08-py3"
+    printed = run(
+        "endpoint deploy",
+        "--server=triton",
+        "--model-uri=gs://shop-models/repository",
+        f"--serving-image={image}",
+        "--triton-args=--vertex-ai-default-model=mine --backend-config=pytorch,a=b",
+        "--shared-memory-mb=1024",
+        "--deployment-timeout-s=3600",
+        *(["--startup-timeout-s=600"] if by_rest else []),
+    )
+    model = only(cloud, "POST", f"/v1/{LOCATION}/models:upload")["model"]
+    assert model["artifactUri"] == "gs://shop-models/repository"
+    container = model["containerSpec"]
+    probe = container.pop("startupProbe", None)
+    assert container == {
+        "imageUri": image,
+        "args": ["--vertex-ai-default-model=mine", "--backend-config=pytorch,a=b"],
+        "predictRoute": "/predict",
+        "healthRoute": "/health",
+        "ports": [{"containerPort": 8080}],
+        "sharedMemorySizeMb": "1024",
+        "deploymentTimeout": "3600s",
+    }
+    assert (probe is not None) is by_rest
+    assert "--endpoint_protocol=triton" in printed[-1]
+
+
+def test_deploy_by_a_subscriptions_backlog(cloud: Cloud) -> None:
+    run(
+        "endpoint deploy",
+        *("--model=7", "--endpoint=1", "--scaling-metric=pubsub-undelivered=500"),
+        f"--scaling-subscription=projects/{PROJECT}/subscriptions/requests",
+    )
+    deployed = only(cloud, "POST", f"/v1beta1/{LOCATION}/endpoints/1:deployModel")
+    assert deployed["deployedModel"]["dedicatedResources"]["autoscalingMetricSpecs"] == [
+        {
+            "metricName": "pubsub.googleapis.com/subscription/num_undelivered_messages",
+            "target": 500,
+            "monitoredResourceLabels": {"project_id": PROJECT, "subscription_id": "requests"},
+        }
+    ]
+
+
 def test_deploy_with_scale_to_zero(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint_commands, "Rest", lambda *args: rest.Rest(*args, poll_s=0.01))
     operation = f"projects/1/locations/{REGION}/operations/slow"

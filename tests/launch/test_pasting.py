@@ -80,6 +80,12 @@ WAYS: dict[str, list[list[str]]] = {
         ["--model-uri=gs://bucket/model", "--serving-image=us-docker.pkg.dev/p/inference/serving:1"],
         ["--model=7", "--endpoint=1"],
         ["--model=7", "--endpoint-kind=shared", "--scale-to-zero", "--max-replicas=2"],
+        [
+            "--server=triton",
+            "--model-uri=gs://bucket/repository",
+            "--serving-image=us-docker.pkg.dev/p/inference/tritonserver:25.08-py3",
+            "--startup-timeout-s=600",
+        ],
     ],
     "endpoint update": [["--endpoint=1", "--min-replicas=2", "--scaling-metric=cpu-usage=50"]],
     "setup": [

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from export.model_config import Tensor
 from local.children import ChildError
 from local.triton import installation
 from local.triton.installation import TritonError, install
-from local.triton.repository import EXPORTED_MODEL, Tensor, add_job_model, add_model
+from local.triton.repository import EXPORTED_MODEL, add_job_model, add_model
 from local.triton.server import Triton
 from tests.integration.conftest import MODEL
 from tests.pipeline.model.files.test_input_shape import export_named

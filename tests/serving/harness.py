@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from pathlib import Path
@@ -15,8 +16,10 @@ from pipeline.model.model import Model
 from pipeline.request.input_spec import InputSpec
 from serving.app import Service
 from serving.call_batcher import CallBatcher
+from serving.failure_log import FailureLog
 from serving.http_server import HttpServer
 from serving.limits import BodyBuffer, Limits, body_limit
+from serving.metrics import Metrics
 from serving.predictor import Predictor
 from serving.scoreboard import State
 from tests.serving.container import JSON, Answer, call
@@ -34,6 +37,7 @@ class Harness:
         lost: Why the process would have to end, and whether for its device.
         counted: How often a call of the model has begun or ended.
         closed: How many connections are over.
+        metrics: Of a container with this one worker.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class Harness:
         self.lost: list[tuple[str, bool]] = []
         self.counted = 0
         self.closed = 0
+        self.metrics, fd = Metrics.create(workers=1)
+        os.close(fd)
         self._limits = limits or Limits()
         self._predict_timeout_s = predict_timeout_s
         self._max_batch_size = max_batch_size
@@ -68,12 +74,22 @@ class Harness:
             on_lost=lambda reason, device: self.lost.append((reason, device)),
         )
         self.bodies = BodyBuffer(body_limit(ONE, self._max_batch_size), limits.buffered_bytes)
-        self.service = Service(lambda: self.state, self.calls, self.bodies, "/health", "/predict")
-        self.predictor = Predictor(ActiveModel(self.model), ONE, self._max_batch_size)
+        tally = self.metrics.worker(0)
+        self._loop = asyncio.get_running_loop()
+        self.service = Service(
+            lambda: self.state,
+            self.calls,
+            self.bodies,
+            self.metrics,
+            tally,
+            FailureLog(self._loop.call_later),
+            "/health",
+            "/predict",
+        )
+        self.predictor = Predictor(ActiveModel(self.model), ONE, self._max_batch_size, count=tally.batch)
         await self.calls.load(lambda: self.predictor)
         self.service.loaded = True
         self.server = HttpServer(self.service, limits, self._count_closed)
-        self._loop = asyncio.get_running_loop()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setblocking(False)
             self.address = f"127.0.0.1:{listener.getsockname()[1]}"

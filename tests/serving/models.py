@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -11,12 +12,14 @@ from torch import nn
 
 from tests.waiting import wait_until
 
-PID, WAIT, DIE, FAIL, NAN, NO_MEMORY, NO_HOST_MEMORY, LOSE_DEVICE = range(8)
+PID, WAIT, DIE, FAIL, NAN, NO_MEMORY, NO_HOST_MEMORY, LOSE_DEVICE, COLLECTED = range(9)
 LOST = "CUDA error: device-side assert triggered"
 
 
 class Puppet(nn.Module):
     """float32 [batch, 1] → [batch], each the id of the process that answered.
+
+    For COLLECTED, it is the number of objects that a full garbage collection visits there.
 
     Args:
         folder: Where WAIT makes the file `entered` and waits for the file `gate`. While there is a file
@@ -51,6 +54,8 @@ class Puppet(nn.Module):
             torch.empty(2**60)
         answer = torch.full((len(features),), float(os.getpid()))
         answer[features[:, 0] == NAN] = torch.nan
+        if COLLECTED in orders:
+            answer[features[:, 0] == COLLECTED] = float(len(gc.get_objects()))
         return answer
 
 

@@ -211,7 +211,7 @@ def test_only_errors_of_the_server_are_logged(harness: Harness, caplog: pytest.L
     harness.predict(instances([FAIL]))
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     harness.predict(instances([NO_MEMORY]))
-    assert "/predict answered with 503: out of memory" in caplog.text
+    assert "/predict answered with 503 memory: out of memory" in caplog.text
 
 
 def test_a_defect_is_answered_with_500_and_logged(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:

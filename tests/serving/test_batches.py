@@ -134,10 +134,10 @@ class Sizes(nn.Module):
         return features
 
 
-def passes(calls: list[int], **changed: int) -> tuple[list[int], list[int]]:
+def passes(calls: list[int], alone: int = 0) -> tuple[list[int], list[int]]:
     """Return the rows of each pass, and the number of calls in each delivery, for calls of so many rows."""
     module, delivered = Sizes(), []
-    predictor = Predictor(ActiveModel(Model(module, ONE, "m@1")), ONE, 4, **changed)
+    predictor = Predictor(ActiveModel(Model(module, ONE, "m@1")), ONE, 4, alone)
 
     def deliver(answered: Answered) -> None:
         assert {answer.status for _, answer in answered} <= {200}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from tests.bucket import Bucket
 from tests.loopback import serving as serving_bucket
 from tests.pipeline.model.swapping.test_swap import write_model
 from tests.serving.conftest import Start
-from tests.serving.container import JSON, Answer, Serving, ask, instances, puppet
+from tests.serving.container import JSON, Answer, Serving, ask, call, instances, puppet
 from tests.serving.models import LOSE_DEVICE, PID
 from tests.waiting import LIMIT_S, wait_until
 
@@ -51,6 +52,11 @@ def model_of(answer: Answer) -> str:
     name = answer.headers["x-model-id"].partition("@")[0]
     assert answer.json["predictions"] == [SCALES[name] * sum(row) for row in ROWS]
     return name
+
+
+def models_in_metrics(serving: Serving) -> set[str]:
+    text = call(serving.address, "GET", "/metrics").body.decode()
+    return set(re.findall(r'^serving_model_info{model_id="([^@"]+)@', text, re.MULTILINE))
 
 
 class Calls:
@@ -105,8 +111,10 @@ def test_there_and_back_under_load(start: Start, models: Path) -> None:
     calls = Calls(serving, 6)
     with calls.going_on():
         wait_until(lambda: calls.all_say("v1.pt2"))
+        assert models_in_metrics(serving) == {"v1.pt2"}
         point(pointer, "v2.pt2")
         wait_until(lambda: calls.all_say("v2.pt2"))
+        wait_until(lambda: models_in_metrics(serving) == {"v2.pt2"})
         point(pointer, "v1.pt2")
         wait_until(lambda: calls.all_say("v1.pt2"))
     assert not calls.errors

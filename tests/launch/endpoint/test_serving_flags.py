@@ -36,6 +36,7 @@ SAMPLES = {
     "predict_timeout_s": ("60", "0"),
     "load_timeout_s": ("600", "never"),
     "drain_s": ("0", None),
+    "log_format": ("text", "xml"),
 }
 # Flags that are refused without these.
 NEEDED = {"model_params": ["--model_class=my_models:Net"], "model_root": ["--model_pointer=current"]}

@@ -29,6 +29,12 @@ def test_models_that_answer_alike() -> None:
     assert sizes == [1, 2, 3, 9]
 
 
+def test_a_tolerance_of_ones_own() -> None:
+    pair = model(lambda x: x.sum(1)), model(lambda x: x.sum(1) + 1e-5)
+    assert "differ by more than 1e-06" in difference(*pair, SPEC, [2])
+    assert difference(*pair, SPEC, [2], 1e-4) == ""
+
+
 def test_both_get_the_same_batch_though_one_writes_into_it() -> None:
     assert difference(model(lambda x: x.mul_(2)), model(lambda x: x * 2), SPEC, [2]) == ""
 

@@ -1,0 +1,1 @@
+"""A model for another server than ours: what `./launch.sh export` writes."""
