@@ -31,11 +31,12 @@ from benchmarks.serving.checking import answers_right
 from benchmarks.serving.environments import EnvironmentFailure, environment, python
 from benchmarks.serving.peers import forward
 from benchmarks.serving.served_models import ServedModel
+from export.model_config import Tensor
 from local.children import Child, ChildError
 from local.container import Container
 from local.triton import installation
 from local.triton.installation import TritonError
-from local.triton.repository import Tensor, add_model
+from local.triton.repository import add_model
 from local.triton.server import Triton
 
 READY_WITHIN_S = 120.0
