@@ -18,7 +18,7 @@ from serving.errors import DeviceLost, Reason, Refusal
 from serving.exchange import Answer
 from serving.limits import body_limit
 from serving.model_call import ModelCall
-from serving.protocol import check_finite, read_json, read_raw, unpacked, write_float32, write_json
+from serving.protocol import read_json, read_raw, unpacked, write_float32, write_json
 
 # The CUDA errors of a device that fails whatever it computes: uncorrectable ECC and NVLink errors, MPS server
 # gone (https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html).
@@ -66,6 +66,7 @@ class Predictor:
         self._active = active
         self._spec = spec
         self._max_batch_size = max_batch_size
+        self._most_of_a_body = body_limit(spec, max_batch_size)
         self._alone = alone
         self._count = count
         # Whoever gets 503 for lack of memory comes again by itself; the others need not wait for it.
@@ -113,7 +114,7 @@ class Predictor:
         encoding = call.exchange.header(b"content-encoding")
         try:
             # Here and not as it is read, so that no more than one body is unpacked at a time.
-            body = unpacked(call.body, encoding, body_limit(self._spec, self._max_batch_size))
+            body = unpacked(call.body, encoding, self._most_of_a_body)
             if media_type == JSON_TYPE:
                 return read_json(body, self._spec, self._max_batch_size), True
             if media_type in RAW_TYPES:
@@ -131,11 +132,16 @@ class Predictor:
         compute_s = time.monotonic() - began
         self._count(group.rows, compute_s, [group.began - call.arrived for call, _, _ in group.calls])
         self._alone = max(0, self._alone - len(group.calls))
+        try:
+            bad = _rows_not_finite(slices[0].passes)
+        except MemoryError as error:
+            return [(call, Answer.of(_out_of_memory(error, inputs.rows))) for call, inputs, _ in group.calls]
         answered: Answered = []
         for (call, inputs, is_json), batch_slice in zip(group.calls, slices, strict=True):
             try:
                 outputs, model_id = _outputs(inputs, batch_slice)
-                check_finite(outputs)
+                if bad:
+                    _check_finite(bad, batch_slice.offset, inputs.rows)
                 if is_json:
                     content, content_type = write_json(outputs), JSON_TYPE
                 else:
@@ -177,6 +183,30 @@ def _outputs(inputs: BundleInputs, batch_slice: BatchSlice) -> tuple[OutputRows,
         parts.append(each.outputs.part(first - each.first, stop - each.first))
         model_id = each.model_id
     return OutputRows.joined(parts), model_id
+
+
+def _rows_not_finite(passes: list[ForwardPass]) -> list[int]:
+    """Return the rows of a batch whose outputs hold NaN or infinity."""
+    # Of all calls at once: one by one, it took 5 of the 30 µs that a call of the example's model costs.
+    bad: list[int] = []
+    for each in passes:
+        if each.outputs is not None:
+            good = each.outputs.finite(0, each.stop - each.first)
+            if not all(good):
+                bad += [each.first + index for index, is_good in enumerate(good) if not is_good]
+    return bad
+
+
+def _check_finite(bad: list[int], offset: int, rows: int) -> None:
+    """Check that no prediction of a call, rows `offset` to `offset + rows` of its batch, is a bad one.
+
+    Raises:
+        Refusal: 422, one holds NaN or infinity; the message names the instance.
+    """
+    for row in bad:
+        if offset <= row < offset + rows:
+            message = f"instance {row - offset}: the model's output holds NaN or infinity"
+            raise Refusal(422, message, reason=Reason.NOT_FINITE)
 
 
 def _failed(each: ForwardPass, instances: int) -> Refusal:

@@ -15,12 +15,12 @@ from pipeline.request.compression import GzipError, UnpackedTooLargeError, unpac
 from pipeline.request.errors import DecodeError
 from pipeline.request.input_spec import RAW_TYPES, Inputs, InputSpec
 from pipeline.request.wire_format import FLOAT32_TYPE, GZIP, UNENCODED
-from serving.errors import Reason, Refusal
+from serving.errors import Refusal
 
 # Smaller bodies are parsed as they are: what they hold takes a few megabytes at most.
 _LARGE_BYTES = 2**16
-# From here on, to search the text for what is no number takes less time than to look at each value: 0.6 µs for
-# 1,024 numbers of 11 bytes, not 9.
+# From here on, to search the text for what is no number takes less time than to look at each value: 0.6 µs
+# for 1,024 numbers of 11 bytes, not 9.
 _SEARCHED_BYTES = 2**11
 # Lists, values and names beyond twice what the largest batch has, for fields of a body that are not read.
 _UNREAD = 10_000
@@ -78,10 +78,10 @@ def read_raw(body: bytes, media_type: str, spec: InputSpec, most: int) -> Bundle
     _check_number(len(body) // row_bytes, most)
     batch = np.frombuffer(body, RAW_TYPES[media_type].newbyteorder("<")).reshape(-1, *tensor.shape)
     if tensor.dtype.kind in "fb":
-        flat = batch.reshape(len(batch), -1)
-        good = (np.isfinite(flat) if tensor.dtype.kind == "f" else flat.view(np.uint8) <= 1).all(axis=1)
+        good = np.isfinite(batch) if tensor.dtype.kind == "f" else batch.view(np.uint8) <= 1
+        # All at once first: row by row takes twice the time.
         if not good.all():
-            index = int(np.argmin(good))
+            index = int(np.argmin(good.reshape(len(batch), -1).all(axis=1)))
             try:
                 tensor.from_bytes(batch[index].tobytes())
             except DecodeError as error:
@@ -136,18 +136,6 @@ def write_float32(outputs: OutputRows) -> tuple[bytes, str]:
         raise Refusal(406, f"{FLOAT32_TYPE}: this model's output is {array.dtype}; send JSON")
     shape = "x".join(map(str, array.shape))
     return array.astype("<f4", copy=False).tobytes(), f"{FLOAT32_TYPE}; shape={shape}"
-
-
-def check_finite(outputs: OutputRows) -> None:
-    """Check that every prediction is finite.
-
-    Raises:
-        Refusal: 422, one holds NaN or infinity; the message names the instance.
-    """
-    good = outputs.finite(0, len(outputs))
-    if not all(good):
-        bad = f"instance {good.index(False)}: the model's output holds NaN or infinity"
-        raise Refusal(422, bad, reason=Reason.NOT_FINITE)
 
 
 def _holds_only_numbers(body: bytes) -> bool:

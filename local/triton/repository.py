@@ -22,6 +22,7 @@ def add_model(
     *,
     version: int = 1,
     max_batch_size: int = 64,
+    instances: int = 1,
     settings: str = "dynamic_batching { }",
     files: Mapping[str, Path] = {},
 ) -> None:
@@ -35,6 +36,7 @@ def add_model(
         outputs: In the order of what it returns.
         version: Of the model.
         max_batch_size: Most rows of a request, and of a batch that is formed of several.
+        instances: Processes that each compute batches of it.
         settings: More of the config, such as `dynamic_batching`.
         files: What its code reads, by the name beside it.
     """
@@ -49,7 +51,7 @@ def add_model(
         f"max_batch_size: {max_batch_size}",
         *(f"input {tensor.text()}" for tensor in inputs),
         *(f"output {tensor.text()}" for tensor in outputs),
-        "instance_group [ { kind: KIND_CPU count: 1 } ]",
+        f"instance_group [ {{ kind: KIND_CPU count: {instances} }} ]",
         f"version_policy {{ specific {{ versions: [ {version} ] }} }}",
         settings,
     ]

@@ -199,6 +199,24 @@ def test_one_of_several_outputs_that_is_not_finite() -> None:
     assert refusal(NamedWithNaN(), "1", JSON, instances([0], [0], [0]))[1].startswith("instance 2: ")
 
 
+def test_an_output_that_is_not_finite_harms_no_other_call_of_the_batch() -> None:
+    spec = InputSpec.parse("1")
+    several = Predictor(ActiveModel(Model(Puppet(), spec, "puppet")), spec, max_batch_size=8)
+    orders = ([PID, PID], [NAN], [PID], [PID, NAN])
+    calls = [model_call(JSON, instances(*([order] for order in each))) for each in orders]
+    answers: dict[ModelCall, Answer] = {}
+    several.answer(calls, lambda: None, answers.update)
+    assert [answers[call].status for call in calls] == [200, 422, 200, 422]
+    assert [
+        orjson.loads(answers[call].content).get("error", {}).get("message", "")[:10] for call in calls
+    ] == [
+        "",
+        "instance 0",
+        "",
+        "instance 1",
+    ]
+
+
 @pytest.mark.parametrize("order", [NO_MEMORY, NO_HOST_MEMORY])
 def test_lack_of_memory_is_worth_another_try(order: int) -> None:
     status, text = refusal(Puppet(), "1", JSON, instances([order]))

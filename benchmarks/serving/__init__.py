@@ -1,0 +1,1 @@
+"""The container beside other model servers."""

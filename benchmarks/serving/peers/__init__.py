@@ -1,0 +1,1 @@
+"""What runs in the processes of other model servers: each module imports its own, and no room of ours."""
