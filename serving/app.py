@@ -67,6 +67,8 @@ class Service:
         # Where Vertex AI's routes are the same, they count.
         read = ("GET", "HEAD")
         self._methods = {METRICS_ROUTE: read, health_route: read, predict_route: ("POST",)}
+        # Most targets are a route as it is, and need not be taken apart.
+        self._routes = {route.encode(): route for route in self._methods}
 
     @property
     def draining(self) -> bool:
@@ -76,7 +78,7 @@ class Service:
 
     def begin(self, exchange: Exchange) -> None:
         """See `serving.handler.Handler`."""
-        path = exchange.path
+        path = self._routes.get(exchange.target) or exchange.path
         methods = self._methods.get(path)
         if methods is None:
             raise Refusal(404, _not_routed(exchange.method, path, 404))

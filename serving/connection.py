@@ -65,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._head: Exchange | None = None  # whose head is not complete
         self._head_bytes = 0
         self._calls: deque[Exchange] = deque()  # whose head is complete, in order; the first has its turn
+        self._reads = True
         self._congested = False  # the client does not take its answers
         self._deaf = False  # what comes from here on is not read
         self._ends = False  # the server ends: no answer is followed by another call
@@ -159,12 +160,13 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; those after a body are read past."""
-        if self._head is None:
+        exchange = self._head
+        if exchange is None:
             return
-        self._head.head_bytes += len(name) + len(value)
+        exchange.head_bytes += len(name) + len(value)
         lower = name.lower()
         if lower in KNOWN:
-            self._head.headers.setdefault(lower, []).append(value)
+            exchange.headers.setdefault(lower, []).append(value)
 
     def on_headers_complete(self) -> None:
         """Take the head of a call."""
@@ -276,10 +278,13 @@ class Connection(asyncio.Protocol):
                     self._transport.write(_CONTINUE)
                 break
         self._enter(self._phase())
-        if len(self._calls) > 1 or self._congested:
-            self._transport.pause_reading()
-        elif not self._transport.is_closing():
-            self._transport.resume_reading()
+        reads = len(self._calls) <= 1 and not self._congested
+        if reads is not self._reads and not self._transport.is_closing():
+            self._reads = reads
+            if reads:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
 
     def _answer(self, exchange: Exchange, answer: Answer) -> None:
         self._handler.answered(exchange, answer)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, for what that costs a call: see `batch_runner.BundleInputs`.
+@dataclass(slots=True)
 class Answer:
     """An answer to a call.
 

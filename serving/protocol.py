@@ -19,6 +19,9 @@ from serving.errors import Refusal
 
 # Smaller bodies are parsed as they are: what they hold takes a few megabytes at most.
 _LARGE_BYTES = 2**16
+# From here on, to search the text for what is no number takes less time than to look at each value: 0.6 µs
+# for 1,024 numbers of 11 bytes, not 9.
+_SEARCHED_BYTES = 2**11
 # Lists, values and names beyond twice what the largest batch has, for fields of a body that are not read.
 _UNREAD = 10_000
 
@@ -43,10 +46,11 @@ def read_json(body: bytes, spec: InputSpec, most: int) -> BundleInputs:
     if not isinstance(instances, list) or not instances:
         raise Refusal(400, f'the body has no "instances": expected {{"instances": [{_example(spec)}, …]}}')
     _check_number(len(instances), most)
+    only_numbers = not spec.named and len(body) >= _SEARCHED_BYTES and _holds_only_numbers(body)
     rows: list[Inputs] = []
     for index, instance in enumerate(instances):
         try:
-            rows.append(_row(instance, spec))
+            rows.append(_row(instance, spec, only_numbers))
         except DecodeError as error:
             raise Refusal(400, f"instance {index}: {error}") from None
     return BundleInputs(spec.stack(rows), len(rows))
@@ -134,9 +138,17 @@ def write_float32(outputs: OutputRows) -> tuple[bytes, str]:
     return array.astype("<f4", copy=False).tobytes(), f"{FLOAT32_TYPE}; shape={shape}"
 
 
-def _row(instance: Any, spec: InputSpec) -> Inputs:
+def _holds_only_numbers(body: bytes) -> bool:
+    """Return whether JSON of the one field "instances" holds nothing in its lists but numbers."""
+    # Its name has two quotes, and neither an l, as false and null have, nor an r, as true has. Looking for
+    # single bytes takes 0.6 µs for 11 kB; counting them takes 5, looking for the words 20.
+    closing = body.find(b'"', body.find(b'"') + 1)
+    return body.find(b'"', closing + 1) < 0 and b"l" not in body and b"r" not in body
+
+
+def _row(instance: Any, spec: InputSpec, only_numbers: bool) -> Inputs:
     if not spec.named:
-        return spec.tensors[0].from_json(instance)
+        return spec.tensors[0].from_json(instance, only_numbers=only_numbers)
     if not isinstance(instance, dict):
         raise DecodeError(f"not an object: expected {_example(spec)}")
     missing = [tensor.name for tensor in spec.tensors if tensor.name not in instance]

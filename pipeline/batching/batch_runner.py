@@ -29,7 +29,8 @@ class DeviceLostError(Exception):
     """A GPU that this process can no longer use. Only a new process gets a working one."""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as each call of the container has some of these: a frozen one takes 0.6 µs to make, not 0.2.
+@dataclass(slots=True)
 class BundleInputs:
     """The inputs of one bundle's requests.
 
@@ -65,7 +66,7 @@ class ForwardPass:
     failure: Exception | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BatchSlice:
     """What one bundle gets back of its batch.
 

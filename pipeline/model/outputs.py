@@ -75,7 +75,8 @@ def columns(output: Any, rows: int) -> dict[str | None, torch.Tensor]:
     return tensors
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, for what that costs a call: see `batch_runner.BundleInputs`.
+@dataclass(slots=True)
 class OutputRows:
     """What a model returned for one batch.
 

@@ -58,17 +58,23 @@ class TensorSpec:
     shape: tuple[int, ...]
     dtype: np.dtype
 
-    def from_json(self, value: Any) -> np.ndarray:
+    def from_json(self, value: Any, *, only_numbers: bool = False) -> np.ndarray:
         """Make a read-only array of `shape` and `dtype` from nested JSON lists (which hold no NaN).
+
+        Args:
+            value: As it was parsed.
+            only_numbers: Whether its text is known to hold lists and numbers alone.
 
         Raises:
             DecodeError: The nesting or a length is another, or an element is not a number, or not one that
                 the dtype can hold. bool holds true and false, 1 and 0.
         """
-        flat = self._flat(value, self.shape, self.name)
+        flat = self._flat(value, self.shape, self.name, only_numbers)
         try:
             data = _packer(self.dtype, len(flat))(*flat)
         except (struct.error, OverflowError):
+            if only_numbers:
+                return self.from_json(value)  # which says what is wrong
             raise self._misfit(flat) from None
         return np.frombuffer(data, self.dtype).reshape(self.shape)
 
@@ -142,17 +148,22 @@ class TensorSpec:
         # A third of what np.stack costs, which makes a view of each row first.
         return np.concatenate(rows).reshape(len(rows), *self.shape)
 
-    def _flat(self, value: Any, shape: tuple[int, ...], place: str) -> list[float]:
+    def _flat(self, value: Any, shape: tuple[int, ...], place: str, only_numbers: bool) -> list[float]:
         if not isinstance(value, list):
             raise DecodeError(f"{place}: expected a list of {shape[0]}, got {_kind(value)}")
         if len(value) != shape[0]:
             what = "numbers" if len(shape) == 1 else "lists"
             raise DecodeError(f"{place}: expected {shape[0]} {what}, got {len(value)}")
         if len(shape) > 1:
-            rows = (self._flat(item, shape[1:], f"{place}[{index}]") for index, item in enumerate(value))
+            rows = (
+                self._flat(item, shape[1:], f"{place}[{index}]", only_numbers)
+                for index, item in enumerate(value)
+            )
             return list(chain.from_iterable(rows))
         if self.dtype.kind == "b":
             self._check_truths(value, place)
+            return value
+        if only_numbers:
             return value
         kinds = list(map(type, value))
         # The count takes 7 µs for 1,024 floats, the set alone 11.

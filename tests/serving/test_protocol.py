@@ -58,6 +58,34 @@ def test_json_rows_come_in_order() -> None:
     assert array.dtype == np.float32
 
 
+@pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        ("true", "features[1]: expected a number, got true"),
+        ("null", "features[1]: expected a number, got null"),
+        ('"1"', "features[1]: expected a number, got the string '1'"),
+        ("[1]", "features[1]: expected a number, got a list"),
+        ("{}", "features[1]: expected a number, got an object"),
+        ("1e39", "features[1]: 1e+39 is too large for float32"),
+    ],
+)
+def test_what_is_no_number_is_named_in_a_short_text_and_in_a_long_one(
+    bad: str, problem: str, long: bool
+) -> None:
+    body = f'{{"instances": [[1, 2, 3], [1, {bad}, 3]]}}'.encode().ljust(4096 if long else 0)
+    assert refusal(read_json, body) == (400, f"instance 1: {problem}")
+
+
+@pytest.mark.parametrize("field", ["", ', "text": "x"', ', "true": [null]'])
+def test_long_texts_of_numbers_are_read_as_short_ones(field: str) -> None:
+    body = f'{{"instances": [[1, 2.5, -3e2]]{field}}}'.encode()
+    for text in (body, body.ljust(4096)):
+        assert one_array(read_json(text, THREE, 4)).tolist() == [[1, 2.5, -300]]
+    integers = InputSpec.parse("a:int64:2")
+    assert refusal(read_json, b'{"instances": [{"a": [1, 1.5]}]}'.ljust(4096), integers)[0] == 400
+
+
 def test_json_rows_with_named_inputs() -> None:
     read = read_json(instances({"scale": [0.5], "ids": [2**40, 2], "other": 1}), NAMED, 1)
     assert read.rows == 1
