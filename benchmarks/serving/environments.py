@@ -18,7 +18,7 @@ _PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 _FOLDER = ROOT / "build" / "serving"
 
 
-class EnvironmentFailure(Exception):
+class InstallError(Exception):
     """A peer cannot be installed here; the message says why."""
 
 
@@ -32,7 +32,7 @@ def environment(packages: tuple[str, ...]) -> Path:
         packages: NAME==VERSION, the peer first.
 
     Raises:
-        EnvironmentFailure: There is no installer, or the packages cannot be had.
+        InstallError: There is no installer, or the packages cannot be had.
     """
     folder = _FOLDER / f"{packages[0].replace('==', '-')}-{_PYTHON}"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def environment(packages: tuple[str, ...]) -> Path:
             command = [*_installer(python(made)), *packages]
             ended = subprocess.run(command, capture_output=True, text=True, check=False)
             if ended.returncode != 0:
-                raise EnvironmentFailure(f"{packages[0]} cannot be installed: {_last_line(ended.stderr)}")
+                raise InstallError(f"{packages[0]} cannot be installed: {_last_line(ended.stderr)}")
             (made / "lib" / _PYTHON / "site-packages" / "ours.pth").write_text(
                 sysconfig.get_path("purelib") + "\n"
             )
@@ -67,7 +67,7 @@ def _installer(interpreter: str) -> list[str]:
         return [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", interpreter, *what]
     if (uv := shutil.which("uv")) is not None:
         return [uv, "pip", *what, f"--python={interpreter}"]
-    raise EnvironmentFailure(f"there is neither pip in {sys.prefix} nor uv to install it with")
+    raise InstallError(f"there is neither pip in {sys.prefix} nor uv to install it with")
 
 
 def _last_line(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,8 @@ from benchmarks.serving.served_models import ServedModel, forward_us
 from benchmarks.serving.servers import SERVERS, LeftOutError, Running, Setup, running
 
 _WARM_UP_S = 1.0
+# Before any thread was moved to some of them.
+_USABLE = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 @dataclass(frozen=True)
@@ -180,24 +182,14 @@ def server_cores(cores: int) -> set[int]:
     Raises:
         ValueError: There are not so many.
     """
-    usable = _usable()
-    if len(usable) < cores:
-        raise ValueError(f"{cores} cores are wanted, and this process may use {len(usable)}")
-    return set(usable[:cores])
+    if len(_USABLE) < cores:
+        raise ValueError(f"{cores} cores are wanted, and this process may use {len(_USABLE)}")
+    return set(_USABLE[:cores])
 
 
 def load_core(cores: int) -> int:
     """Return the core of the load: one that the server has not, if there is any."""
-    usable = _usable()
-    return usable[min(cores, len(usable) - 1)]
-
-
-def _usable() -> list[int]:
-    # Of the process's first thread at its start: `_on` moves the thread that calls it.
-    return sorted(_USABLE)
-
-
-_USABLE = os.sched_getaffinity(0)
+    return _USABLE[min(cores, len(_USABLE) - 1)]
 
 
 @contextmanager
@@ -214,8 +206,3 @@ def _on(cores: set[int]) -> Iterator[None]:
 def _cpu_seconds(pid: int) -> float:
     """Return the processor time of a process and of all below it."""
     return cpu_seconds(pid) + sum(map(_cpu_seconds, children(pid)))
-
-
-def versions() -> Mapping[str, str]:
-    """Return what makes the load, and how each server is set up, by name."""
-    return {"load": wrk.version(), **{title: server.how for title, server in SERVERS.items()}}

@@ -28,7 +28,7 @@ from benchmarks.serving.bodies import (
     Form,
 )
 from benchmarks.serving.checking import answers_right
-from benchmarks.serving.environments import EnvironmentFailure, environment, python
+from benchmarks.serving.environments import InstallError, environment, python
 from benchmarks.serving.peers import forward
 from benchmarks.serving.served_models import ServedModel
 from export.model_config import Tensor
@@ -70,7 +70,7 @@ class Setup:
 
 Start = Callable[[Setup], tuple[Child, str]]
 """Returns the server's process and the URL of its predictions; raises LeftOutError, TritonError or
-EnvironmentFailure."""
+InstallError."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def running(title: str, setup: Setup) -> Iterator[Running]:
     server = SERVERS[title]
     try:
         child, url = server.start(setup)
-    except (TritonError, EnvironmentFailure) as error:
+    except (TritonError, InstallError) as error:
         raise LeftOutError(str(error)) from error
     try:
         form = server.forms[setup.body]

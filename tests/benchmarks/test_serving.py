@@ -15,7 +15,7 @@ from benchmarks.harness import cli
 from benchmarks.serving import wrk
 from benchmarks.serving.__main__ import parse, plan
 from benchmarks.serving.bodies import KSERVE_BINARY, KSERVE_JSON, PREDICT, RAW
-from benchmarks.serving.environments import EnvironmentFailure, environment
+from benchmarks.serving.environments import InstallError, environment
 from benchmarks.serving.measures import Plan, load_core, server_cores
 from benchmarks.serving.served_models import ROWS, ServedModel, served_model
 from benchmarks.serving.servers import OURS, SERVERS
@@ -123,7 +123,7 @@ def test_a_peer_that_cannot_be_installed_says_why(tmp_path: Path, monkeypatch: p
         "benchmarks.serving.environments._installer",
         lambda python: [sys.executable, "-c", "exit('no network')"],
     )
-    with pytest.raises(EnvironmentFailure, match=r"peer==1 cannot be installed: no network"):
+    with pytest.raises(InstallError, match=r"peer==1 cannot be installed: no network"):
         environment(("peer==1",))
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
