@@ -15,7 +15,7 @@ import torch
 from tests.integration.conftest import ROOT
 from tests.waiting import LIMIT_S
 
-OURS = ("broker", "examples", "launch", "loadtest", "local", "pipeline", "serving")
+OURS = ("broker", "examples", "export", "lab", "launch", "loadtest", "local", "pipeline", "serving")
 PYTHONS = ("json", "logging", "queue", "socket", "types")
 
 
