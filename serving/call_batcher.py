@@ -88,7 +88,6 @@ class CallBatcher:
         self._pass_began = 0.0
         self._lost: str | None = None
         self._closed = False
-        self._thread: threading.Thread | None = None
 
     async def load(self, load: Callable[[], Answering | None]) -> Answering | None:
         """Run `load` on the thread that will call the model, without a time limit, and return its result.
@@ -97,8 +96,7 @@ class CallBatcher:
         """
         loaded: asyncio.Future[Answering | None] = self._loop.create_future()
         # A daemon: a load or a pass that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._work, args=(load, loaded), name="model", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._work, args=(load, loaded), name="model", daemon=True).start()
         return await loaded
 
     def submit(self, call: ModelCall) -> None:

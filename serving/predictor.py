@@ -63,7 +63,6 @@ class Predictor:
             count: Called after each batch, with its rows, the seconds that the model took, and those that
                 each of its calls had waited.
         """
-        self._active = active
         self._spec = spec
         self._max_batch_size = max_batch_size
         self._most_of_a_body = body_limit(spec, max_batch_size)
@@ -71,11 +70,6 @@ class Predictor:
         self._count = count
         # Whoever gets 503 for lack of memory comes again by itself; the others need not wait for it.
         self._run = BatchRunner(active, pauses_s=(), whole_bundles=True)
-
-    @property
-    def model_id(self) -> str:
-        """Of the model that is active now."""
-        return self._active.model.model_id
 
     def answer(
         self, calls: list[ModelCall], renew: Callable[[], None], deliver: Callable[[Answered], None]

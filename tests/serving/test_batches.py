@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
@@ -72,6 +72,22 @@ def test_what_waits_goes_together(harness: Harness, tmp_path: Path, callers: Thr
     assert statuses(futures) == [200] * 4
     assert [len(future.result().json["predictions"]) for future in futures] == [1, 1, 2, 1]
     assert harness.counted == 4  # the beginnings and the ends of two batches
+
+
+def test_the_event_loop_is_woken_once_for_all_calls_of_a_batch(
+    harness: Harness, tmp_path: Path, callers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post, woken = harness.calls._post, []
+
+    def counted(function: Callable[[Answered], None], answered: Answered) -> None:
+        woken.append(len(answered))
+        post(function, answered)
+
+    monkeypatch.setattr(harness.calls, "_post", counted)
+    futures = behind_a_call(harness, tmp_path, callers, *[instances([PID])] * 5)
+    (tmp_path / "gate").touch()
+    assert statuses(futures) == [200] * 6
+    assert woken == [1, 5]
 
 
 @pytest.mark.parametrize(("order", "status"), [(FAIL, 422), (NAN, 422), (NO_MEMORY, 503)])
