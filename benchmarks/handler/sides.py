@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
-from apache_beam.io.gcp.pubsub import PubsubMessage
+from apache_beam.io.gcp import pubsub as beam_pubsub
 from apache_beam.ml.inference.base import KeyedModelHandler
 
 from benchmarks.harness import stock_job
@@ -21,6 +20,7 @@ from benchmarks.harness.machine import Machine
 from benchmarks.harness.models import Workload, WrongAnswerError
 from examples.breast_cancer import autoencoder
 from pipeline.job.steps import Decode, Encode
+from pipeline.pubsub.protos import Proto, PubsubMessage
 from pipeline.request import wire_format
 from pipeline.request.input_spec import InputSpec
 from pipeline.request.messages import DeadLetter, Result
@@ -45,14 +45,14 @@ class Side:
         steps: RunInference.
         decode: What stands before it, for each message.
         encode: What stands after it, for each answer.
-        messages: Of a bundle.
+        messages: Of a bundle, as the side's source gives them: raw ones, or Beam's.
     """
 
     title: str
     steps: InferenceSteps
-    decode: Callable[[PubsubMessage], Iterable[Any]]
+    decode: Callable[[Any], Iterable[Any]]
     encode: Callable[[Any], Iterable[Any]]
-    messages: Sequence[PubsubMessage]
+    messages: Sequence[Proto | beam_pubsub.PubsubMessage]
 
     def bundle(self) -> list[Any]:
         """Send all messages as one bundle, each as far as it gets before the next, as Beam moves them."""
@@ -77,7 +77,10 @@ def sides(workload: Workload, machine: Machine, folder: Path, *, float32: bool =
             Expanded.of(KeyedModelHandler(stock_handler(workload, weights, machine, batch_size))).set_up(),
             lambda message: (stock_job.decode(message),),
             lambda answer: (stock_job.encode(answer),),
-            requests,
+            [
+                beam_pubsub.PubsubMessage(request.data, dict(request.attributes), request.message_id)
+                for request in requests
+            ],
         )
         for title, batch_size in ((STOCK, None), (TUNED, BUNDLE))
     ]
@@ -104,7 +107,7 @@ def silent(ours: Side) -> Side:
 
 def encode_silently(
     answer: Result | DeadLetter, clock: Callable[[], float] = time.time
-) -> tuple[PubsubMessage]:
+) -> tuple[WireMessage]:
     """Return what the job's Encode returns for a result, and count nothing.
 
     Raises:
@@ -112,10 +115,10 @@ def encode_silently(
     """
     if isinstance(answer, DeadLetter):
         raise WrongAnswerError(f"{SILENT}: {answer.error_message}")
-    return (_pubsub(wire_format.encode(answer, clock())),)
+    return (wire_format.encode(answer, clock()),)
 
 
-def json_messages(workload: Workload) -> list[PubsubMessage]:
+def json_messages(workload: Workload) -> list[Proto]:
     """Return a bundle of JSON requests: the example's records, or numbers with six decimals."""
     if workload.exported is not None:
         lines = _RECORDS.read_bytes().splitlines()
@@ -127,7 +130,7 @@ def json_messages(workload: Workload) -> list[PubsubMessage]:
     return [_message(number, body, {}) for number, body in enumerate(lines[:BUNDLE])]
 
 
-def float32_messages(workload: Workload) -> list[PubsubMessage]:
+def float32_messages(workload: Workload) -> list[Proto]:
     """Return the numbers of `json_messages` as binary requests."""
     return [
         _message(number, row.astype("<f4").tobytes(), {"content-type": FLOAT32_TYPE})
@@ -144,7 +147,7 @@ def check(sides: Sequence[Side]) -> None:
     expected: np.ndarray | None = None
     for side in sides:
         outputs = side.bundle()
-        if not all(isinstance(output, PubsubMessage) for output in outputs):
+        if not all(isinstance(output, WireMessage | beam_pubsub.PubsubMessage) for output in outputs):
             raise WrongAnswerError(f"{side.title}: refuses requests")
         results = [orjson.loads(output.data) for output in outputs]
         if [result["request_id"] for result in results] != [str(number) for number in range(BUNDLE)]:
@@ -160,10 +163,9 @@ def _rows(workload: Workload) -> np.ndarray:
     return np.round(np.random.default_rng(1).standard_normal((BUNDLE, int(workload.input_shape))), 6)
 
 
-def _message(number: int, body: bytes, attributes: dict[str, str]) -> PubsubMessage:
-    now = datetime.now(UTC)
-    return PubsubMessage(body, {"request_id": str(number), **attributes}, str(number), now)
-
-
-def _pubsub(message: WireMessage) -> PubsubMessage:
-    return PubsubMessage(message.data, message.attributes)
+def _message(number: int, body: bytes, attributes: dict[str, str]) -> Proto:
+    message = PubsubMessage(
+        data=body, attributes={"request_id": str(number), **attributes}, message_id=str(number)
+    )
+    message.publish_time.GetCurrentTime()
+    return message

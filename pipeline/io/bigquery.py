@@ -10,16 +10,16 @@ import apache_beam as beam
 import orjson
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 from apache_beam.io.gcp.bigquery_tools import RetryStrategy
-from apache_beam.io.gcp.pubsub import PubsubMessage
 
 from pipeline import metrics
 from pipeline.request import wire_format
 from pipeline.request.errors import WriteError
 from pipeline.request.json_text import MAX_WRITTEN_DEPTH, raw_fields
 from pipeline.request.messages import DeadLetter
+from pipeline.request.wire_format import WireMessage
 
 
-def row(message: PubsubMessage) -> dict[str, Any]:
+def row(message: WireMessage) -> dict[str, Any]:
     """Return the row of a result's message, with the columns of bigquery_schema.json.
 
     They are the result's own fields, but for `emitted`, which is beside `timing` because tables can be
@@ -45,7 +45,7 @@ class WriteToTable(beam.PTransform):
         self._table = table
         self._clock = clock
 
-    def expand(self, results: beam.PCollection[PubsubMessage]) -> beam.PCollection[PubsubMessage]:
+    def expand(self, results: beam.PCollection[WireMessage]) -> beam.PCollection[WireMessage]:
         """Insert `results`, and return the dead letters of the refused ones."""
         written = (
             results
@@ -69,14 +69,12 @@ class _Refuse(beam.DoFn):
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
 
-    def process(self, element: tuple[str, dict[str, Any], Any]) -> Iterator[PubsubMessage]:
+    def process(self, element: tuple[str, dict[str, Any], Any]) -> Iterator[WireMessage]:
         table, refused, errors = element
         metrics.count_dead_letter(WriteError.stage)
         error = WriteError(f"{table} refused the row: {_reason(errors)}", refused["request_id"])
-        letter = wire_format.encode_dead_letter(
-            DeadLetter.of(error, orjson.dumps(refused), {}, self._clock())
-        )
-        yield PubsubMessage(letter.data, letter.attributes)
+        letter = DeadLetter.of(error, orjson.dumps(refused), {}, self._clock())
+        yield wire_format.encode_dead_letter(letter)
 
 
 def _reason(errors: str | list[dict[str, str]]) -> str:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import apache_beam as beam
-from apache_beam.io.gcp.pubsub import ReadFromPubSub, WriteToPubSub
 
+from pipeline.io.native import ReadSerialized, WriteWireMessages
 from pipeline.io.sink import WriteToTopic
 from pipeline.io.source import ReadFromSubscription
 from pipeline.options.job_options import JobOptions
 
 
 def read(job: JobOptions, in_process: bool) -> beam.PTransform:
-    """Read PubsubMessages from the input subscription."""
+    """Read the input subscription: raw PubsubMessages, or on Dataflow their serialized bytes."""
     if in_process:
         return ReadFromSubscription(job.input_subscription)
-    return ReadFromPubSub(subscription=job.input_subscription, with_attributes=True)
+    return ReadSerialized(job.input_subscription)
 
 
 def write(job: JobOptions, topic: str, in_process: bool) -> beam.PTransform:
-    """Write PubsubMessages to a topic."""
+    """Write WireMessages to a topic."""
     if in_process:
         return WriteToTopic(topic, job.publish_deadline_s)
-    return WriteToPubSub(topic, with_attributes=True)
+    return WriteWireMessages(topic)

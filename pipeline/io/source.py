@@ -8,12 +8,10 @@ fused behind this read, have published what became of it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC
 from functools import partial
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.transforms.core import RestrictionProvider
@@ -23,6 +21,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from pipeline.io.subscriber import Subscriber
 from pipeline.process import registry
 from pipeline.process.stop import stop_signal
+from pipeline.pubsub.protos import Proto
 
 # Large enough that a bundle's fixed cost (about 2 ms) is spread thin, small enough to keep latency low.
 MAX_BUNDLE_MESSAGES = 500
@@ -101,12 +100,7 @@ class _Pull(beam.DoFn):
         messages.reverse()
         while messages:
             message = messages.pop().message
-            time_ = message.publish_time
-            published = time_.ToDatetime(UTC) if message.HasField("publish_time") else None
-            yield TimestampedValue(
-                PubsubMessage(message.data, dict(message.attributes), message.message_id, published),
-                Timestamp(micros=time_.ToMicroseconds()),
-            )
+            yield TimestampedValue(message, Timestamp(micros=message.publish_time.ToMicroseconds()))
         if stop.requested:
             return
         reached = subscriber.watermark()
@@ -117,7 +111,7 @@ class _Pull(beam.DoFn):
 
 
 class ReadFromSubscription(beam.PTransform):
-    """Messages of a subscription as PubsubMessage, in GlobalWindow, with their publish time as timestamp.
+    """Raw PubsubMessages of a subscription, in GlobalWindow, with their publish time as timestamp.
 
     For Beam's in-process engine, in one stage with the sinks; ends when the process's stop signal is given.
     """
@@ -126,6 +120,6 @@ class ReadFromSubscription(beam.PTransform):
         super().__init__()
         self._subscription = subscription
 
-    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[PubsubMessage]:
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[Proto]:
         """Read the messages."""
         return pbegin | beam.Impulse() | "Pull" >> beam.ParDo(_Pull(self._subscription))

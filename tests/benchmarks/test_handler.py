@@ -10,7 +10,6 @@ import numpy as np
 import orjson
 import pytest
 import torch
-from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.pvalue import TaggedOutput
 
 from benchmarks.handler import __main__ as handler
@@ -46,6 +45,7 @@ from benchmarks.harness.models import WrongAnswerError, example, linear, mlp
 from pipeline.job.steps import Encode
 from pipeline.process import registry
 from pipeline.request.messages import DeadLetter
+from pipeline.request.wire_format import WireMessage
 from tests.benchmarks.conftest import UsageError
 
 CPU = Machine("cpu", torch_threads=1)
@@ -109,7 +109,7 @@ def side(change: Callable[[list[Any]], list[Any]]) -> Side:
     class Steps:
         def run(self, elements: Any) -> list[Any]:
             outputs = [
-                PubsubMessage(orjson.dumps({"request_id": str(number), "prediction": float(number)}), {})
+                WireMessage(orjson.dumps({"request_id": str(number), "prediction": float(number)}))
                 for number, _ in enumerate(elements)
             ]
             return change(outputs)
@@ -123,7 +123,7 @@ def side(change: Callable[[list[Any]], list[Any]]) -> Side:
 def test_answers_must_be_the_first_sides_and_in_order() -> None:
     right = side(list)
     check([right, right])
-    wrong = PubsubMessage(orjson.dumps({"request_id": "0", "prediction": 0.5}), {})
+    wrong = WireMessage(orjson.dumps({"request_id": "0", "prediction": 0.5}))
     for change, reason in (
         (lambda outputs: outputs[::-1], "in their order"),
         (lambda outputs: outputs[:-1], "in their order"),
@@ -168,7 +168,7 @@ def test_without_metrics_the_messages_are_the_same(tmp_path: Path) -> None:
     with counted_metrics():
         for answer in ours.steps.run(requests):
             (expected,), (message,) = counted.process(answer), encode_silently(answer, clock=lambda: 7.5)
-            assert isinstance(expected, PubsubMessage)
+            assert isinstance(expected, WireMessage)
             assert (message.data, message.attributes) == (expected.data, expected.attributes)
 
 

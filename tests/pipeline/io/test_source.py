@@ -56,7 +56,7 @@ def test_a_bundle_is_acknowledged_by_its_finaliser_only(pubsub: Pubsub) -> None:
     send(pubsub, b"a", b"b")
     read, finalizer, tracker = bundle(pubsub, ManualWatermarkEstimator(None))
     assert [(e.value.data, e.value.attributes) for e in read] == [(b"a", {"n": "a"}), (b"b", {"n": "b"})]
-    assert all(e.value.message_id and e.value.publish_time.tzinfo for e in read)
+    assert all(e.value.message_id and e.value.HasField("publish_time") for e in read)
     assert tracker.deferred
     stats = pubsub.broker.stats(pubsub.topics.input_subscription)
     assert (stats.outstanding, stats.acknowledged) == (2, 0)

@@ -3,7 +3,6 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 from apache_beam.internal import pickler
-from apache_beam.io.gcp.pubsub import ReadFromPubSub, WriteToPubSub
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 from apache_beam.portability.api import beam_runner_api_pb2
@@ -12,6 +11,7 @@ from apache_beam.runners.worker.bundle_processor import DATA_OUTPUT_URN
 from pipeline.engine.fusion import UnfusedGraphError, check, fused_stages
 from pipeline.engine.runner import StreamingRunner
 from pipeline.io import connectors
+from pipeline.io.native import ReadSerialized, WriteWireMessages
 from pipeline.io.sink import WriteToTopic
 from pipeline.io.source import ReadFromSubscription
 from pipeline.job import graph
@@ -91,7 +91,7 @@ def test_dataflow_reads_and_writes_by_itself() -> None:
             kinds.append(type(node.transform))
 
     pipeline.visit(Visitor())
-    assert (kinds.count(ReadFromPubSub), kinds.count(WriteToPubSub)) == (1, 3)
+    assert (kinds.count(ReadSerialized), kinds.count(WriteWireMessages)) == (1, 3)
     assert not {ReadFromSubscription, WriteToTopic} & set(kinds)
 
 

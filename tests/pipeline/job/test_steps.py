@@ -1,4 +1,4 @@
-"""Messages of ours that come in as requests: none goes round and round."""
+"""What messages become requests, and messages of ours that come in: none goes round and round."""
 
 from __future__ import annotations
 
@@ -7,26 +7,48 @@ from typing import Any
 
 import numpy as np
 import pytest
-from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.job.steps import Decode, Encode
 from pipeline.pubsub.limits import MAX_MESSAGE_BYTES
+from pipeline.pubsub.protos import Proto, PubsubMessage
 from pipeline.request.errors import RequestError
 from pipeline.request.hooks import Hook
 from pipeline.request.input_spec import InputSpec
 from pipeline.request.messages import DeadLetter, Request, Result
-from pipeline.request.wire_format import encode_dead_letter
+from pipeline.request.wire_format import WireMessage, encode_dead_letter
 
 SPEC = InputSpec.parse("3")
 GOOD = b'{"features": [1, 2, 3]}'
 HOOK = Hook("--decode_hook", "my.hooks:decode", lambda body, attributes: [1, 2, 3])
 
 
-def decoded(message: PubsubMessage, hook: Hook | None = None) -> list[Any]:
+def came_in(message: WireMessage) -> Proto:
+    return PubsubMessage(data=message.data, attributes=message.attributes)
+
+
+def decoded(message: WireMessage, hook: Hook | None = None) -> list[Any]:
     """Return requests, and messages of dead letters."""
-    made = Decode(SPEC, hook, clock=lambda: 5.0).process(message)
+    made = Decode(SPEC, hook, clock=lambda: 5.0).process(came_in(message))
     return [one.value if isinstance(one, TaggedOutput) else one for one in made]
+
+
+@pytest.mark.parametrize("serialized", [False, True], ids=["raw", "serialized"])
+def test_a_message_becomes_a_request(serialized: bool) -> None:
+    """As the in-process source gives it, and as Dataflow does."""
+    message = PubsubMessage(data=GOOD, attributes={"sent_time": "1.5"}, message_id="m1")
+    message.publish_time.FromMicroseconds(2_250_001)
+    element = message.SerializeToString() if serialized else message
+    (request,) = Decode(SPEC, clock=lambda: 5.0).process(element)
+    assert isinstance(request, Request)
+    assert (request.request_id, request.data, request.attributes) == ("m1", GOOD, {"sent_time": "1.5"})
+    assert (request.timeline.published, request.timeline.received) == (2.250001, 5.0)
+    assert list(request.inputs) == [1, 2, 3]
+
+
+def test_without_a_publish_time_none_is_made_up() -> None:
+    (request,) = decoded(WireMessage(GOOD))
+    assert request.timeline.published is None
 
 
 @pytest.mark.parametrize("hook", [None, HOOK], ids=["no hook", "hook"])
@@ -37,7 +59,7 @@ def test_a_dead_letter_is_dropped(stage: str, data: bytes, hook: Hook | None) ->
     letter = encode_dead_letter(
         DeadLetter(data, {"content-type": "image/png"}, stage, "DecodeError", "why " * 100, 5.0, "r" * 500)
     )
-    assert decoded(PubsubMessage(letter.data, letter.attributes), hook) == []
+    assert decoded(letter, hook) == []
 
 
 @pytest.mark.parametrize(
@@ -49,15 +71,15 @@ def test_a_dead_letter_is_dropped(stage: str, data: bytes, hook: Hook | None) ->
     ],
 )
 def test_a_senders_own_attributes_make_no_dead_letter(attributes: dict[str, str]) -> None:
-    (request,) = decoded(PubsubMessage(GOOD, attributes))
+    (request,) = decoded(WireMessage(GOOD, attributes))
     assert isinstance(request, Request)
 
 
 @pytest.mark.parametrize("hook", [None, HOOK], ids=["no hook", "hook"])
 def test_a_result_becomes_one_dead_letter_and_no_more(hook: Hook | None) -> None:
-    (request,) = decoded(PubsubMessage(GOOD, {}))
+    (request,) = decoded(WireMessage(GOOD))
     (result,) = Encode(clock=lambda: 5.0).process(Result(request, np.float32(0.5), "model@1", 1))
-    assert isinstance(result, PubsubMessage)
+    assert isinstance(result, WireMessage)
     (letter,) = decoded(result, hook)
     assert (letter.data, letter.attributes["error_stage"]) == (result.data, "decode")
     assert "called prediction" in letter.attributes["error_message"]
@@ -69,7 +91,7 @@ def test_the_first_that_is_dropped_is_logged(caplog: pytest.LogCaptureFixture) -
     decode = Decode(SPEC)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            assert decode.process(PubsubMessage(letter.data, letter.attributes)) == ()
+            assert decode.process(came_in(letter)) == ()
     (record,) = caplog.records
     assert (
         "(request_id r1, error_stage encode): does the dead-letter topic feed the input?"
