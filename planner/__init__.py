@@ -1,1 +1,1 @@
-"""What a job will do and what it will cost, before it runs: workloads, one worker, autoscalers, prices."""
+"""The planner: what a job will do and cost, before it is launched."""

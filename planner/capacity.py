@@ -128,9 +128,9 @@ class Capacity:
 
     @property
     def kept_up(self) -> float:
-        """The highest load of which all is done, in messages a second; the lowest one if there is none."""
+        """The highest load of which all is done, messages a second; what is done of the lowest if none is."""
         kept = self.offered[1:-1][self.done[1:-1] >= self.offered[1:-1]]
-        return float(kept[-1]) if len(kept) else float(self.offered[1])
+        return float(kept[-1]) if len(kept) else float(self.done[1])
 
     def done_at(self, offered: Floats) -> Floats:
         """Return the messages a second that are done of those that come, of any shape."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -22,9 +23,9 @@ from planner.draws import Draws
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-# Workers of unequal load, as this many groups of equal size: the middles of equal parts of a normal
-# distribution.
-_GROUPS = 5
+# Workers of unequal load, as groups between these quantiles of a normal distribution: the few most loaded
+# decide on the highest latencies.
+_QUANTILES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95, 0.99, 1.0)
 
 
 class WorkerPool:
@@ -57,7 +58,7 @@ class WorkerPool:
         self._autoscaler = DataflowAutoscaler(settings, draws)
         self._starts = Starts(records, draws.count)
         self._skew = draws["worker_skew"]
-        self._deviations = _deviations(_GROUPS) if self._skew.any() else np.zeros(1)
+        self._sizes, self._deviations = _groups(_QUANTILES if self._skew.any() else (0.0, 1.0))
         self.ready = np.zeros(draws.count)
         """[draws] workers that are there."""
         if running:
@@ -144,15 +145,17 @@ class WorkerPool:
     def _divide(self) -> None:
         """Spread messages and workers over the groups anew.
 
-        Of n workers whose loads are drawn apart, the loads' mean takes one degree of freedom: a lone worker
-        has none.
+        No value of n lies further than (n - 1) / sqrt(n) standard deviations from their mean (Samuelson's
+        inequality): few workers cannot differ as far as many, and a lone one has nobody to differ from.
         """
-        skew = self._skew * np.sqrt(1 - 1 / np.maximum(self.ready, 1.0))
-        shares = np.maximum(1 + skew[:, None] * self._deviations, 0.0)
+        count = np.maximum(self.ready, 1.0)[:, None]
+        furthest = (count - 1) / np.sqrt(count)
+        deviations = np.clip(self._deviations, -furthest, furthest)
+        shares = self._sizes * np.maximum(1 + self._skew[:, None] * deviations, 0.0)
         self.shares = shares / shares.sum(axis=1, keepdims=True)
         """[draws, groups] shares of the messages, which sum up to 1."""
         able = np.minimum(self.ready, self._settings.useful_workers)
-        self.parts = np.repeat(able[:, None] / self.groups, self.groups, axis=1)
+        self.parts = able[:, None] * self._sizes
         """[draws, groups] workers of each group; parts of one where they are few."""
         self.parts_inverse = np.where(self.parts > 0, 1 / np.where(self.parts > 0, self.parts, 1.0), 0.0)
         """[draws, groups] one over them; 0 where there are none."""
@@ -260,7 +263,12 @@ class _Means:
         return means
 
 
-def _deviations(groups: int) -> Floats:
-    """Return the middles of equal parts of a normal distribution, [groups], of mean 0 and variance 1."""
-    middles = np.array([NormalDist().inv_cdf((part + 0.5) / groups) for part in range(groups)])
-    return np.asarray(middles / middles.std())
+def _groups(quantiles: Sequence[float]) -> tuple[Floats, Floats]:
+    """Return sizes and means of the parts of a standard normal distribution between quantiles, [groups] each.
+
+    Between z and y the mean is (f(z) - f(y)) / size, with f the density.
+    """
+    normal = NormalDist()
+    density = np.array([normal.pdf(normal.inv_cdf(each)) if 0 < each < 1 else 0.0 for each in quantiles])
+    sizes = np.diff(quantiles)
+    return sizes, np.asarray(-np.diff(density) / sizes)

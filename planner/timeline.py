@@ -64,7 +64,8 @@ class Timeline:
     @property
     def unserved(self) -> Floats:
         """[draws] messages that still waited at the end."""
-        return np.asarray((self.arrived[-1] - self.served[-1]).sum(axis=1))
+        left = (self.arrived[-1] - self.served[-1]).sum(axis=1)
+        return np.asarray(np.maximum(left, 0.0))
 
     def hours(self, name: str) -> Floats:
         """Return the integral of a count over time, [draws] hours: worker hours, replica hours."""

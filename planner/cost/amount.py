@@ -10,6 +10,34 @@ from planner.cost.prices import Price
 
 
 @dataclass(frozen=True)
+class Quantity:
+    """So much of something, or a range where it is not known.
+
+    Attributes:
+        likely: The central value.
+        low: At least.
+        high: At most.
+    """
+
+    likely: float
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.likely <= self.high:
+            raise ValueError(f"{self.likely:g} is no quantity from {self.low:g} to {self.high:g}")
+
+    def times(self, factor: float) -> Quantity:
+        """Return it so many times."""
+        return Quantity(self.likely * factor, self.low * factor, self.high * factor)
+
+
+def exactly(quantity: float) -> Quantity:
+    """Return a quantity that is known."""
+    return Quantity(quantity, quantity, quantity)
+
+
+@dataclass(frozen=True)
 class Item:
     """A quantity of one thing, at its price.
 
@@ -17,18 +45,14 @@ class Item:
         what: A few words, such as "workers: vCPUs".
         quantity: In the price's unit.
         price: What a unit costs.
-        low: Quantity at least, where it is not known.
-        high: Quantity at most.
         terms: Discounts and surcharges, which are prices with a date, too, by their factors: 0.8 for one of
             20 %.
         note: What else is to be known, such as that it is an estimate.
     """
 
     what: str
-    quantity: float
+    quantity: Quantity
     price: Price
-    low: float
-    high: float
     terms: tuple[tuple[Price, float], ...] = ()
     note: str = ""
 
@@ -44,21 +68,6 @@ class Item:
     def prices(self) -> tuple[Price, ...]:
         """All that it was made of."""
         return (self.price, *(price for price, _ in self.terms))
-
-
-def item(
-    what: str,
-    quantity: float,
-    price: Price,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    note: str = "",
-) -> Item:
-    """Return an item; its quantity is certain where no range is given."""
-    return Item(
-        what, quantity, price, quantity if low is None else low, quantity if high is None else high, (), note
-    )
 
 
 @dataclass(frozen=True)
@@ -92,10 +101,7 @@ class Amount:
 
     def times(self, factor: float, per: str) -> Amount:
         """Return it for so many times as much, named anew: an hour's amount x 730 is that of a month."""
-        scaled = tuple(
-            replace(each, quantity=each.quantity * factor, low=each.low * factor, high=each.high * factor)
-            for each in self.items
-        )
+        scaled = tuple(replace(each, quantity=each.quantity.times(factor)) for each in self.items)
         return Amount(scaled, per)
 
     def with_term(self, price: Price, factor: float, names: Sequence[str]) -> Amount:
@@ -114,15 +120,15 @@ class Amount:
         """
         if other.per != self.per:
             raise ValueError(f"an amount for {self.per} and one for {other.per} do not compare")
-        if not other._sum("quantity"):
+        if not other._sum("likely"):
             raise ValueError("nothing compares with an amount of nothing")
-        return self._sum("quantity") / other._sum("quantity")
+        return self._sum("likely") / other._sum("likely")
 
     def __lt__(self, other: Amount) -> bool:
-        return self._sum("quantity") < other._sum("quantity")
+        return self._sum("likely") < other._sum("likely")
 
     def __str__(self) -> str:
-        low, middle, high = (self._sum(name) for name in ("low", "quantity", "high"))
+        low, middle, high = (self._sum(name) for name in ("low", "likely", "high"))
         between = f" ({_dollars(low)} to {_dollars(high)})" if _dollars(low) != _dollars(high) else ""
         return f"{_dollars(middle)}{between} for {self.per}, {self.dates}"
 
@@ -149,16 +155,16 @@ class Amount:
         """Return it for a report: the sum with its range, each item, and each price with source and date."""
         return {
             "per": self.per,
-            "usd": round(self._sum("quantity"), 6),
+            "usd": round(self._sum("likely"), 6),
             "usd_low": round(self._sum("low"), 6),
             "usd_high": round(self._sum("high"), 6),
             "dates": self.dates,
             "items": [
                 {
                     "what": each.what,
-                    "quantity": round(each.quantity, 6),
+                    "quantity": round(each.quantity.likely, 6),
                     "unit": each.price.unit,
-                    "usd": round(each.quantity * each.price.value * each.factor, 6),
+                    "usd": round(each.quantity.likely * each.price.value * each.factor, 6),
                     "prices": [price.name for price in each.prices],
                     "note": each.note,
                 }
@@ -178,8 +184,10 @@ class Amount:
             ],
         }
 
-    def _sum(self, quantity: str) -> float:
-        return sum(float(getattr(each, quantity)) * each.price.value * each.factor for each in self.items)
+    def _sum(self, which: str) -> float:
+        return sum(
+            float(getattr(each.quantity, which)) * each.price.value * each.factor for each in self.items
+        )
 
 
 def _dollars(usd: float) -> str:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from launch.settings.machines import Gpu, built_in_gpu
-from planner.cost.amount import Amount, Item, item
+from planner.cost.amount import Amount, Item, Quantity, exactly
 from planner.cost.machines import machine
 from planner.cost.prices import PriceBook
+from planner.timeline import Timeline, bands
+from planner.unknowns import UNKNOWNS
 
 HOUR = "an hour"
 MONTH = "a month of 730 h"
 MILLION = "a million messages"
 MONTH_H = 730.0
-
-# Google's own run of 10^6 messages a second needed 16 % fewer workers in the at-least-once mode.
-AT_LEAST_ONCE_SAVES = 0.16
 
 # Boot disk of a worker with Streaming Engine where --disk_gb gives none: pipeline options page of Dataflow.
 DEFAULT_DISK_GB = 30
@@ -70,8 +69,21 @@ class Messages:
     out_bytes: float
 
 
-def workers_cost(count: float, shape: WorkerShape, prices: PriceBook) -> Amount:
+def mean_count(timeline: Timeline, name: str) -> Quantity:
+    """Return the mean of a count over a run, with its band over the draws.
+
+    Args:
+        timeline: The run.
+        name: Of the count: "wanted_workers" or "wanted_replicas" for what is billed.
+    """
+    low, central, high = bands(timeline[name].mean(axis=0))
+    return Quantity(float(central), float(low), float(high))
+
+
+def workers_cost(count: Quantity, shape: WorkerShape, prices: PriceBook) -> Amount:
     """Return what an hour of so many workers costs, without Streaming Engine.
+
+    A machine is billed from its start, before its worker does anything: count what was asked for.
 
     Raises:
         PriceError: A price is missing.
@@ -79,44 +91,42 @@ def workers_cost(count: float, shape: WorkerShape, prices: PriceBook) -> Amount:
     """
     made = machine(shape.machine_type)
     items = [
-        item("workers: vCPUs", count * made.vcpus, prices["dataflow_vcpu"]),
-        item("workers: memory", count * made.memory_gb, prices["dataflow_memory"]),
-        item("workers: disks", count * shape.disk_gb, prices["dataflow_disk_pd"]),
+        Item("workers: vCPUs", count.times(made.vcpus), prices["dataflow_vcpu"]),
+        Item("workers: memory", count.times(made.memory_gb), prices["dataflow_memory"]),
+        Item("workers: disks", count.times(shape.disk_gb), prices["dataflow_disk_pd"]),
     ]
     gpu = shape.gpu or built_in_gpu(shape.machine_type)
     if gpu:
-        items.append(item("workers: GPUs", count * gpu.count, prices[f"dataflow_gpu_{gpu.type}"]))
+        items.append(Item("workers: GPUs", count.times(gpu.count), prices[f"dataflow_gpu_{gpu.type}"]))
     return Amount.of(items, HOUR)
 
 
 def engine_cost(
-    messages: Messages, prices: PriceBook, *, units_per_hour: float | None = None, share_low: float = 0.0
+    messages: Messages, prices: PriceBook, *, units_per_hour: float | None = None, at_least_once: bool = True
 ) -> Amount:
     """Return what Streaming Engine costs an hour.
 
     Google publishes no formula for its compute units. Where the job's metric of them is not known, the legacy
-    price by data stands in, with a range down to a share of it.
+    price by data stands in; at least once, with the range of `engine_units_share`.
 
     Args:
         messages: What goes through: each byte read and written is counted.
         prices: The file.
         units_per_hour: Compute units, as the job's metric has them; None where there is no job yet.
-        share_low: Of the legacy price: the least.
+        at_least_once: The job's streaming mode.
     """
     if units_per_hour is not None:
-        return Amount.of(
-            [item("Streaming Engine: units", units_per_hour, prices["dataflow_engine_unit"])], HOUR
-        )
+        units = Item("Streaming Engine: units", exactly(units_per_hour), prices["dataflow_engine_unit"])
+        return Amount.of([units], HOUR)
+    share = UNKNOWNS["engine_units_share"]
     gigabytes = messages.per_s * (messages.in_bytes + messages.out_bytes) * 3_600 / _GB
+    billed = Quantity(share.default, share.low, share.high) if at_least_once else exactly(1.0)
     note = "assumed: the units are not published, the legacy price by data stands in for them"
-    price = prices["dataflow_engine_data"]
-    return Amount.of(
-        [item("Streaming Engine", gigabytes, price, low=gigabytes * share_low, high=gigabytes, note=note)],
-        HOUR,
-    )
+    stand_in = Item("Streaming Engine", billed.times(gigabytes), prices["dataflow_engine_data"], note=note)
+    return Amount.of([stand_in], HOUR)
 
 
-def replicas_cost(count: float, shape: ReplicaShape, prices: PriceBook) -> Amount:
+def replicas_cost(count: Quantity, shape: ReplicaShape, prices: PriceBook) -> Amount:
     """Return what an hour of so many replicas costs.
 
     A machine without a price of its own is one of N1, by vCPU and GB, or what Compute Engine asks and a
@@ -131,19 +141,21 @@ def replicas_cost(count: float, shape: ReplicaShape, prices: PriceBook) -> Amoun
     own, compute = f"vertex_machine_{name}", f"gce_machine_{name}"
     items: list[Item] = []
     if own in prices:
-        items.append(item("replicas", count, prices[own]))
+        items.append(Item("replicas", count, prices[own]))
     elif made.family == "n1":
-        items.append(item("replicas: vCPUs", count * made.vcpus, prices["vertex_n1_vcpu"]))
-        items.append(item("replicas: memory", count * made.memory_gb, prices["vertex_n1_memory"]))
+        items.append(Item("replicas: vCPUs", count.times(made.vcpus), prices["vertex_n1_vcpu"]))
+        items.append(Item("replicas: memory", count.times(made.memory_gb), prices["vertex_n1_memory"]))
     else:
         surcharge = prices["vertex_surcharge"]
-        estimate = item(
+        estimate = Item(
             "replicas", count, prices[compute], note="an estimate: Compute Engine and a surcharge"
         )
         total = Amount.of([estimate], HOUR).with_term(surcharge, 1 + surcharge.value, [compute])
         items += total.items
     if shape.gpu and not built_in_gpu(name):
-        items.append(item("replicas: GPUs", count * shape.gpu.count, prices[f"vertex_gpu_{shape.gpu.type}"]))
+        items.append(
+            Item("replicas: GPUs", count.times(shape.gpu.count), prices[f"vertex_gpu_{shape.gpu.type}"])
+        )
     return Amount.of(items, HOUR)
 
 
@@ -152,15 +164,18 @@ def pubsub_cost(messages: Messages, prices: PriceBook) -> Amount:
     counted = max(messages.in_bytes, _LEAST_MESSAGE_BYTES) + max(messages.out_bytes, _LEAST_MESSAGE_BYTES)
     tebibytes = 2 * messages.per_s * counted * 3_600 / _TIB
     note = "without the 10 GiB a month that are free"
-    return Amount.of([item("Pub/Sub: throughput", tebibytes, prices["pubsub_throughput"], note=note)], HOUR)
+    return Amount.of(
+        [Item("Pub/Sub: throughput", exactly(tebibytes), prices["pubsub_throughput"], note=note)], HOUR
+    )
 
 
-def exactly_once_workers(workers: float) -> float:
-    """Return how many workers the exactly-once mode needs for what so many do at least once.
+def exactly_once(workers: Amount, prices: PriceBook) -> Amount:
+    """Return what the workers cost in the exactly-once mode, which needs more of them for the same messages.
 
-    By Google's own run, of one pipeline: 16 % fewer workers at least once. It is no law.
+    How many more is Google's own figure, of one pipeline; it stands among the prices, with its source.
     """
-    return workers / (1 - AT_LEAST_ONCE_SAVES)
+    price = prices["dataflow_at_least_once"]
+    return workers.with_term(price, 1 / (1 - price.value), [each.name for each in workers.prices])
 
 
 def committed(amount: Amount, years: int, prices: PriceBook) -> Amount:

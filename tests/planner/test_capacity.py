@@ -40,6 +40,10 @@ def test_done_never_falls_with_the_load() -> None:
     assert worker.done_at(np.array([20, 30, 90])).tolist() == [18, 18, 18]
 
 
+def test_a_worker_that_never_keeps_up() -> None:
+    assert Capacity.of_points([10, 20], [8, 15], [0.1, 0.2], [[1], [1]]).kept_up == 8
+
+
 @pytest.mark.parametrize(
     ("offered", "done", "said"),
     [([], [], "at least one load"), ([1, 2], [1], "at least one load"), ([2, 1], [2, 1], "must rise")],

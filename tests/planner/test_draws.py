@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from planner.draws import draw
+from planner.autoscalers.dataflow import DataflowSettings, LatencyTier
+from planner.autoscalers.vertex import VertexSettings
+from planner.capacity import Capacity
+from planner.draws import Draws, Floats, draw
+from planner.fluid import Endpoint, Job, simulate
 from planner.unknowns import UNKNOWNS, Basis, Distribution, Unknown
+from planner.workload import parse_workload
+from tests.planner.made_jobs import worker
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
@@ -60,3 +69,30 @@ def test_a_default_outside_of_its_range_is_refused() -> None:
         Unknown(5, 6, 9, "s", Distribution.UNIFORM, "wait", "nobody", Basis.ASSUMED)
     with pytest.raises(ValueError, match="sigma above 0 goes with lognormal"):
         Unknown(7, 6, 9, "s", Distribution.UNIFORM, "wait", "nobody", Basis.ASSUMED, sigma=1)
+
+
+class _Recording(dict[str, Floats]):
+    """Values that know which of them were read."""
+
+    def __init__(self, values: Mapping[str, Floats]) -> None:
+        super().__init__(values)
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Floats:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+
+def test_each_unknown_is_read() -> None:
+    """One that nothing reads would widen no band, and yet be reported."""
+    values = _Recording(draw(1).values)
+    replica = Capacity.by_hand(100.0, 1.0, 0.02)
+    plain, gpu = DataflowSettings(min_workers=2, max_workers=9), DataflowSettings(max_workers=9, gpu=True)
+    jobs = [
+        *(Job(worker(), replace(plain, latency_tier=tier)) for tier in LatencyTier),
+        Job(worker(), gpu, Endpoint(replica, VertexSettings(2, 9), deployed=False), running=False),
+    ]
+    for job in jobs:
+        simulate(parse_workload("constant 600 40m"), job, Draws(1, values), step_s=5.0, record_s=5.0)
+    # The one left is of prices, and read by planner.cost.
+    assert UNKNOWNS.keys() - values.read == {"engine_units_share"}

@@ -8,7 +8,7 @@ from launch.settings.endpoint_parsers import CPU, PUBSUB_UNDELIVERED, REQUEST_CO
 from planner.autoscalers.dataflow import DataflowSettings
 from planner.autoscalers.vertex import VertexSettings
 from planner.capacity import Capacity
-from planner.cost.amount import Amount
+from planner.cost.amount import Amount, exactly
 from planner.cost.prices import read_prices
 from planner.cost.run_cost import ReplicaShape, WorkerShape, replicas_cost, workers_cost
 from planner.dual import needed_replicas, needed_workers, ratio_curve, reversals
@@ -72,8 +72,8 @@ def test_the_ratio_is_a_curve() -> None:
     prices = read_prices()
 
     def hour(workers: int, replicas: int) -> Amount:
-        of_workers = workers_cost(workers, WorkerShape("n1-standard-4"), prices)
-        return of_workers + replicas_cost(replicas, ReplicaShape("n1-standard-4"), prices)
+        of_workers = workers_cost(exactly(workers), WorkerShape("n1-standard-4"), prices)
+        return of_workers + replicas_cost(exactly(replicas), ReplicaShape("n1-standard-4"), prices)
 
     settings = DataflowSettings(min_workers=2, max_workers=50)
     job = Job(worker(400.0), settings)

@@ -123,9 +123,14 @@ def test_skew_makes_the_most_loaded_worker_the_limit() -> None:
     uneven = simulate(load, fixed_job(20), even_draws(worker_skew=0.1))
     assert even["backlog"].max() == 0
     assert uneven["backlog"][-1, 0] > 1_000
+    # The most loaded hundredth has 2.7 standard deviations more than the mean, and only it waits long.
+    job = fixed_job(1_000)
+    waits = latencies(simulate(parse_workload("constant 84000 10m"), job, even_draws(worker_skew=0.1)), job)
+    assert waits.percentiles([90])[0, 0] == pytest.approx(0.01)
+    assert waits.percentiles([99.5])[0, 0] > 10
     # A lone worker has nobody to differ from.
     alone = simulate(parse_workload("constant 93 10m"), fixed_job(1), even_draws(worker_skew=0.1))
-    assert alone["backlog"].max() == 0
+    assert alone["backlog"].max() == pytest.approx(0, abs=1e-9)
 
 
 def test_a_quota_holds_back_once_its_burst_is_used() -> None:
@@ -228,12 +233,12 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
     job = endpoint_job(
         Job(worker(), DataflowSettings(max_workers=20)), replica(), VertexSettings(max_replicas=20)
     )
-    load = parse_workload("sine 100 1200 1h period=30m")
-    first, second = (simulate(load, job, draw(10, seed=3), step_s=0.5) for _ in range(2))
+    load = parse_workload("sine 100 1200 30m period=15m")
+    first, second = (simulate(load, job, draw(10, seed=3), step_s=1.0) for _ in range(2))
     assert first.served.tobytes() == second.served.tobytes()
     assert all(first[name].tobytes() == second[name].tobytes() for name in first.series)
     assert latencies(first, job).seconds.tobytes() == latencies(second, job).seconds.tobytes()
-    other = simulate(load, job, draw(10, seed=4), step_s=0.5)
+    other = simulate(load, job, draw(10, seed=4), step_s=1.0)
     assert first.served.tobytes() != other.served.tobytes()
 
 
@@ -242,9 +247,9 @@ def test_a_draw_does_not_depend_on_its_neighbours() -> None:
     job = endpoint_job(
         Job(worker(), DataflowSettings(max_workers=20)), replica(), VertexSettings(max_replicas=20)
     )
-    load = parse_workload("ramp 100 1200 1h")
+    load = parse_workload("ramp 100 1200 40m")
     drawn = draw(6, seed=5)
-    together = simulate(load, job, drawn, step_s=0.5)
+    together = simulate(load, job, drawn, step_s=1.0)
     alone = simulate(
         load, job, draw(1, fixed={name: float(drawn[name][3]) for name in drawn.values}), step_s=0.5
     )

@@ -5,14 +5,14 @@ import datetime
 
 import pytest
 
-from planner.cost.amount import Amount, item
+from planner.cost.amount import Amount, Item, Quantity, exactly
 from planner.cost.prices import Price
 
 CPU = Price("cpu", 0.5, "hour", "here", "a page", datetime.date(2026, 3, 1), verified=True)
 DISK = Price("disk", 0.1, "hour", "here", "somebody", datetime.date(2026, 9, 20), verified=False)
 LESS = Price("less", 0.2, "discount", "here", "a page", datetime.date(2026, 5, 5), verified=True)
 
-HOUR = Amount.of([item("CPUs", 4, CPU), item("disks", 10, DISK, low=0, high=20)], "an hour")
+HOUR = Amount.of([Item("CPUs", exactly(4), CPU), Item("disks", Quantity(10, 0, 20), DISK)], "an hour")
 
 
 def test_a_text_of_it_has_its_range_and_dates() -> None:
@@ -20,7 +20,8 @@ def test_a_text_of_it_has_its_range_and_dates() -> None:
         "$3.00 ($2.00 to $4.00) for an hour, prices of 2026-03-01 to 2026-09-20, here; not verified: disk"
     )
     assert (
-        str(Amount.of([item("CPUs", 1, CPU)], "an hour")) == "$0.5000 for an hour, prices of 2026-03-01, here"
+        str(Amount.of([Item("CPUs", exactly(1), CPU)], "an hour"))
+        == "$0.5000 for an hour, prices of 2026-03-01, here"
     )
 
 
@@ -62,10 +63,17 @@ def test_sums_and_multiples() -> None:
     with pytest.raises(ValueError, match="do not compare"):
         HOUR.compare(month)
     with pytest.raises(ValueError, match="nothing compares"):
-        HOUR.compare(Amount.of([item("none", 0, CPU)], "an hour"))
+        HOUR.compare(Amount.of([Item("none", exactly(0), CPU)], "an hour"))
 
 
 def test_a_discount_is_a_price_with_a_date() -> None:
     cheaper = HOUR.with_term(LESS, 0.8, ["cpu"])
     assert cheaper.as_json()["usd"] == pytest.approx(2.6)
     assert "less" in {price.name for price in cheaper.prices}
+
+
+def test_a_quantity_lies_in_its_range() -> None:
+    assert exactly(3).times(2) == Quantity(6, 6, 6)
+    for wrong in ((1, 2, 3), (4, 2, 3), (-1, -1, 3)):
+        with pytest.raises(ValueError, match="is no quantity from"):
+            Quantity(*wrong)
