@@ -64,8 +64,11 @@ class WorkerPool:
         if running:
             self.ready += settings.initial
         else:
+            start_s = draws["job_start_s"]
+            if settings.gpu:
+                start_s = np.maximum(start_s, draws["gpu_worker_start_s"])
             for draw in range(draws.count):
-                self._start(0, draw, settings.initial, draws["job_start_s"][draw])
+                self._start(0, draw, settings.initial, start_s[draw])
         self._divide()
         self._signals = _Means(draws.count)
 

@@ -1,9 +1,36 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
-from planner.capacity import Capacity
+from planner.capacity import Capacity, Floats
+
+
+@dataclass(frozen=True)
+class OnePoint:
+    offered: float
+    done: float
+    cpu: float
+    latency_s: Floats
+
+
+@dataclass(frozen=True)
+class OneCurve:
+    points: tuple[OnePoint, ...]
+    capacity: float
+
+
+def test_a_curve_becomes_arrays() -> None:
+    times = np.array([0.01, 0.02])
+    curve = OneCurve((OnePoint(50, 50, 0.4, times), OnePoint(110, 99, 0.8, times + 1)), 100.0)
+    worker = Capacity.of(curve, gpu=[0.2, 0.5])
+    assert worker.done_at(np.array([25, 50, 110, 1_000])).tolist() == [25, 50, 99, 100]
+    assert worker.gpu_at(np.array([50.0])).tolist() == [0.2]
+    assert worker.latencies(np.array([50.0, 110.0]), np.zeros(2)).tolist() == [0.01, 1.01]
+    with pytest.raises(ValueError, match="as many values of each kind"):
+        Capacity.of(curve, gpu=[0.2])
 
 
 def measured() -> Capacity:

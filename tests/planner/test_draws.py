@@ -22,6 +22,12 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
     assert first["decision_period_s"].tobytes() != other["decision_period_s"].tobytes()
 
 
+def test_unknowns_are_drawn_apart_from_each_other() -> None:
+    drawn = draw(500)
+    one, other = drawn["decision_period_s"][1:], drawn["stable_for_s"][1:]
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.2
+
+
 def test_the_first_draw_has_the_defaults() -> None:
     drawn = draw(3)
     assert {name: drawn[name][0] for name in UNKNOWNS} == {

@@ -108,6 +108,13 @@ def test_a_job_that_is_launched_with_the_load_starts_late() -> None:
     assert latencies(timeline, job).percentiles([100])[0, 0] == pytest.approx(170, abs=1.5)
 
 
+def test_a_job_with_gpus_starts_when_they_do() -> None:
+    settings = DataflowSettings(min_workers=2, max_workers=2, gpu=True)
+    job = Job(worker(), settings, running=False)
+    timeline = simulate(parse_workload("constant 100 15m"), job, even_draws(gpu_worker_start_s=500.0))
+    assert int(np.argmax(timeline["workers"][:, 0] > 0)) == pytest.approx(500, abs=1)
+
+
 def test_workers_that_start_apart_join_one_by_one() -> None:
     job = replace(fixed_job(20), running=False)
     drawn = draw(1, fixed={"worker_skew": 0.0, "worker_start_spread": 0.3, "job_start_s": 170.0})
@@ -251,7 +258,7 @@ def test_a_draw_does_not_depend_on_its_neighbours() -> None:
     drawn = draw(6, seed=5)
     together = simulate(load, job, drawn, step_s=1.0)
     alone = simulate(
-        load, job, draw(1, fixed={name: float(drawn[name][3]) for name in drawn.values}), step_s=0.5
+        load, job, draw(1, fixed={name: float(drawn[name][3]) for name in drawn.values}), step_s=1.0
     )
     np.testing.assert_allclose(together["workers"][:, 3], alone["workers"][:, 0])
     np.testing.assert_allclose(together["replicas"][:, 3], alone["replicas"][:, 0])

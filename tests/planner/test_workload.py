@@ -96,3 +96,5 @@ def test_durations(text: str, length: float) -> None:
 def test_the_last_step_covers_the_end() -> None:
     assert edges(1.0, 0.3).tolist() == pytest.approx([0, 0.3, 0.6, 0.9, 1.2])
     assert edges(3_600.0, 0.1)[-1] == pytest.approx(3_600)
+    assert 2.1 / 0.3 > 7  # which is rounding, and no further step
+    assert len(edges(2.1, 0.3)) == 8

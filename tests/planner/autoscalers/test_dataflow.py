@@ -181,6 +181,8 @@ def test_a_schedule_holds_for_its_time_only() -> None:
     autoscaler = DataflowAutoscaler(settings, one())
     wanted = autoscaler.decide(3_600.0, ALL, signals(workers=1, cpu=0.5), NOBODY)
     assert wanted.tolist() == [20]
+    waiting = DataflowAutoscaler(settings, one())
+    assert waiting.decide(3_600.0, ~ALL, signals(workers=1, cpu=0.5), NOBODY).tolist() == [1]
 
 
 def test_a_range_that_is_none_is_refused() -> None:
