@@ -15,6 +15,7 @@ import pytest
 from apache_beam.testing.util import assert_that
 
 import pipeline.io.bigquery
+from benchmarks.harness.staging import staged
 from pipeline.engine.runner import StreamingRunner
 from pipeline.io.bigquery import WriteToTable, row
 from pipeline.request.messages import Request, Result, Timeline
@@ -22,7 +23,6 @@ from pipeline.request.wire_format import WireMessage, encode
 from tests.integration.google_token import TokenServer
 from tests.loopback import QuietHandler, serving
 from tests.pipeline.job.test_command_line import ENDPOINT, line
-from tests.pipeline.staging import staged
 
 TABLE = "my-project:predictions.results"
 SCHEMA = json.loads((Path(pipeline.io.bigquery.__file__).parent / "bigquery_schema.json").read_text())

@@ -8,6 +8,7 @@ from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.worker.bundle_processor import DATA_OUTPUT_URN
 
+from benchmarks.harness.staging import Staged, staged
 from pipeline.engine.fusion import UnfusedGraphError, check, fused_stages
 from pipeline.engine.runner import StreamingRunner
 from pipeline.io import connectors
@@ -17,7 +18,6 @@ from pipeline.io.source import ReadFromSubscription
 from pipeline.job import graph
 from pipeline.request.errors import HookError
 from tests.pipeline.job.test_command_line import ENDPOINT, line
-from tests.pipeline.staging import Staged, staged
 
 SUBSCRIPTION = "projects/my-project/subscriptions/requests"
 
