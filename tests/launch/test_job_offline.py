@@ -14,12 +14,12 @@ import grpc
 import pytest
 from apache_beam.portability.api import beam_runner_api_pb2
 
+from benchmarks.harness.staging import Staged, offline_flags, written
 from broker import EmbeddedBroker
 from launch.cloud.template import gcloud_flags, parameters
 from launch.commands.table import RUN, parse
 from pipeline.job.main import main
 from tests.pipeline.job.test_command_line import ENDPOINT, line
-from tests.pipeline.staging import Staged, offline_flags, written
 
 pytestmark = pytest.mark.slow
 
