@@ -85,7 +85,7 @@ def _delivery_of_replacement(settings: ReplaceSettings, shell: Shell) -> str:
     if running is None:
         raise CommandError(
             f"the description of {settings.job} has no environment, and so no streaming mode: a job that is "
-            "pending has none yet; try again when ./launch.sh status shows it running"
+            "pending may have none yet; try again when ./launch.sh status shows it running"
         )
     asked = running if settings.delivery == KEEP else settings.delivery
     if asked == running:
