@@ -1,4 +1,4 @@
-"""Workers and replicas together: how often they turn back, and how many of each a rate needs."""
+"""Workers and replicas together: who limits whom, how often they turn back, how many a rate needs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,35 @@ from planner.autoscalers.vertex import VertexSettings
 from planner.capacity import Capacity
 from planner.cost.amount import Amount
 from planner.fluid import Endpoint, Job
+from planner.timeline import Limit, Timeline
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Period:
+    """A time in which one and the same held the messages back.
+
+    Attributes:
+        limit: Who.
+        from_s: Seconds after the start.
+        to_s: Seconds after the start.
+    """
+
+    limit: Limit
+    from_s: float
+    to_s: float
+
+
+def limits_over_time(timeline: Timeline, draw: int = 0) -> list[Period]:
+    """Return who held the messages back when, in one draw: the whole run, without gaps."""
+    codes = timeline["limit"][:, draw].astype(np.int64)
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    ends = np.append(starts[1:], len(codes))
+    return [
+        Period(Limit(codes[start]), float(timeline.times[start]), float(timeline.times[end]))
+        for start, end in zip(starts, ends, strict=True)
+    ]
 
 
 def reversals(wanted: Floats) -> Floats:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
+import pytest
 
 from launch.settings.endpoint_parsers import CPU, PUBSUB_UNDELIVERED, REQUEST_COUNT
 from planner.autoscalers.dataflow import DataflowSettings
@@ -11,8 +13,9 @@ from planner.capacity import Capacity
 from planner.cost.amount import Amount, exactly
 from planner.cost.prices import read_prices
 from planner.cost.run_cost import ReplicaShape, WorkerShape, replicas_cost, workers_cost
-from planner.dual import needed_replicas, needed_workers, ratio_curve, reversals
+from planner.dual import limits_over_time, needed_replicas, needed_workers, ratio_curve, reversals
 from planner.fluid import Endpoint, Job, simulate
+from planner.timeline import Limit
 from planner.workload import parse_workload
 from tests.planner.made_jobs import endpoint_job, even_draws, worker
 
@@ -23,6 +26,20 @@ def test_reversals_are_counted() -> None:
     wanted = np.array([[1, 1], [3, 1], [3, 2], [2, 2], [2, 2], [4, 3]])
     assert reversals(wanted).tolist() == [2, 0]
     assert reversals(np.ones((5, 2))).tolist() == [0, 0]
+
+
+def test_first_the_workers_are_the_limit_and_then_the_replicas() -> None:
+    """5 times the load: Dataflow adds workers, and then the replicas, just enough before, are too few."""
+    job = Job(worker(), DataflowSettings(min_workers=3, max_workers=40))
+    dual = endpoint_job(job, REPLICA, VertexSettings(min_replicas=4, max_replicas=30))
+    timeline = simulate(parse_workload("step 200 1000 1h steps=2"), dual, even_draws(), step_s=1.0)
+    periods = limits_over_time(timeline)
+    assert [each.limit for each in periods][:3] == [Limit.NOBODY, Limit.WORKERS, Limit.ENDPOINT]
+    assert periods[0].from_s == 0
+    assert periods[0].to_s == pytest.approx(1_800, abs=5)
+    assert periods[-1].limit is Limit.NOBODY
+    assert periods[-1].to_s == 3_600
+    assert all(one.to_s == other.from_s for one, other in pairwise(periods))
 
 
 def test_a_load_that_swings_makes_the_autoscalers_turn_back() -> None:
