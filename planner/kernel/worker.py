@@ -69,14 +69,13 @@ class Bundles:
         max_messages: Most messages of a bundle.
         keys: That messages of this worker are spread over; a key is in one bundle at a time, and its next
             bundle has what has come meanwhile. None: there are none, and a free thread takes what waits.
-        gather_s: Messages that come within so long of the first make a bundle, whether or not a thread is
-            free: the service forms bundles before the worker asks. 0: a bundle has what waits when it is
-            taken.
+        gather_s: The service looks at each key once in so long, and makes a bundle of what has come since,
+            whether or not a thread is free. 0: a bundle has what waits when a thread takes it.
         max_active: Most bundles at once on the worker (max_active_bundles_per_worker); None: its threads.
     """
 
     threads: int = 12
-    max_messages: int = 1000
+    max_messages: int = 100
     keys: int | None = None
     gather_s: float = 0.0
     max_active: int | None = None
