@@ -1,1 +1,1 @@
-"""What the planner predicts, beside closed forms, events and measurements, and what that costs."""
+"""The planner against closed forms, published rows and its own promises of speed."""
