@@ -78,7 +78,6 @@ class Container:
     processes: int
     calls_per_second: float
     cpu: float
-    duty_cycle: float
     p50_ms: float
 
 
@@ -164,5 +163,5 @@ def containers(seed: int) -> list[Container]:
         replica = Replica(4, CallTime(0.0015, 0.0001), processes, call_s=0.0003)
         point = closed_loop(replica, 64, 1, 20_000, seed)
         p50_ms = float(np.median(point.latency_s)) * 1e3
-        found.append(Container(processes, point.done, point.cpu, point.duty_cycle, p50_ms))
+        found.append(Container(processes, point.done, point.cpu, p50_ms))
     return found

@@ -157,7 +157,7 @@ def _show_sensitivity(console: Console, rows: Sequence[Sensitivity]) -> None:
 
 def _show_containers(console: Console, rows: Sequence[Container]) -> None:
     table = results.table(
-        ("calls/s", "CPU %", "duty cycle %", "p50 ms"),
+        ("calls/s", "CPU %", "p50 ms"),
         f"Containers on four vCPUs, 64 calls at once; the autoscaler adds replicas above {100 * TARGET:g} %",
         "processes",
     )
@@ -166,7 +166,6 @@ def _show_containers(console: Console, rows: Sequence[Container]) -> None:
             f"{row.processes}",
             f"{row.calls_per_second:,.0f}",
             f"{100 * row.cpu:.0f}",
-            f"{100 * row.duty_cycle:.0f}",
             f"{row.p50_ms:.1f}",
         )
     console.print(table)

@@ -47,6 +47,7 @@ class WorkerPoint:
             the first minute.
         throttled: Share of the bundle threads' time that they wait because an endpoint is full, 0 to 1: what
             the job's throttling counter tells Dataflow.
+        gpu: Duty cycle of the worker's GPU, 0 to 1; 0 without one.
     """
 
     offered: float
@@ -55,6 +56,7 @@ class WorkerPoint:
     cpu: float
     latency_s: Floats
     throttled: float = 0.0
+    gpu: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class WorkerCurve:
             nearest = self.points[min(upper, len(loads) - 1)]
             done = nearest.done if upper else nearest.done * offered / nearest.offered
             cpu = nearest.cpu if upper else nearest.cpu * offered / nearest.offered
-            return replace(nearest, offered=offered, done=done, cpu=cpu)
+            gpu = nearest.gpu if upper else nearest.gpu * offered / nearest.offered
+            return replace(nearest, offered=offered, done=done, cpu=cpu, gpu=gpu)
         below, above = self.points[upper - 1], self.points[upper]
         share = (offered - below.offered) / (above.offered - below.offered)
 
@@ -95,6 +98,7 @@ class WorkerCurve:
             between(below.cpu, above.cpu),
             below.latency_s + share * (above.latency_s - below.latency_s),
             between(below.throttled, above.throttled),
+            between(below.gpu, above.gpu),
         )
 
 
@@ -154,11 +158,13 @@ def _point(worker: Worker, rate: float, seed: int, messages: int, share: float) 
     threads = worker.bundles.threads * worker.processes
     return WorkerPoint(
         rate,
-        rate * _done_share(run),
+        # A queue below its capacity does what comes. Counted, that is uncertain by a bundle at either end.
+        rate if share < 1 else rate * _done_share(run),
         run.batch_size,
         min(1.0, run.used_s / (worker.vcpus * run.until_s)),
         latency_s,
         min(1.0, run.throttled_s / (threads * float(run.done.max()))),
+        min(1.0, run.gpu_s / run.until_s),
     )
 
 
