@@ -23,7 +23,7 @@ SUSTAINED = 0.99
 _WARM_UP = 0.2
 _OVERLOAD_S = 60.0
 # A simulation lasts so many times the latencies that it finds: else what it began with counts.
-_LONG, _LONGER, _LONGEST_S = 15.0, 4, 600.0
+_LONG, _LONGER, _LONGEST_S = 15.0, 2, 600.0
 # A backlog gives each bundle thread so many full bundles; the rate is that of the middle of it.
 _FULL_BUNDLES = 20
 _FROM, _TO = 0.2, 0.8
@@ -114,11 +114,12 @@ def worker_curve(worker: Worker, seed: int, messages: int = 10_000) -> WorkerCur
         messages: Simulated at each load at least; quantiles above 1 - 30 / messages are rough.
     """
     capacity = _capacity(worker, seed, messages)
-    points = tuple(
-        _point(worker, share * capacity, seed + number, messages, share)
-        for number, share in enumerate(_LOADS)
-    )
-    return WorkerCurve(points, capacity)
+    points: list[WorkerPoint] = []
+    p50_s = 0.0
+    for number, share in enumerate(_LOADS):
+        points.append(_point(worker, share * capacity, seed + number, messages, share, p50_s))
+        p50_s = float(points[-1].latency_s[_QUANTILES // 2])
+    return WorkerCurve(tuple(points), capacity)
 
 
 def _capacity(worker: Worker, seed: int, messages: int) -> float:
@@ -144,9 +145,11 @@ def _capacity(worker: Worker, seed: int, messages: int) -> float:
     return rate
 
 
-def _point(worker: Worker, rate: float, seed: int, messages: int, share: float) -> WorkerPoint:
+def _point(worker: Worker, rate: float, seed: int, messages: int, share: float, p50_s: float) -> WorkerPoint:
+    """Return what a worker does at a share of its capacity; `p50_s` is its latency at the load before."""
     overload = share > 1
-    seconds = _OVERLOAD_S if overload else messages / rate * (_NEAR_FACTOR if share > _NEAR else 1)
+    least = messages * (_NEAR_FACTOR if share > _NEAR else 1)
+    seconds = _OVERLOAD_S if overload else max(least / rate, min(_LONG * p50_s, _LONGEST_S))
     while True:
         run = simulate(worker, poisson(rate, seconds, seed), seed, rate)
         counted = run.latency_s if overload else run.latency_s[run.arrived >= _WARM_UP * run.until_s]
