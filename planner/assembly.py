@@ -6,24 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch.rules.endpoint import machine_of
-from launch.settings.job import MPS, SINGLE_PROCESS
+from launch.settings.job import MPS, NO_SHARING, SINGLE_PROCESS
 from launch.settings.machines import built_in_gpu, default_machine
 from loadtest.profile.profile import EndpointProfile, Law, Profile
-from pipeline.options.job_options import ENDPOINT, SINGLE
+from pipeline.options.job_options import ENDPOINT, SINGLE, JobOptions
 from planner.basis import Ground, assumed, of_figure
 from planner.configuration import Configuration
 from planner.cost.machines import machine
 from planner.kernel.replica import Replica
 from planner.kernel.worker import (
-    CONTENTION_BY_SHARING,
     AcrossBundles,
     Bundles,
     CallTime,
     EndpointCalls,
     ModelInWorker,
     OnCpu,
-    OnGpu,
     Worker,
+    shared_gpu,
 )
 from planner.law import Figure, ServiceLaw, of_profile
 from planner.profiles import bundled_job, endpoint_of, job_of, law_of_job, source_of
@@ -130,7 +129,7 @@ def worker(configuration: Configuration, profiled: Profiled, core_factor: float,
     law, batching = _model(configuration, profiled), AcrossBundles
     size, wait_s = options.max_batch_size, options.max_batch_wait_ms / 1e3
     if run.gpu:
-        device = OnGpu(CONTENTION_BY_SHARING[run.gpu_sharing], host_cores=1.0)
+        device = shared_gpu(run.gpu_sharing, host_cores=1.0)
         model = ModelInWorker(law.likeliest, batching(size, wait_s, _BATCHES_ON_GPU), device)
     else:
         model = ModelInWorker(_slower(law.likeliest, factor), batching(size, wait_s), OnCpu())
@@ -177,7 +176,7 @@ def replica(configuration: Configuration, profiled: Profiled, core_factor: float
             int(arguments.get("max_batch_size", _CONTAINER_BATCH)),
             float(arguments.get("max_batch_wait_ms", _CONTAINER_WAIT_S * 1e3)) / 1e3,
         ),
-        OnGpu(1.0, host_cores=1.0) if gpu else OnCpu(),
+        shared_gpu(NO_SHARING, host_cores=1.0) if gpu else OnCpu(),
         call_s=call_ms / 1e3 * factor,
         row_s=row_ms / 1e3 * factor,
         way_s=way_ms / 1e3,
@@ -256,12 +255,10 @@ def _loop_ms(processor: Law | None, whole: ServiceLaw) -> tuple[float, float]:
     return call_ms, min(max(processor.b.value, 0.0), whole.each.value) / 2
 
 
-def _max_active(options: object, made: Shape) -> int | None:
-    hint = getattr(options, "max_active_bundles_per_worker", None)
+def _max_active(options: JobOptions, made: Shape) -> int | None:
+    hint = options.max_active_bundles_per_worker
     return min(hint, made.threads) if hint else None
 
 
 def _slower(time: CallTime, factor: float) -> CallTime:
     return CallTime(time.fixed_s * factor, time.each_s * factor, time.variation, time.slow_down)
-
-

@@ -1,1 +1,1 @@
-"""The planner against closed forms, published rows and its own promises of speed."""
+"""What the planner predicts, beside closed forms, events and measurements, and what that costs."""

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.planner`: the planner against closed forms, published rows and its own speed.
+"""`python -m benchmarks.planner`: the planner against closed forms, published rows, events and its own cost.
 
-All but the speed is seeded, so that it is the same on every machine.
+All but processor time and memory is seeded, so that it is the same on every machine.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from pathlib import Path
 
 from benchmarks.harness import cli, results
 from benchmarks.planner import measures, report
+from benchmarks.planner.exact_servers import overload_rows
+from benchmarks.planner.fluid_table import fluid_rows
 
-TABLES = ("closed_forms", "calibration", "sensitivity", "container", "speed")
+TABLES = ("closed_forms", "calibration", "sensitivity", "container", "speed", "overload", "fluid")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measures.sensitivity(seed) if "sensitivity" in wanted else (),
         measures.containers(seed) if "container" in wanted else (),
         measures.speeds() if "speed" in wanted else (),
+        overload_rows() if "overload" in wanted else (),
+        fluid_rows() if "fluid" in wanted else (),
     )
     results.publish(
         options.out, "planner", lambda console: report.show(console, measured), report.figures(measured)

@@ -86,7 +86,7 @@ def queues() -> list[Queue]:
     loads = (0.3, 0.5, 0.7)
     singles = [queue(load) for queue in (mm1, md1) for load in loads]
     several = [mmc(2, 0.5), mmc(4, 0.7), mmc(12, 0.7)]
-    pairs = ((4, 0.7), (16, 0.5), (64, 0.3))
+    pairs = ((4, 0.5), (16, 0.5), (64, 0.3))
     return singles + several + [bulk(*pair, across=across) for across in (False, True) for pair in pairs]
 
 

@@ -10,6 +10,9 @@ from rich.console import Console
 from benchmarks.harness import results, verdict
 from benchmarks.harness.machine import versions
 from benchmarks.harness.verdict import Verdict
+from benchmarks.planner import fluid_table
+from benchmarks.planner.exact_servers import OverloadRow
+from benchmarks.planner.fluid_table import FluidRow
 from benchmarks.planner.measures import (
     TARGET,
     ClosedForm,
@@ -31,6 +34,8 @@ class Measured:
     sensitivity: Sequence[Sensitivity] = ()
     containers: Sequence[Container] = ()
     speeds: Sequence[Speed] = ()
+    overloads: Sequence[OverloadRow] = ()
+    fluid: Sequence[FluidRow] = ()
 
 
 def verdicts(measured: Measured) -> list[Verdict]:
@@ -57,6 +62,8 @@ def verdicts(measured: Measured) -> list[Verdict]:
         found.append(
             Verdict("CPU of the single-process container, full", 100 * single.cpu, 100 * TARGET, False, " %")
         )
+    if measured.fluid:
+        found += fluid_table.verdicts(measured.fluid)
     return found
 
 
@@ -72,6 +79,10 @@ def show(console: Console, measured: Measured) -> None:
         _show_containers(console, measured.containers)
     if measured.speeds:
         _show_speeds(console, measured.speeds)
+    if measured.overloads:
+        _show_overloads(console, measured.overloads)
+    if measured.fluid:
+        _show_fluid(console, measured.fluid)
     for one in verdicts(measured):
         results.print_line(console, str(one))
     results.print_line(console, ", ".join(f"{name} {number}" for name, number in versions().items()))
@@ -157,7 +168,7 @@ def _show_sensitivity(console: Console, rows: Sequence[Sensitivity]) -> None:
 
 def _show_containers(console: Console, rows: Sequence[Container]) -> None:
     table = results.table(
-        ("calls/s", "CPU %", "duty cycle %", "p50 ms"),
+        ("calls/s", "CPU %", "p50 ms"),
         f"Containers on four vCPUs, 64 calls at once; the autoscaler adds replicas above {100 * TARGET:g} %",
         "processes",
     )
@@ -166,7 +177,6 @@ def _show_containers(console: Console, rows: Sequence[Container]) -> None:
             f"{row.processes}",
             f"{row.calls_per_second:,.0f}",
             f"{100 * row.cpu:.0f}",
-            f"{100 * row.duty_cycle:.0f}",
             f"{row.p50_ms:.1f}",
         )
     console.print(table)
@@ -183,5 +193,38 @@ def _show_speeds(console: Console, rows: Sequence[Speed]) -> None:
             f"{row.batch_size:.1f}",
             f"{row.per_second:,.0f}",
             f"{row.curve_s:.1f}",
+        )
+    console.print(table)
+
+
+def _show_overloads(console: Console, rows: Sequence[OverloadRow]) -> None:
+    table = results.table(
+        ("overload", "mean s", "fluid", "p50 s", "fluid", "p99 s", "fluid"),
+        "Servers in overload for a minute, by events and by the fluid layer",
+        "servers",
+    )
+    for row in rows:
+        values = (
+            row.exact_mean, row.fluid_mean, row.exact_p50, row.fluid_p50, row.exact_p99, row.fluid_p99,
+        )  # fmt: skip
+        table.add_row(f"{row.servers}", f"{row.overload:g}", *(f"{value:.2f}" for value in values))
+    console.print(table)
+
+
+def _show_fluid(console: Console, rows: Sequence[FluidRow]) -> None:
+    table = results.table(
+        ("workers", "steps", "draws", "fluid s", "latencies s", "MiB"),
+        "What a prediction costs: processor time and memory",
+        "messages/s",
+    )
+    for row in rows:
+        table.add_row(
+            f"{row.case.rate:,.0f}",
+            f"{row.case.workers:,}",
+            f"{row.steps:,}",
+            f"{row.case.draws}",
+            f"{row.simulate_s:.2f}",
+            f"{row.latencies_s:.2f}",
+            f"{row.memory_mib:,.0f}",
         )
     console.print(table)

@@ -23,7 +23,7 @@ SUSTAINED = 0.99
 _WARM_UP = 0.2
 _OVERLOAD_S = 60.0
 # A simulation lasts so many times the latencies that it finds: else what it began with counts.
-_LONG, _LONGER, _LONGEST_S = 15.0, 4, 600.0
+_LONG, _LONGER, _LONGEST_S = 15.0, 2, 600.0
 # A backlog gives each bundle thread so many full bundles; the rate is that of the middle of it.
 _FULL_BUNDLES = 20
 _FROM, _TO = 0.2, 0.8
@@ -47,6 +47,7 @@ class WorkerPoint:
             the first minute.
         throttled: Share of the bundle threads' time that they wait because an endpoint is full, 0 to 1: what
             the job's throttling counter tells Dataflow.
+        gpu: Duty cycle of the worker's GPU, 0 to 1; 0 without one.
     """
 
     offered: float
@@ -55,6 +56,7 @@ class WorkerPoint:
     cpu: float
     latency_s: Floats
     throttled: float = 0.0
+    gpu: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class WorkerCurve:
             nearest = self.points[min(upper, len(loads) - 1)]
             done = nearest.done if upper else nearest.done * offered / nearest.offered
             cpu = nearest.cpu if upper else nearest.cpu * offered / nearest.offered
-            return replace(nearest, offered=offered, done=done, cpu=cpu)
+            gpu = nearest.gpu if upper else nearest.gpu * offered / nearest.offered
+            return replace(nearest, offered=offered, done=done, cpu=cpu, gpu=gpu)
         below, above = self.points[upper - 1], self.points[upper]
         share = (offered - below.offered) / (above.offered - below.offered)
 
@@ -95,6 +98,7 @@ class WorkerCurve:
             between(below.cpu, above.cpu),
             below.latency_s + share * (above.latency_s - below.latency_s),
             between(below.throttled, above.throttled),
+            between(below.gpu, above.gpu),
         )
 
 
@@ -110,11 +114,12 @@ def worker_curve(worker: Worker, seed: int, messages: int = 10_000) -> WorkerCur
         messages: Simulated at each load at least; quantiles above 1 - 30 / messages are rough.
     """
     capacity = _capacity(worker, seed, messages)
-    points = tuple(
-        _point(worker, share * capacity, seed + number, messages, share)
-        for number, share in enumerate(_LOADS)
-    )
-    return WorkerCurve(points, capacity)
+    points: list[WorkerPoint] = []
+    p50_s = 0.0
+    for number, share in enumerate(_LOADS):
+        points.append(_point(worker, share * capacity, seed + number, messages, share, p50_s))
+        p50_s = float(points[-1].latency_s[_QUANTILES // 2])
+    return WorkerCurve(tuple(points), capacity)
 
 
 def _capacity(worker: Worker, seed: int, messages: int) -> float:
@@ -140,9 +145,11 @@ def _capacity(worker: Worker, seed: int, messages: int) -> float:
     return rate
 
 
-def _point(worker: Worker, rate: float, seed: int, messages: int, share: float) -> WorkerPoint:
+def _point(worker: Worker, rate: float, seed: int, messages: int, share: float, p50_s: float) -> WorkerPoint:
+    """Return what a worker does at a share of its capacity; `p50_s` is its latency at the load before."""
     overload = share > 1
-    seconds = _OVERLOAD_S if overload else messages / rate * (_NEAR_FACTOR if share > _NEAR else 1)
+    least = messages * (_NEAR_FACTOR if share > _NEAR else 1)
+    seconds = _OVERLOAD_S if overload else max(least / rate, min(_LONG * p50_s, _LONGEST_S))
     while True:
         run = simulate(worker, poisson(rate, seconds, seed), seed, rate)
         counted = run.latency_s if overload else run.latency_s[run.arrived >= _WARM_UP * run.until_s]
@@ -154,11 +161,13 @@ def _point(worker: Worker, rate: float, seed: int, messages: int, share: float) 
     threads = worker.bundles.threads * worker.processes
     return WorkerPoint(
         rate,
-        rate * _done_share(run),
+        # A queue below its capacity does what comes. Counted, that is uncertain by a bundle at either end.
+        rate if share < 1 else rate * _done_share(run),
         run.batch_size,
         min(1.0, run.used_s / (worker.vcpus * run.until_s)),
         latency_s,
         min(1.0, run.throttled_s / (threads * float(run.done.max()))),
+        min(1.0, run.gpu_s / run.until_s),
     )
 
 

@@ -23,7 +23,18 @@ class Station:
         demand: Sum of the jobs' weights.
     """
 
-    __slots__ = ("_clock", "_jobs", "_number", "_speed", "_speed_at", "_used", "_was", "demand", "next_at")
+    __slots__ = (
+        "_busy",
+        "_clock",
+        "_jobs",
+        "_number",
+        "_speed",
+        "_speed_at",
+        "_used",
+        "_was",
+        "demand",
+        "next_at",
+    )
 
     def __init__(self, speed_at: Callable[[float], float]) -> None:
         """Begin without a job, at time 0.
@@ -34,7 +45,7 @@ class Station:
         self._speed_at = speed_at
         self._jobs: list[tuple[float, int, float, Then, Any]] = []
         self._number = 0  # of the next job: those that end at once do so in their order
-        self._clock = self._was = self._used = 0.0
+        self._clock = self._was = self._used = self._busy = 0.0
         self._speed = 1.0
         self.demand = 0.0
         self.next_at = inf
@@ -58,7 +69,13 @@ class Station:
         """Return the weight x seconds of work that has been done until now."""
         return self._used + (now - self._was) * self._speed * self.demand
 
+    def busy(self, now: float) -> float:
+        """Return the seconds until now in which there was a job."""
+        return self._busy + (now - self._was if self._jobs else 0.0)
+
     def _advance(self, now: float) -> None:
+        if self._jobs:
+            self._busy += now - self._was
         passed = (now - self._was) * self._speed
         self._clock += passed
         self._used += passed * self.demand

@@ -12,7 +12,7 @@ from planner.kernel.batcher import SimulatedBatcher
 from planner.kernel.endpoint_calls import SimulatedClient
 from planner.kernel.events import Events, Station, Then
 from planner.kernel.times import CallTimes
-from planner.kernel.worker import AcrossBundles, Batching, CallTime, EndpointCalls, OnCpu, OnGpu
+from planner.kernel.worker import AcrossBundles, Batching, CallTime, Device, EndpointCalls, OnCpu
 
 
 class Answers(Protocol):
@@ -28,7 +28,7 @@ class Answers(Protocol):
         """Answer so many messages of a bundle, then call `then`."""
 
 
-Device: TypeAlias = tuple[Station, float, float]
+Place: TypeAlias = tuple[Station, float, float]
 """Where calls run, the weight of each there, and the cores that it keeps busy besides."""
 
 
@@ -41,9 +41,9 @@ class ModelCalls:
         host_s: Core seconds beside the station.
     """
 
-    def __init__(self, events: Events, device: Device, time: CallTime, random: np.random.Generator) -> None:
+    def __init__(self, events: Events, place: Place, time: CallTime, random: np.random.Generator) -> None:
         self._events = events
-        self._station, self._weight, self._host_cores = device
+        self._station, self._weight, self._host_cores = place
         self._times = CallTimes(time, random)
         self.calls = self.rows = 0
         self.host_s = 0.0
@@ -57,7 +57,7 @@ class ModelCalls:
         self._station.start(self._events.now, seconds, self._weight, then, argument)
 
 
-def device_station(events: Events, cpus: Station, device: OnCpu | OnGpu) -> Device:
+def device_station(events: Events, cpus: Station, device: Device) -> Place:
     """Return where the calls of a worker's or replica's model run."""
     if isinstance(device, OnCpu):
         return cpus, device.cores, 0.0
@@ -65,7 +65,7 @@ def device_station(events: Events, cpus: Station, device: OnCpu | OnGpu) -> Devi
     return events.station(lambda calls: 1 / (1 + contention * (calls - 1))), 1.0, device.host_cores
 
 
-def endpoint_station(events: Events, calls: EndpointCalls) -> Device:
+def endpoint_station(events: Events, calls: EndpointCalls) -> Place:
     """Return the part of an endpoint that serves one worker."""
     at_once = calls.at_once
     return events.station(lambda in_service: min(1.0, at_once / in_service)), 1.0, 0.0

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from loadtest.raw_log import Floats
 from planner.kernel.batcher import SimulatedBatcher
-from planner.kernel.events import Events, Interpreter, Then
+from planner.kernel.events import Events, Interpreter
 from planner.kernel.models import ModelCalls, device_station
 from planner.kernel.worker import AcrossBundles, CallTime, OnCpu, OnGpu
 
@@ -47,7 +46,7 @@ class ReplicaPoint:
         done: Calls a second.
         batch_size: Rows of a pass of the model, mean over passes.
         cpu: Utilisation of the replica's vCPUs, 0 to 1: what Vertex AI's autoscaler looks at.
-        duty_cycle: Share of the time in which a pass of the model ran, 0 to 1.
+        duty_cycle: Share of the time in which a pass of the model ran on the GPU, 0 to 1; 0 without one.
         latency_s: [n] of calls, seconds, ascending.
     """
 
@@ -106,14 +105,18 @@ class _Run:
         vcpus = replica.vcpus
         self._cpus = events.station(lambda demand: min(1.0, vcpus / demand))
         self._vcpus = vcpus
-        self._model = ModelCalls(
-            events, device_station(events, self._cpus, replica.device), replica.time, self._random
-        )
+        device = device_station(events, self._cpus, replica.device)
+        self._gpu = device[0] if isinstance(replica.device, OnGpu) else None
+        self._model = ModelCalls(events, device, replica.time, self._random)
         batching = replica.batching
         self._loops = [Interpreter(events, self._cpus) for _ in range(replica.processes)]
         self._batchers = [
             SimulatedBatcher(
-                events, self._pass, batching.max_batch_size, batching.max_wait_s, batching.concurrent_batches
+                events,
+                self._model.start,
+                batching.max_batch_size,
+                batching.max_wait_s,
+                batching.concurrent_batches,
             )
             for _ in range(replica.processes)
         ]
@@ -123,8 +126,6 @@ class _Run:
         self._way_s = replica.way_s / 2
         self._left = 0  # calls that are still to be made by callers
         self._done: list[tuple[float, float]] = []  # when it began and when it was answered
-        self._running = 0
-        self._ran_since = self._ran_s = 0.0
 
     def closed(self, callers: int, calls: int) -> ReplicaPoint:
         self._left = max(calls, callers)
@@ -150,7 +151,7 @@ class _Run:
             float(counted.sum()) / (until - since),
             self._model.rows / self._model.calls,
             min(1.0, (self._cpus.used(now) + self._model.host_s) / (self._vcpus * now)),
-            min(1.0, self._ran_s / now),
+            0.0 if self._gpu is None else self._gpu.busy(now) / now,
             np.sort((ended - began)[began >= since]),
         )
 
@@ -162,19 +163,6 @@ class _Run:
 
     def _queue(self, call: _Call) -> None:
         self._batchers[call.process].submit(self._rows, self._answered, call)
-
-    def _pass(self, rows: int, then: Then, argument: Any) -> None:
-        if not self._running:
-            self._ran_since = self._events.now
-        self._running += 1
-        self._model.start(rows, self._passed, (then, argument))
-
-    def _passed(self, done: tuple[Then, Any]) -> None:
-        self._running -= 1
-        if not self._running:
-            self._ran_s += self._events.now - self._ran_since
-        then, argument = done
-        then(argument)
 
     def _answered(self, call: _Call) -> None:
         self._loops[call.process].run(self._loop_s, self._return, call)

@@ -19,7 +19,7 @@ from planner.kernel.models import (
     of_endpoint,
     of_model,
 )
-from planner.kernel.worker import EndpointCalls, Worker
+from planner.kernel.worker import EndpointCalls, OnGpu, Worker
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Simulated:
         batches: Calls of the model or the endpoint, retries included.
         batch_size: Messages of a call, mean over calls.
         used_s: Core seconds of the worker up to `until_s`.
+        gpu_s: Seconds up to `until_s` in which a call ran on the worker's GPU; 0 without one.
         until_s: When the last message arrived, seconds.
         throttled_s: Seconds of bundle threads that waited because the endpoint was full.
         events: That were simulated.
@@ -42,6 +43,7 @@ class Simulated:
     batches: int
     batch_size: float
     used_s: float
+    gpu_s: float
     until_s: float
     throttled_s: float
     events: int
@@ -104,12 +106,14 @@ class _Run:
         self._source = BundleSource(arrived, worker.bundles, random)
         time = worker.model.time.at_rate(rate / worker.processes)
         self._answers: Sequence[Answers]
+        self._gpu: Station | None = None
         if isinstance(worker.model, EndpointCalls):
             device = endpoint_station(events, worker.model)
             self._calls = ModelCalls(events, device, time, random)
             self._answers = of_endpoint(events, device[0], self._calls, worker.model, worker.processes, seed)
         else:
             device = device_station(events, self._cpus, worker.model.device)
+            self._gpu = device[0] if isinstance(worker.model.device, OnGpu) else None
             self._calls = ModelCalls(events, device, time, random)
             self._answers = of_model(events, self._calls, worker.model.batching, worker.processes)
         self._turn = -1
@@ -119,7 +123,7 @@ class _Run:
         self._looks_at = float("inf")
         self._ends: list[tuple[int, int, float]] = []  # first, stop and time of each bundle's results
         self._throttled_s = 0.0
-        self._used_s = 0.0
+        self._used_s = self._gpu_s = 0.0
         self._clock: Callable[[], float] = lambda: events.now
 
     def result(self) -> Simulated:
@@ -139,6 +143,7 @@ class _Run:
             calls.calls,
             calls.rows / calls.calls,
             self._used_s,
+            self._gpu_s,
             self._until,
             self._throttled_s,
             self._events.count,
@@ -146,6 +151,7 @@ class _Run:
 
     def _note_used(self, _: None) -> None:
         self._used_s = self._cpus.used(self._events.now) + self._calls.host_s
+        self._gpu_s = 0.0 if self._gpu is None else self._gpu.busy(self._events.now)
 
     def _look(self, _: None) -> None:
         """Begin the bundles that can begin now."""

@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from launch.settings.job import MPS, NO_SHARING, SINGLE_PROCESS
+
 
 @dataclass(frozen=True)
 class CallTime:
@@ -140,9 +142,16 @@ class OnGpu:
     host_cores: float = 0.0
 
 
-# By --gpu-sharing, where nothing was measured. Without MPS the contexts of processes take turns. What MPS
-# gives depends on how much of the GPU one process fills: assumed, to be varied from 0 to 1.
-CONTENTION_BY_SHARING = {"none": 1.0, "mps": 0.5, "single-process": 1.0}
+Device: TypeAlias = OnCpu | OnGpu
+
+# Without MPS the contexts of processes take turns. What MPS gives depends on how much of the GPU one process
+# fills: assumed, to be varied from 0 to 1.
+_CONTENTION = {NO_SHARING: 1.0, MPS: 0.5, SINGLE_PROCESS: 1.0}
+
+
+def shared_gpu(sharing: str, host_cores: float = 0.0) -> OnGpu:
+    """Return a GPU that processes share as --gpu-sharing says, where its contention was not measured."""
+    return OnGpu(_CONTENTION[sharing], host_cores)
 
 
 @dataclass(frozen=True)
@@ -157,7 +166,7 @@ class ModelInWorker:
 
     time: CallTime
     batching: Batching
-    device: OnCpu | OnGpu = field(default_factory=OnCpu)
+    device: Device = field(default_factory=OnCpu)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -88,14 +90,14 @@ def test_points_rise_to_beyond_capacity() -> None:
         assert 0 <= one.cpu <= 1
         assert (np.diff(one.latency_s) >= 0).all()
         assert len(one.latency_s) == len(curve.points[0].latency_s)
-    below = [one for one in curve.points if one.offered < 0.9 * curve.capacity]
-    assert all(one.done == pytest.approx(one.offered, rel=0.02) for one in below)
+    below = [one for one in curve.points if one.offered < 0.99 * curve.capacity]
+    assert all(one.done == one.offered for one in below)
     assert curve.points[-1].done == pytest.approx(curve.capacity, rel=0.02)
 
 
 def test_batches_grow_with_the_load() -> None:
     sizes = [one.batch_size for one in worker_curve(BATCHED, 1, 2000).points if one.offered < 5000]
-    assert sizes == sorted(sizes)
+    assert all(after > 0.9 * before for before, after in pairwise(sizes))
     assert sizes[-1] > 10 * sizes[0]
 
 

@@ -20,6 +20,7 @@ from planner.kernel.worker import (
     OnGpu,
     WithinBundle,
     Worker,
+    shared_gpu,
 )
 
 CALL = CallTime(0.01, 0.001)
@@ -82,6 +83,13 @@ def test_threads_share_a_gpu_by_its_contention(contention: float, expected: floa
     assert rate_of_backlog(worker) == pytest.approx(100 * expected, rel=0.01)
 
 
+@pytest.mark.parametrize(("sharing", "faster"), [("none", 1.0), ("single-process", 1.0), ("mps", 4 / 2.5)])
+def test_processes_share_a_gpu_as_the_flag_says(sharing: str, faster: float) -> None:
+    model = ModelInWorker(CallTime(0.01, 0.0), WithinBundle(), shared_gpu(sharing))
+    worker = Worker(4, model, bundles=Bundles(threads=1, max_messages=1), processes=4)
+    assert rate_of_backlog(worker) == pytest.approx(100 * faster, rel=0.01)
+
+
 def test_processes_share_the_vcpus() -> None:
     def rate(vcpus: float, processes: int) -> float:
         model = ModelInWorker(CallTime(0.01, 0.0), WithinBundle(), OnCpu())
@@ -107,6 +115,16 @@ def test_utilisation_is_work_over_vcpus() -> None:
     model = ModelInWorker(CallTime(0.0, 0.006), WithinBundle(1), OnCpu())
     found = simulate(Worker(2, model, work, LOCAL_ENGINE), evenly(50, 20), 1)
     assert found.used_s / found.until_s == pytest.approx(50 * 0.01, rel=0.01)
+
+
+def test_duty_cycle_is_the_time_with_a_call_on_the_gpu() -> None:
+    def share(device: OnCpu | OnGpu) -> float:
+        model = ModelInWorker(CallTime(0.01, 0.0), WithinBundle(), device)
+        found = simulate(Worker(2, model, bundles=LOCAL_ENGINE), evenly(50, 20), 1)
+        return found.gpu_s / found.until_s
+
+    assert share(OnGpu()) == pytest.approx(0.5, rel=0.01)
+    assert share(OnCpu()) == 0.0
 
 
 def test_a_key_is_in_one_bundle_at_a_time() -> None:
