@@ -24,11 +24,11 @@ from planner.kernel.worker import (
     Worker,
     shared_gpu,
 )
-from planner.law import Figure, ServiceLaw, of_profile
+from planner.law import ServiceLaw, of_profile
 from planner.profiles import bundled_job, endpoint_of, job_of, law_of_job, source_of
 from planner.sdk_process import LARGEST_BUNDLE, PER_BUNDLE, PER_MESSAGE, bundle_work
 
-# Of a streaming job with Streaming Engine, where nothing else is asked for: Google's page of pipeline options.
+# Of a streaming job with Streaming Engine: Google's page of pipeline options.
 DEFAULT_MACHINE = "n1-standard-2"
 DEFAULT_THREADS = 12
 # As the container's and the job's own, where their flags do not say.
@@ -79,11 +79,11 @@ def shape(configuration: Configuration) -> Shape:
     """Return the machine of a worker.
 
     Raises:
-        ValueError: The machine type is not known.
+        PlanError: The machine type is not known.
     """
     run = configuration.run
     chosen = run.machine_type or (default_machine(run.gpu) if run.gpu else DEFAULT_MACHINE)
-    vcpus = machine(chosen).vcpus
+    vcpus = _vcpus(chosen)
     one = run.gpu_sharing == SINGLE_PROCESS or configuration.options.worker_processes == SINGLE
     processes = 1 if one else vcpus
     return Shape(chosen, vcpus, processes, processes * (run.harness_threads or DEFAULT_THREADS))
@@ -139,8 +139,9 @@ def worker(configuration: Configuration, profiled: Profiled, core_factor: float,
 def replica(configuration: Configuration, profiled: Profiled, core_factor: float) -> Replica:
     """Return the kernel's description of one replica of the container.
 
-    Of a call, what the server itself does not report is the way there. Of the rest, the model has what the
-    container's processor time leaves, at least half.
+    Of a call, what the server itself does not report is the way there. The container's processor time under
+    full load is the event loop's of each call, and half of each row's; the model has the other half, and of a
+    lone call's time what is left.
 
     Raises:
         PlanError: The replica has a GPU, and the profile says nothing of one.
@@ -153,18 +154,18 @@ def replica(configuration: Configuration, profiled: Profiled, core_factor: float
     gpu = settings.endpoint_gpu or built_in_gpu(chosen)
     if gpu and profiled.service is None and "--device=gpu" not in profile.flags:
         raise PlanError(_no_gpu("--endpoint-gpu", profiled))
-    vcpus = machine(chosen).vcpus
+    vcpus = _vcpus(chosen)
     factor = core_factor * family_factor(chosen)
     arguments = settings.serving_args or {}
     whole = _replica_time(profile, profiled)
     way_ms = profile.overhead_ms.value if profile.overhead_ms else 0.0
-    call_ms, row_ms = _loop_ms(profile.processor, whole)
+    call_ms, row_ms, pass_ms = _parts_ms(profile.processor, whole)
     if profiled.service:
         passes, time = profiled.service.likeliest, _slower(profiled.service.likeliest, 1.0 if gpu else factor)
     else:
         passes = CallTime(
             max(whole.fixed.value - way_ms - call_ms, 0.01) / 1e3,
-            max(whole.each.value - row_ms, 0.0) / 1e3,
+            pass_ms / 1e3,
             min(whole.variation, 1.0),
         )
         time = passes if gpu else _slower(passes, factor)
@@ -195,22 +196,26 @@ def grounds(configuration: Configuration, profiled: Profiled) -> list[Ground]:
         found += [of_figure("a call of the endpoint", law.fixed), of_figure("each request of it", law.each)]
         found.append(
             assumed(
-                "a call's parts", "processor time, half of it the model's at least",
+                "a call's parts", "half of a row's processor time is the model's",
                 "the profile has the container's processor time as one",
             )
         )  # fmt: skip
     found.append(of_figure("a bundle in Dataflow's SDK process", PER_BUNDLE))
     found.append(of_figure("each message there", PER_MESSAGE))
     if job_of(profiled.profile, profiled.path).decode is None:
-        found.append(assumed("decoding", "in the time of a message", "the profile has no law of it"))
+        found.append(assumed("decoding, and writing calls", "as the bundled job's", "not in the profile"))
     family = made.machine_type.split("-")[0]
     if family != "n1":
         value = f"x {family_factor(made.machine_type):g} of N1's"
         found.append(assumed(f"time of a vCPU of {family}", value, "nobody measured the job on it"))
     if not run.machine_type and not run.gpu:
-        found.append(assumed("machine of a worker", DEFAULT_MACHINE, "Dataflow's own choice, as Google's page had it"))
+        found.append(
+            assumed("machine of a worker", DEFAULT_MACHINE, "Dataflow's own choice, as Google's page had it")
+        )
     if run.gpu_sharing == MPS:
-        found.append(assumed("what MPS gives", "half of the contention", "it depends on the model; not measured"))
+        found.append(
+            assumed("what MPS gives", "half of the contention", "it depends on the model; not measured")
+        )
     return found
 
 
@@ -225,7 +230,7 @@ def _model(configuration: Configuration, profiled: Profiled) -> ServiceLaw:
     job = job_of(profiled.profile, profiled.path)
     if job.mode == ENDPOINT:
         raise PlanError(
-            f"{profiled.path} was measured with an endpoint, and --mode is local: give a profile of the model "
+            f"{profiled.path} was measured with an endpoint, and --mode is local: give one of the model "
             "in the worker (./launch.sh loadtest profile), or --mode=endpoint"
         )
     if configuration.run.gpu and "--device=gpu" not in job.flags.replace(" gpu", "=gpu"):
@@ -247,12 +252,19 @@ def _replica_time(profile: EndpointProfile, profiled: Profiled) -> ServiceLaw:
     return of_profile(profile.service, profiled.profile.basis, source_of(profiled.profile, profiled.path))
 
 
-def _loop_ms(processor: Law | None, whole: ServiceLaw) -> tuple[float, float]:
-    """Return the event loop's work of a call and of a row, milliseconds: half of the processor time at most."""
+def _parts_ms(processor: Law | None, whole: ServiceLaw) -> tuple[float, float, float]:
+    """Return the event loop's time of a call and of a row, and the model's of a row, milliseconds."""
     if processor is None:
-        return 0.0, 0.0
-    call_ms = min(max(processor.a.value, 0.0), whole.fixed.value) / 2
-    return call_ms, min(max(processor.b.value, 0.0), whole.each.value) / 2
+        return 0.0, 0.0, whole.each.value
+    row_ms = max(processor.b.value, 0.0) / 2
+    return max(processor.a.value, 0.0), row_ms, row_ms
+
+
+def _vcpus(machine_type: str) -> int:
+    try:
+        return machine(machine_type).vcpus
+    except ValueError as error:
+        raise PlanError(str(error)) from None
 
 
 def _max_active(options: JobOptions, made: Shape) -> int | None:

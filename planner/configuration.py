@@ -1,4 +1,4 @@
-"""What is to be launched, in the words of the launch commands: read and refused by their own parsers and rules."""
+"""What is to be launched, in the launch commands' words: read and refused by their own parsers and rules."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from launch.rules.rule import problems
 from launch.settings.endpoint import EndpointDeploySettings
 from launch.settings.job import RunSettings
 from launch.settings.setting import Setting, SettingsError, settings_of
+from launch.settings.suggestion import did_you_mean
 from pipeline.options.job_options import ENDPOINT, FLAGS, JobOptions
 
 _OF_RUN = (
@@ -23,14 +24,15 @@ _OF_ENDPOINT = (
     "endpoint_machine_type", "endpoint_gpu", "serving_args", "min_replicas", "max_replicas", "scaling_metric",
     "scale_to_zero", "initial_replicas", "min_scaleup_s", "idle_scaledown_s",
 )  # fmt: skip
-# What a launch needs besides, and a plan does not: it stands for the user's own in the rules, and is not shown.
-_PLACE: Mapping[str, Any] = {"project": "my-project", "region": "us-central1"}
-_OF_ANY_RUN: Mapping[str, Any] = _PLACE | {
+# What a launch needs besides, and a plan does not: for the rules alone, and never shown.
+_PLACE: dict[str, Any] = {"project": "my-project", "region": "us-central1"}
+_OF_ANY_RUN = _PLACE | {
     "bucket": "gs://my-bucket",
     "image": "us-central1-docker.pkg.dev/my-project/inference/job",
     "tag": "planned",
     "model_path": "gs://my-bucket/model.pt2",
 }
+_OF_ANY_DEPLOYMENT = _PLACE | {"model": "1"}
 _AN_ENDPOINT = {"endpoint": "1"}
 
 
@@ -67,7 +69,7 @@ class Configuration:
 
     @property
     def launch_lines(self) -> list[str]:
-        """The commands that launch it, ready for a shell, without project and image: those are launch.env's."""
+        """The commands that launch it, for a shell; project and image are launch.env's."""
         lines = []
         if self.endpoint:
             lines.append(self._line("endpoint deploy", ENDPOINT_SETTINGS, {}))
@@ -96,7 +98,9 @@ class Configuration:
         for setting in declared:
             if setting.label in self.given:
                 text = self.given[setting.label]
-                words.append(setting.label if setting.switch and text == "true" else f"{setting.label}={text}")
+                words.append(
+                    setting.label if setting.switch and text == "true" else f"{setting.label}={text}"
+                )
         if job_flags:
             words += ["--", *(f"--{name}={text}" for name, text in job_flags.items())]
         return shlex.join(words)
@@ -119,25 +123,37 @@ def configured(name: str, given: Mapping[str, str], job_flags: Mapping[str, str]
     wrong: list[str] = []
     of_run = _values(RUN_SETTINGS, given, wrong)
     of_endpoint = _values(ENDPOINT_SETTINGS, given, wrong)
-    known = {flag.name for flag in FLAGS}
-    try:
-        options = JobOptions.from_texts({key: text for key, text in job_flags.items() if key in known})
-    except ValueError as error:
-        wrong.append(f"after --: {error}")
+    wrong += _wrong_job_flags(job_flags)
     if wrong:
         raise SettingsError("\n".join(wrong))
+    options = JobOptions.from_texts(job_flags)
     calls = of_run.get("mode") == ENDPOINT
     if not calls and of_endpoint:
         flags = ", ".join(setting.label for setting in ENDPOINT_SETTINGS if setting.name in of_endpoint)
-        raise SettingsError(f"{flags}: of an endpoint, and there is none: add --mode=endpoint, or leave it out")
-    run = RunSettings(
-        **_OF_ANY_RUN, **of_run, job_flags=(_AN_ENDPOINT if calls else {}) | dict(job_flags)
-    )
-    endpoint = EndpointDeploySettings(**_PLACE, **of_endpoint) if calls else None
+        raise SettingsError(
+            f"{flags}: of an endpoint, and there is none: add --mode=endpoint, or leave it out"
+        )
+    run = RunSettings(**_OF_ANY_RUN, **of_run, job_flags=(_AN_ENDPOINT if calls else {}) | dict(job_flags))
+    endpoint = EndpointDeploySettings(**_OF_ANY_DEPLOYMENT, **of_endpoint) if calls else None
     found = problems(LAUNCH_RULES, run) + (problems(DEPLOY_RULES, endpoint) if endpoint else [])
     if found:
         raise SettingsError("\n".join(found))
     return Configuration(name, run, options, endpoint, dict(given), dict(job_flags))
+
+
+def _wrong_job_flags(given: Mapping[str, str]) -> list[str]:
+    flags = {flag.name: flag for flag in FLAGS}
+    found = []
+    for name, text in given.items():
+        if name not in flags:
+            fix = did_you_mean(name, flags, "a plan does not go by it: leave it out")
+            found.append(f"after --: --{name}: not a flag of the job; {fix}")
+            continue
+        try:
+            flags[name].parse(text)
+        except ValueError as error:
+            found.append(f"after --: --{name}: {error}")
+    return found
 
 
 def _values(declared: Iterable[Setting], given: Mapping[str, str], wrong: list[str]) -> dict[str, Any]:

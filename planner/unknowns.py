@@ -170,7 +170,7 @@ UNKNOWNS: Mapping[str, Unknown] = MappingProxyType(
         "core_factor": Unknown(
             2.0, 1.0, 2.8, "x", Distribution.TRIANGULAR,
             "time of an N1 vCPU over that of a core of the profile's machine",
-            "tuned stock Beam takes 78 µs a message here, and 1 / 4,650 s on a published run's vCPU, which is "
+            "tuned stock Beam takes 78 µs a message here, 1 / 4,650 s on a published run's vCPU, which is "
             "half a core and has the runner's own process besides",
             Basis.ASSUMED,
         ),
