@@ -11,10 +11,13 @@ from pipeline.process.output import until_output_closes
 from planner.assembly import PlanError
 from planner.commands.predict import HELP as PREDICT_HELP
 from planner.commands.predict import predict_command
+from planner.commands.size import HELP as SIZE_HELP
+from planner.commands.size import size_command
 from planner.cost.prices import PriceError
 
 COMMANDS: Mapping[str, tuple[Callable[[Sequence[str]], int], str, Callable[[], str]]] = {
     "predict": (predict_command, "what a job would do with a workload, and what it would cost", PREDICT_HELP),
+    "size": (size_command, "the cheapest configuration that meets objectives", SIZE_HELP),
 }
 
 

@@ -117,7 +117,7 @@ def predict(question: Question) -> Prediction:
     order = [np.arange(variant, count, VARIANTS) for variant in range(VARIANTS)]
     for which in order:
         part = drawn.chosen(which.tolist())
-        job = _job(question, float(part["core_factor"][0]), float(part["look_s"][0]))
+        job = job_of(question, float(part["core_factor"][0]), float(part["look_s"][0]))
         timeline = simulate(question.workload, job, part, step_s, record_s)
         jobs.append(job)
         timelines.append(timeline)
@@ -152,7 +152,13 @@ def _with_variants(drawn: Draws, question: Question) -> Draws:
     return drawn.with_values(values)
 
 
-def _job(question: Question, core_factor: float, look_s: float) -> Job:
+def job_of(question: Question, core_factor: float, look_s: float = UNKNOWNS["look_s"].default) -> Job:
+    """Return the job as the fluid layer has it, with a vCPU of some speed.
+
+    Raises:
+        PlanError: There is nothing to predict from.
+        ProfileError: The profile lacks job or endpoint.
+    """
     configuration, profiled = question.configuration, question.profiled
     worker = assembly.worker(configuration, profiled, core_factor, look_s)
     capacity = worker_capacity(worker, question.seed)
@@ -240,8 +246,3 @@ def _unknowns(question: Question) -> list[str]:
     if question.configuration.endpoint:
         found += _OF_REPLICAS
     return found
-
-
-def worst_percentile(prediction: Prediction, percent: float) -> float:
-    """Return a percentile of the latency in the worst draw, seconds."""
-    return float(prediction.latencies.percentiles([percent]).max())

@@ -186,9 +186,9 @@ UNKNOWNS: Mapping[str, Unknown] = MappingProxyType(
             f"{_STUDY}: p50 of 45 to 62 ms at low load", Basis.STUDIED,
         ),
         "way_sigma": Unknown(
-            0.75, 0.45, 1.0, "sd of the logarithm", Distribution.UNIFORM,
+            0.75, 0.45, 0.85, "sd of the logarithm", Distribution.UNIFORM,
             "how far that time spreads",
-            f"{_STUDY}: p99 of 117 to 442 ms at low load", Basis.STUDIED,
+            f"{_STUDY}: p99 of 117 to 442 ms at low load, reached by the longest median", Basis.STUDIED,
         ),
         "engine_units_share": Unknown(
             1.0, 0.0, 1.0, "share", Distribution.TRIANGULAR,
