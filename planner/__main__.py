@@ -9,15 +9,26 @@ from launch.settings.setting import SettingsError
 from loadtest.profile.profile import ProfileError
 from pipeline.process.output import until_output_closes
 from planner.assembly import PlanError
+from planner.commands.compare import HELP as COMPARE_HELP
+from planner.commands.compare import compare_command
 from planner.commands.predict import HELP as PREDICT_HELP
 from planner.commands.predict import predict_command
 from planner.commands.size import HELP as SIZE_HELP
 from planner.commands.size import size_command
+from planner.commands.validate import help_text as validate_help
+from planner.commands.validate import validate_command
 from planner.cost.prices import PriceError
+from planner.runs import RunsError
 
 COMMANDS: Mapping[str, tuple[Callable[[Sequence[str]], int], str, Callable[[], str]]] = {
     "predict": (predict_command, "what a job would do with a workload, and what it would cost", PREDICT_HELP),
     "size": (size_command, "the cheapest configuration that meets objectives", SIZE_HELP),
+    "compare": (compare_command, "configurations side by side, each in a YAML file", COMPARE_HELP),
+    "validate": (
+        validate_command,
+        "measured runs beside what is predicted of them",
+        validate_help,
+    ),
 }
 
 
@@ -39,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    except (PlanError, ProfileError, PriceError) as error:
+    except (PlanError, ProfileError, PriceError, RunsError) as error:
         print(f"plan: {error}", file=sys.stderr)
         return 1
 

@@ -155,13 +155,13 @@ def _rows(prediction: Prediction) -> list[Row]:
         _row("answered by the end", "%", 100 * prediction.done_share, least=True),
         _row("workers, mean", "", timeline["workers"].mean(axis=0)),
         _row("workers, most", "", timeline["workers"].max(axis=0)),
-        _row("their CPU, mean", "%", 100 * timeline["cpu"].mean(axis=0)),
+        _row("CPU of workers, mean", "%", 100 * timeline["cpu"].mean(axis=0)),
     ]
     if prediction.job.endpoint:
         rows += [
             _row("replicas, mean", "", timeline["replicas"].mean(axis=0)),
             _row("replicas, most", "", timeline["replicas"].max(axis=0)),
-            _row("their CPU, mean", "%", 100 * timeline["replica_cpu"].mean(axis=0)),
+            _row("CPU of replicas, mean", "%", 100 * timeline["replica_cpu"].mean(axis=0)),
         ]
     rows.append(_row("backlog, most", "messages", timeline["backlog"].max(axis=0)))
     return rows

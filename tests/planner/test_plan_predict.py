@@ -210,7 +210,7 @@ def test_the_lines_are_ones_that_launch_takes(capsys: pytest.CaptureFixture[str]
 def test_a_value_that_is_known_is_not_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     load = "--workload=constant 20000 5m"
     slow, fast = plan(capsys, load, "--known=core_factor=2"), plan(capsys, load, "--known=core_factor=1")
-    assert value(fast, "their CPU, mean") < 0.8 * value(slow, "their CPU, mean")
+    assert value(fast, "CPU of workers, mean") < 0.8 * value(slow, "CPU of workers, mean")
 
 
 def test_commands_that_do_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
