@@ -18,9 +18,9 @@ LOAD = ("--workload=constant 500 5m", "--draws=5")
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    for name, text in (("here", LOCAL), ("there", ENDPOINT)):
+    for name, text in (("local", LOCAL), ("remote", ENDPOINT)):
         (tmp_path / f"{name}.yaml").write_text(text)
-    return [str(tmp_path / "here.yaml"), str(tmp_path / "there.yaml")]
+    return [str(tmp_path / "local.yaml"), str(tmp_path / "remote.yaml")]
 
 
 def write(tmp_path: Path, content: object) -> str:
@@ -42,7 +42,7 @@ def test_files_stand_side_by_side(
     assert main(["compare", *files, *LOAD]) == 0
     text = capsys.readouterr().out
     assert "costs" in text
-    assert "here: It keeps up" in text
+    assert "local: It keeps up" in text
     assert "./launch.sh endpoint deploy --max-replicas=2" in text
     assert all(len(line) <= 60 for line in text.splitlines() if line[:1] in "┏┃│└" and line)
 
@@ -73,8 +73,8 @@ def test_a_wrong_file_is_named(
     Path(files[1]).write_text(text)
     assert main(["compare", *files, *LOAD]) == 2
     told = capsys.readouterr().err
-    assert "there.yaml" in told
-    assert "here.yaml" not in told
+    assert told.count("remote.yaml") == 1
+    assert "local.yaml" not in told
     assert fix in told
 
 

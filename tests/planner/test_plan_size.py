@@ -54,6 +54,7 @@ def test_what_is_given_stays(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["simulated"] == 1
 
 
+@pytest.mark.slow
 def test_replicas_are_found_with_the_workers(capsys: pytest.CaptureFixture[str]) -> None:
     found = sized(
         capsys,
@@ -64,6 +65,7 @@ def test_replicas_are_found_with_the_workers(capsys: pytest.CaptureFixture[str])
     assert found["best"]["launch"][0].startswith("./launch.sh endpoint deploy")
 
 
+@pytest.mark.slow
 def test_an_objective_that_nothing_meets(capsys: pytest.CaptureFixture[str]) -> None:
     found = sized(capsys, "--workload=constant 5 5m", "--objective=p50<1ms", code=1)
     assert found["best"] is None
