@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 
 from lab import calibration
+from lab.calibration import Calibration, measure_job
 from lab.profile import profile_command
 from lab.profile_words import profile_lines
 from lab.target import Target
@@ -23,11 +24,15 @@ from loadtest.bottleneck.job_flags import limits
 from loadtest.driver.system import System
 from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
+from loadtest.profile.job import JobRuns
 from loadtest.profile.profile import read, write
 from loadtest.raw_log import RawLog
+from loadtest.records import read_records
 from loadtest.run_folder import make_private
 from local.children import ChildError
 from local.job_flags import JobFlags
+from local.topics import Topics
+from tests.integration.conftest import EXAMPLE
 from tests.integration.models import Timed
 from tests.loadtest.profile.made_profile import made_profile
 from tests.loadtest.profile.test_job import CALL, ROW, bundles
@@ -44,6 +49,7 @@ ROOT = Path(__file__).parents[2]
         (["--input_topic=t", "--project=p", "--output_subscription=s"], "leave it out"),
         (["--", "--max_batch_sise=3"], "max_batch_sise"),
         (["--second=1"], "did you mean --seconds"),
+        (["--", "--inference_mode=endpoint", "--max_batch_size=1"], "--max_batch_size=1: so the container"),
         (["--endpoint_url=http://h/p", "--rate=5"], "--rate: has no part in a profile"),
         (["--endpoint_url=http://h/p", "--budget", "5"], "--budget: has no part in a profile"),
         (["--endpoint_url=http://h/p", "--", "--device=cpu"], "flags after -- are for a container"),
@@ -137,6 +143,17 @@ def test_a_size_whose_job_does_not_start_is_left_out(made: Made, tmp_path: Path)
     assert [point.size for point in profile.job.service.points] == [2.0, 3.0, 4.0]
 
 
+def test_a_size_that_the_container_refuses_has_no_job(made: Made, tmp_path: Path) -> None:
+    flags = JobFlags(["--inference_mode=endpoint", "--endpoint_batch_size=16"], default_model="model.pt2")
+    options = Topics.fresh("made").run_options(1.0, 1.0, read_records(EXAMPLE / "records.jsonl"), tmp_path)
+    runs = JobRuns()
+    measure_job(Calibration(options, flags, 8.0, tmp_path, Console(quiet=True), most=4), runs, Stop())
+    own, *others = made.started
+    assert own == flags.text
+    assert sorted(limits(text).batch for text in others) == [1, 2, 3, 4]
+    assert runs.left_out.startswith("8 and 16 are left out: the container takes at most 4 ")
+
+
 # Of 4 + 2 x 4 runs, the warm-up among them: in the third rate, and in a job with another size.
 @pytest.mark.parametrize(("number", "levels", "sizes"), [(4, 2, 0), (10, 3, 3)])
 def test_an_interrupted_profile_is_partial(
@@ -220,10 +237,10 @@ def test_an_interrupt_of_a_real_profile(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["local", "endpoint"])
 def test_a_real_job(mode: str, tmp_path: Path) -> None:
-    """Batches of at most four, so that it is soon overloaded."""
+    """Batches of at most four, so that it is soon overloaded; of the endpoint, eight are asked for."""
     command = [sys.executable, "-m", "lab", "profile", f"--out={tmp_path}", "--seconds=4"]
     done = subprocess.run(
-        [*command, "--", f"--inference_mode={mode}", "--max_batch_size=4", "--endpoint_batch_size=4"],
+        [*command, "--", f"--inference_mode={mode}", "--max_batch_size=4", "--endpoint_batch_size=8"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -242,6 +259,8 @@ def test_a_real_job(mode: str, tmp_path: Path) -> None:
     endpoint = profile.endpoint
     assert (endpoint is None) == (mode == "local")
     if endpoint is not None:
-        assert endpoint.service.smallest == 1.0
+        assert [point.size for point in endpoint.service.points] == [1.0, 2.0, 3.0, 4.0]
+        assert endpoint.notes["service"].startswith("calls of 16 and 64 are left out: the container takes at")
+        assert job.notes["service"].startswith("batches of 5 and 8 are left out: the container takes at most")
         assert endpoint.processor is not None
         assert {one.at_once for one in endpoint.at_once} == {1, 2, 4, 8, 16}
