@@ -21,7 +21,7 @@ from loadtest.metrics import processes
 from loadtest.options import RunOptions
 from loadtest.profile.job import JobRuns, kept_up
 from loadtest.profile.model_calls import model_calls
-from loadtest.profile.sizes import left_out, settled, sizes_up_to, sizes_within
+from loadtest.profile.sizes import calls_of_backlog, left_out, settled, sizes_up_to, sizes_within
 from loadtest.raw_log import RawLog
 from loadtest.run_folder import RESULTS, make_private
 from loadtest.terminal import say
@@ -161,7 +161,11 @@ def _backlog(calibration: Calibration, target: Target, size: int, runs: JobRuns,
     options = replace(target.options, drain_timeout=watched)
     folder = calibration.out / SIZES / f"{size}"
     sent_s = watched / (_BACKLOG_FACTOR - 1)
-    runs.backlogs.append(_run(replace(target, options=options), rate, sent_s, folder, stop))
+    log = _run(replace(target, options=options), rate, sent_s, folder, stop)
+    if len(calls_of_backlog(log, model_calls(log))):
+        runs.backlogs.append(log)
+    else:
+        runs.failed[size] = f"no bundle with them was answered in the {watched:g} s: give more --seconds"
 
 
 def _warm_up(calibration: Calibration, target: Target, folder: Path, stop: Stop) -> bool:

@@ -31,7 +31,7 @@ def sizes_within(asked: Sequence[int], most: int | None) -> list[int]:
 
 def left_out(asked: Sequence[int], most: int | None) -> str:
     """Return what a profile says of the sizes of `asked` that are above `most`; empty where none is."""
-    larger = " and ".join(str(size) for size in asked if most is not None and size > most)
+    larger = ", ".join(str(size) for size in asked if most is not None and size > most)
     return larger and (
         f"{larger} are left out: the container takes at most {most:,} instances in a call (--max_batch_size)"
     )

@@ -35,8 +35,7 @@ def test_no_call_has_more_instances_than_it_may(tmp_path: Path) -> None:
     assert [point.size for point in found.service.points] == [1, 2, 3, 4]
     assert {one.rows for one in found.at_once} == {1, 2, 3, 4}
     assert found.notes["service"] == (
-        "calls of 16 and 64 are left out: "
-        "the container takes at most 4 instances in a call (--max_batch_size)"
+        "calls of 16, 64 are left out: the container takes at most 4 instances in a call (--max_batch_size)"
     )
 
 

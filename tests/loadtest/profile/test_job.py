@@ -153,8 +153,7 @@ def test_sizes_that_were_not_tried_are_told() -> None:
     runs.settled = False
     notes = job_profile("endpoint", "", runs).notes
     assert notes["service"] == (
-        "batches of 8 and 16 are left out: "
-        "the container takes at most 4 instances in a call (--max_batch_size)"
+        "batches of 8, 16 are left out: the container takes at most 4 instances in a call (--max_batch_size)"
     )
     assert notes["levels"].startswith("the container refused calls of more instances than it takes")
     assert "had not settled" in notes["levels"]
