@@ -258,12 +258,12 @@ def test_the_law_of_a_known_model_is_found(tmp_path: Path) -> None:
 def test_a_real_endpoint_and_the_job_that_calls_it(tmp_path: Path) -> None:
     """Of both, more rows are asked for than the container takes."""
     sizes = ("--max_batch_size=2", "--endpoint_batch_size=4")
-    profile = real_profile(tmp_path, 4, "--inference_mode=endpoint", '--model_params={"a_ms": 1.0}', *sizes)
+    profile = real_profile(tmp_path, 4, "--inference_mode=endpoint", '--model_params={"a_ms": 0.0}', *sizes)
     job, endpoint = profile.job, profile.endpoint
     assert job is not None
     check_job(job, "endpoint")
-    assert [point.size for point in job.service.points] == [1.0, 2.0]
-    assert job.notes["service"].startswith("batches of 3, 4 are left out: the container takes at most 2 ")
+    assert 1 <= job.service.smallest < job.service.largest <= 2
+    assert "batches of 3, 4 are left out: the container takes at most 2 " in job.notes["service"]
     assert endpoint is not None
     assert [point.size for point in endpoint.service.points] == [1.0, 2.0]
     assert endpoint.notes["service"].startswith("calls of 4, 16, 64 are left out: the container takes ")
