@@ -6,6 +6,7 @@ serialized PubsubMessages over the Fn API, as with the service's native Pub/Sub 
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from benchmarks.worker.sides import SIDES, traffics
 
 BUNDLES = ("1", "10", "100", "1000")
 THREADS = ("1", "12")
+_LEAST_TURN_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,10 @@ def parse(arguments: Sequence[str] | None) -> Options:
     values = parser.parse_args(arguments)
     if values.rounds < 1:
         parser.error("--rounds must be at least 1")
-    if not cli.is_positive(values.turn_s):
-        parser.error("--turn_s must be above 0")
+    if not _LEAST_TURN_S <= values.turn_s < math.inf:
+        parser.error(
+            f"--turn_s must be at least {_LEAST_TURN_S}: processor time is counted in steps of 10 ms"
+        )
     cells = Cells(
         values.sides,
         tuple(int(size) for size in values.bundles),
