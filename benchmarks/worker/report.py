@@ -44,9 +44,10 @@ NOTES = (
     "measured, with the runner's time in it.\n"
     "The floor: one DoFn from protocol bytes to protocol bytes, orjson, one forward pass a bundle. The "
     "harness alone: bytes through the native steps. Stock, tuned: batches of 100, tensors made by numpy.\n"
-    "On its one core torch has one thread, also in stock's processes. With two threads on two busy cores stock "
-    "took 4 ms of processor time a message here (11 ms of time; 0.1 with OMP_NUM_THREADS=1): torch's threads "
-    "wait for each other's core, and BatchElements, which goes by the time of each batch, stays at one to two."
+    "On its one core torch has one thread, also in stock's processes. With two threads on two busy cores "
+    "stock took 4 ms of processor time a message here (11 ms of time; 0.1 with OMP_NUM_THREADS=1): torch's "
+    "threads wait for each other's core, and BatchElements, which goes by the time of a batch, stays at one "
+    "to two."
 )
 
 

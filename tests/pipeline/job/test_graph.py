@@ -12,7 +12,7 @@ from benchmarks.harness.staging import Staged, staged
 from pipeline.engine.fusion import UnfusedGraphError, check, fused_stages
 from pipeline.engine.runner import StreamingRunner
 from pipeline.io import connectors
-from pipeline.io.native import ReadSerialized, WriteWireMessages
+from pipeline.io.native import ReadSerialized, WriteMessages
 from pipeline.io.sink import WriteToTopic
 from pipeline.io.source import ReadFromSubscription
 from pipeline.job import graph
@@ -91,7 +91,7 @@ def test_dataflow_reads_and_writes_by_itself() -> None:
             kinds.append(type(node.transform))
 
     pipeline.visit(Visitor())
-    assert (kinds.count(ReadSerialized), kinds.count(WriteWireMessages)) == (1, 3)
+    assert (kinds.count(ReadSerialized), kinds.count(WriteMessages)) == (1, 3)
     assert not {ReadFromSubscription, WriteToTopic} & set(kinds)
 
 
