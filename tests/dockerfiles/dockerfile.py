@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 DEVICES = ("cpu", "gpu")
 STAGES = ("serving", "worker")
+_INSTALL = "pip install --no-compile --constraint"
 # Build arguments that FROM uses stand before the first stage.
 BEFORE_STAGES = ""
 
@@ -94,13 +95,13 @@ def images(device: str) -> list[str]:
 
 def install(device: str, name: str) -> str:
     """Return the command by which an image installs packages from an index."""
-    (command,) = [text for text in steps(device, name, "RUN") if text.startswith("pip install --constraint")]
+    (command,) = [text for text in steps(device, name, "RUN") if text.startswith(_INSTALL)]
     return command
 
 
 def installed(device: str, name: str) -> list[str]:
     """Return the packages that an image asks pip for."""
-    words = shlex.split(install(device, name).partition("&&")[0])[2:]
+    words = shlex.split(install(device, name).partition("&&")[0])[3:]
     assert words[:2] == ["--constraint", f"requirements-{device}.txt"]
     return words[2:]
 

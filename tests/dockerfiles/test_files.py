@@ -1,7 +1,7 @@
 """The files of the images: what is copied is there, and it is enough.
 
-There is no container engine where the tests run. What the images would hold is tried all the same, as a
-folder of links to just that.
+Images are built by tests/images, where buildah can be had. What they would hold is tried here all the same,
+as a folder of links to just that.
 """
 
 from __future__ import annotations
