@@ -25,9 +25,12 @@ _TORCH = (
     "torch/bin/protoc*",
     "torch/bin/upgrader_models",
     "torch/bin/*.ptl",
+    "torch/lib/*_test.so",
 )
 # For whoever compiles against a package, as --compile=true does against torch (62 MB).
-_HEADERS = ("torch/include", "torch/share/cmake", "pyarrow/include")
+_HEADERS = ("torch/include", "torch/share/cmake", "numpy/_core/include", "pyarrow/include")
+# Types for whoever writes code.
+_STUBS = ("numpy/**/*.pyi", "torch/**/*.pyi")
 # Packages' own tests in Python: of these packages only, as others import what lies in a folder of that name.
 _TESTS = ("google/genai/tests", "networkx/**/tests", "numpy/**/tests", "pyarrow/tests", "sympy/**/tests")
 
@@ -39,8 +42,10 @@ def unused(site: Path, *, headers: bool) -> list[Path]:
         site: The folder that packages are installed in.
         headers: Whether headers are among them.
     """
-    patterns = (*_TORCH, *_TESTS, *(_HEADERS if headers else ()))
-    return sorted(path for pattern in patterns for path in site.glob(pattern))
+    patterns = (*_TORCH, *_TESTS, *_STUBS, *(_HEADERS if headers else ()))
+    found = {path for pattern in patterns for path in site.glob(pattern)}
+    # Not what lies in a folder that goes as a whole.
+    return sorted(path for path in found if found.isdisjoint(path.parents))
 
 
 def trim(site: Path, *, headers: bool) -> None:
@@ -56,7 +61,7 @@ def use(modules: Iterable[str]) -> None:
     """Import modules, and load a model as the processes do: 1,200 more are imported only then."""
     import torch
 
-    for name in modules:
+    for name in (*modules, "numpy.typing", "torch.export.passes"):
         importlib.import_module(name)
     rows = {0: torch.export.Dim("rows")}
     file = io.BytesIO()

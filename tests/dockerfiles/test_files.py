@@ -17,6 +17,7 @@ from tests.dockerfiles.dockerfile import (
     ROOT,
     STAGES,
     closure,
+    copies,
     installed,
     sources,
 )
@@ -82,8 +83,11 @@ def image_in(folder: Path, name: str) -> None:
                 continue
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(source)
-    for text in sources("cpu", name) + (["pipeline/"] if name == "worker" else []):
-        (folder / text.rstrip("/").rpartition("/")[2]).symlink_to(ROOT / text)
+    copied = copies("cpu", name) + ([("pipeline/", "pipeline/")] if name == "worker" else [])
+    for source, destination in copied:
+        link = folder / destination.strip("/")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(ROOT / source)
 
 
 def run_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
