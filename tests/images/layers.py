@@ -34,7 +34,11 @@ def layers(image: str) -> list[Layer]:
     digests = found["rootfs"]["diff_ids"]
     assert len(steps) == len(digests)
     (index,) = FOLDER.glob("store/*-layers/layers.json")
-    sizes = {each["diff-digest"]: each["diff-size"] for each in json.loads(index.read_text())}
+    sizes = {
+        each["diff-digest"]: each["diff-size"]
+        for each in json.loads(index.read_text())
+        if "diff-digest" in each
+    }
     return [Layer(_short(step), digest, sizes[digest]) for step, digest in zip(steps, digests, strict=True)]
 
 
