@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ from benchmarks.harness.beam_thread import Expanded, InferenceSteps
 from benchmarks.harness.handlers import our_handler, state_dict, stock_handler
 from benchmarks.harness.machine import Machine
 from benchmarks.harness.models import Workload, WrongAnswerError
-from examples.breast_cancer import autoencoder
+from benchmarks.harness.request_messages import float32_messages, json_messages
+from pipeline.io.connectors import as_it_is
 from pipeline.job.steps import Decode, Encode
-from pipeline.pubsub.protos import Proto, PubsubMessage
+from pipeline.job.whole_batches import WholeBatches
+from pipeline.pubsub.protos import Proto
 from pipeline.request import wire_format
 from pipeline.request.input_spec import InputSpec
 from pipeline.request.messages import DeadLetter, Result
-from pipeline.request.wire_format import FLOAT32_TYPE, WireMessage
+from pipeline.request.wire_format import WireMessage
 
 BUNDLE = 100  # messages
 STOCK = "stock"
@@ -32,8 +35,6 @@ TUNED = f"stock, batches of {BUNDLE}"
 OURS = "ours"
 OURS_FLOAT32 = "ours, float32 body"
 SILENT = "ours, no metrics"
-
-_RECORDS = Path(autoencoder.__file__).with_name("records.jsonl")
 
 
 @dataclass(frozen=True)
@@ -43,21 +44,21 @@ class Side:
     Attributes:
         title: STOCK, TUNED, OURS, OURS_FLOAT32 or SILENT.
         steps: RunInference.
-        decode: What stands before it, for each message.
-        encode: What stands after it, for each answer.
+        decode: What stands before it: from the messages of a bundle to the elements of RunInference.
+        encode: What stands after it, for each element that comes out.
         messages: Of a bundle, as the side's source gives them: raw ones, or Beam's.
     """
 
     title: str
     steps: InferenceSteps
-    decode: Callable[[Any], Iterable[Any]]
+    decode: Callable[[Iterable[Any]], Iterable[Any]]
     encode: Callable[[Any], Iterable[Any]]
     messages: Sequence[Proto | beam_pubsub.PubsubMessage]
 
     def bundle(self) -> list[Any]:
         """Send all messages as one bundle, each as far as it gets before the next, as Beam moves them."""
-        requests = (request for message in self.messages for request in self.decode(message))
-        return [output for answer in self.steps.run(requests) for output in self.encode(answer)]
+        answers = self.steps.run(self.decode(self.messages))
+        return [output for answer in answers for output in self.encode(answer)]
 
 
 def sides(workload: Workload, machine: Machine, folder: Path, *, float32: bool = False) -> list[Side]:
@@ -70,12 +71,12 @@ def sides(workload: Workload, machine: Machine, folder: Path, *, float32: bool =
         float32: Whether ours has a second side, with binary bodies.
     """
     weights = state_dict(workload, folder)
-    requests = json_messages(workload)
+    requests = json_messages(workload, BUNDLE)
     all_sides = [
         Side(
             title,
             Expanded.of(KeyedModelHandler(stock_handler(workload, weights, machine, batch_size))).set_up(),
-            lambda message: (stock_job.decode(message),),
+            lambda messages: map(stock_job.decode, messages),
             lambda answer: (stock_job.encode(answer),),
             [
                 beam_pubsub.PubsubMessage(request.data, dict(request.attributes), request.message_id)
@@ -85,19 +86,32 @@ def sides(workload: Workload, machine: Machine, folder: Path, *, float32: bool =
         for title, batch_size in ((STOCK, None), (TUNED, BUNDLE))
     ]
     spec = InputSpec.parse(workload.input_shape)
-    expanded = Expanded.of(our_handler(workload, weights, machine))
-    all_sides.append(Side(OURS, expanded.set_up(), Decode(spec).process, Encode().process, requests))
-    if float32:
+    handler = WholeBatches(our_handler(workload, weights, machine))
+    expanded = Expanded.of(handler)
+    kinds = {OURS: requests} | ({OURS_FLOAT32: float32_messages(workload, BUNDLE)} if float32 else {})
+    for title, messages in kinds.items():
+        decode = Decode(as_it_is, spec, handler.max_batch_size)
         all_sides.append(
-            Side(
-                OURS_FLOAT32,
-                expanded.set_up(),
-                Decode(spec).process,
-                Encode().process,
-                float32_messages(workload),
-            )
+            Side(title, expanded.set_up(), partial(_batches, decode), partial(_encoded, Encode()), messages)
         )
     return all_sides
+
+
+def _batches(decode: Decode, messages: Iterable[Proto]) -> Iterator[Any]:
+    decode.start_bundle()
+    for message in messages:
+        for batch in decode.process(message):
+            yield batch.value
+    for batch in decode.finish_bundle():
+        yield batch.value
+
+
+def _encoded(encode: Encode, answers: Any) -> list[Any]:
+    """Return messages, and lists of them that are dead letters."""
+    outputs: list[Any] = []
+    for output in encode.process(answers):
+        outputs += output if isinstance(output, list) else [output]
+    return outputs
 
 
 def silent(ours: Side) -> Side:
@@ -106,36 +120,19 @@ def silent(ours: Side) -> Side:
 
 
 def encode_silently(
-    answer: Result | DeadLetter, clock: Callable[[], float] = time.time
-) -> tuple[WireMessage]:
-    """Return what the job's Encode returns for a result, and count nothing.
+    answers: Sequence[Result | DeadLetter], clock: Callable[[], float] = time.time
+) -> list[WireMessage]:
+    """Return the messages that the job's Encode returns for results, and count nothing.
 
     Raises:
-        WrongAnswerError: The answer is a dead letter.
+        WrongAnswerError: An answer is a dead letter.
     """
-    if isinstance(answer, DeadLetter):
-        raise WrongAnswerError(f"{SILENT}: {answer.error_message}")
-    return (wire_format.encode(answer, clock()),)
-
-
-def json_messages(workload: Workload) -> list[Proto]:
-    """Return a bundle of JSON requests: the example's records, or numbers with six decimals."""
-    if workload.exported is not None:
-        lines = _RECORDS.read_bytes().splitlines()
-    else:
-        lines = [
-            orjson.dumps({"record_id": number, "features": row.tolist(), "label": number % 2})
-            for number, row in enumerate(_rows(workload))
-        ]
-    return [_message(number, body, {}) for number, body in enumerate(lines[:BUNDLE])]
-
-
-def float32_messages(workload: Workload) -> list[Proto]:
-    """Return the numbers of `json_messages` as binary requests."""
-    return [
-        _message(number, row.astype("<f4").tobytes(), {"content-type": FLOAT32_TYPE})
-        for number, row in enumerate(_rows(workload))
-    ]
+    messages = []
+    for answer in answers:
+        if isinstance(answer, DeadLetter):
+            raise WrongAnswerError(f"{SILENT}: {answer.error_message}")
+        messages.append(wire_format.encode(answer, clock()))
+    return messages
 
 
 def check(sides: Sequence[Side]) -> None:
@@ -157,15 +154,3 @@ def check(sides: Sequence[Side]) -> None:
             expected = predictions
         elif not np.allclose(predictions, expected, rtol=1e-4, atol=1e-5):
             raise WrongAnswerError(f"{side.title}: other predictions than {sides[0].title}'s")
-
-
-def _rows(workload: Workload) -> np.ndarray:
-    return np.round(np.random.default_rng(1).standard_normal((BUNDLE, int(workload.input_shape))), 6)
-
-
-def _message(number: int, body: bytes, attributes: dict[str, str]) -> Proto:
-    message = PubsubMessage(
-        data=body, attributes={"request_id": str(number), **attributes}, message_id=str(number)
-    )
-    message.publish_time.GetCurrentTime()
-    return message

@@ -21,11 +21,11 @@ class Expanded:
     """What RunInference with a handler expands to.
 
     Attributes:
-        batching: The DoFn of BatchElements, pickled.
+        batching: The DoFn of BatchElements, pickled; None where elements are batches already.
         inference: The DoFn of the inference, pickled.
     """
 
-    batching: bytes
+    batching: bytes | None
     inference: bytes
 
     @classmethod
@@ -35,12 +35,13 @@ class Expanded:
         _ = pipeline | beam.Create([None]) | "Infer" >> RunInference(handler)
         found = _DoFns()
         pipeline.visit(found)
-        batching, inference = found.dofns
-        return cls(pickler.dumps(batching), pickler.dumps(inference))
+        *batching, inference = found.dofns
+        return cls(pickler.dumps(batching[0]) if batching else None, pickler.dumps(inference))
 
     def set_up(self) -> InferenceSteps:
         """Return a bundle thread's own copies, set up. The first ones of a process load the model."""
-        steps = InferenceSteps(pickler.loads(self.batching), pickler.loads(self.inference))
+        batching = None if self.batching is None else pickler.loads(self.batching)
+        steps = InferenceSteps(batching, pickler.loads(self.inference))
         steps.set_up()
         return steps
 
@@ -48,29 +49,27 @@ class Expanded:
 class InferenceSteps:
     """A bundle thread's DoFns of RunInference. Its bundles run inside `counted_metrics`."""
 
-    def __init__(self, batching: beam.DoFn, inference: beam.DoFn) -> None:
+    def __init__(self, batching: beam.DoFn | None, inference: beam.DoFn) -> None:
         self._batching = batching
         self._inference = inference
 
     def set_up(self) -> None:
         """Set up the DoFns, as a worker does for a new bundle thread."""
-        self._batching.setup()
+        if self._batching is not None:
+            self._batching.setup()
         self._inference.setup()
 
     def tear_down(self) -> None:
         """Tear down the DoFns, as a worker does once the thread was idle for a minute."""
-        self._batching.teardown()
+        if self._batching is not None:
+            self._batching.teardown()
         self._inference.teardown()
 
     def run(self, elements: Iterable[Any]) -> Iterator[Any]:
-        """Send one bundle through BatchElements and the inference; yield answers as they come."""
-        self._batching.start_bundle()
+        """Send one bundle through BatchElements, if there is one, and the inference; yield what comes out."""
         self._inference.start_bundle()
-        for element in elements:
-            for batch in self._batching.process(element):
-                yield from self._inference.process(batch.value, None, None)
-        for windowed in self._batching.finish_bundle():
-            yield from self._inference.process(windowed.value, None, None)
+        for batch in elements if self._batching is None else self._batches(self._batching, elements):
+            yield from self._inference.process(batch, None, None)
         self._inference.finish_bundle()
 
     def infer(self, batch: Sequence[Any]) -> list[Any]:
@@ -79,6 +78,15 @@ class InferenceSteps:
         answers = list(self._inference.process(batch, None, None))
         self._inference.finish_bundle()
         return answers
+
+    @staticmethod
+    def _batches(batching: beam.DoFn, elements: Iterable[Any]) -> Iterator[Any]:
+        batching.start_bundle()
+        for element in elements:
+            for batch in batching.process(element):
+                yield batch.value
+        for windowed in batching.finish_bundle():
+            yield windowed.value
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def build(pipeline: beam.Pipeline, options: Options) -> None:
         | "Read" >> ReadFromSubscription(options.input_subscription)
         | "Decode" >> beam.Map(decode)
         | "Infer" >> RunInference(make_handler(options.state_dict))
-        | "Encode" >> beam.Map(encode)
+        | "Encode" >> beam.Map(lambda answer: [encode(answer)])
         | "Write" >> WriteToTopic(options.output_topic, PUBLISH_DEADLINE_S)
     )
     fusion.check(pipeline)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -34,8 +34,13 @@ def row(message: WireMessage) -> dict[str, Any]:
     return columns
 
 
+def rows(messages: Sequence[WireMessage]) -> list[dict[str, Any]]:
+    """Return the row of each message."""
+    return [row(message) for message in messages]
+
+
 class WriteToTable(beam.PTransform):
-    """Inserts result messages as rows; what comes out are the refused ones, as dead letters to be published.
+    """Inserts lists of result messages as rows; what comes out are dead letters of the refused ones.
 
     Inserts that fail by transient errors are tried again, with pauses, before the bundle ends.
     """
@@ -45,11 +50,13 @@ class WriteToTable(beam.PTransform):
         self._table = table
         self._clock = clock
 
-    def expand(self, results: beam.PCollection[WireMessage]) -> beam.PCollection[WireMessage]:
+    def expand(
+        self, results: beam.PCollection[Sequence[WireMessage]]
+    ) -> beam.PCollection[Sequence[WireMessage]]:
         """Insert `results`, and return the dead letters of the refused ones."""
         written = (
             results
-            | "Row" >> beam.Map(row)
+            | "Row" >> beam.FlatMap(rows)
             | "Insert"
             >> WriteToBigQuery(
                 self._table,
@@ -69,12 +76,12 @@ class _Refuse(beam.DoFn):
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
 
-    def process(self, element: tuple[str, dict[str, Any], Any]) -> Iterator[WireMessage]:
+    def process(self, element: tuple[str, dict[str, Any], Any]) -> Iterator[list[WireMessage]]:
         table, refused, errors = element
         metrics.count_dead_letter(WriteError.stage)
         error = WriteError(f"{table} refused the row: {_reason(errors)}", refused["request_id"])
         letter = DeadLetter.of(error, orjson.dumps(refused), {}, self._clock())
-        yield wire_format.encode_dead_letter(letter)
+        yield [wire_format.encode_dead_letter(letter)]
 
 
 def _reason(errors: str | list[dict[str, str]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 from google.api_core import exceptions
@@ -13,6 +13,7 @@ from google.pubsub_v1.services.publisher import PublisherClient
 from pipeline.process import registry
 from pipeline.process.memory import give_back_freed_memory
 from pipeline.pubsub import protos
+from pipeline.pubsub.attributes import set_attributes
 from pipeline.pubsub.channels import publisher_client
 from pipeline.pubsub.codes import is_transient
 from pipeline.pubsub.limits import MAX_PUBLISH_BYTES, MAX_PUBLISH_MESSAGES
@@ -99,7 +100,7 @@ def _add(request: Proto, message: WireMessage) -> int:
     """Put a message into a request, in place, and return its bytes on the wire."""
     wire = request.messages.add()
     wire.data = message.data
-    wire.attributes.update(message.attributes)
+    set_attributes(wire, message.attributes)
     size: int = wire.ByteSize()
     return size
 
@@ -114,9 +115,9 @@ class _Publish(beam.DoFn):
     def start_bundle(self) -> None:
         self._messages, self._bytes = [], 0
 
-    def process(self, element: WireMessage) -> None:
-        self._messages.append(element)
-        self._bytes += len(element.data)
+    def process(self, element: Sequence[WireMessage]) -> None:
+        self._messages += element
+        self._bytes += sum(len(message.data) for message in element)
         # No more than one call's worth is kept. The acknowledgement still waits for the end of the bundle.
         if self._bytes > MAX_CALL_BYTES:
             self._flush()
@@ -135,13 +136,13 @@ class _Publish(beam.DoFn):
 
 
 class WriteToTopic(beam.PTransform):
-    """Publishes WireMessages; the bundle fails if they are not accepted within `deadline_s` seconds."""
+    """Publishes lists of WireMessages; a bundle fails if one is not accepted within `deadline_s` seconds."""
 
     def __init__(self, topic: str, deadline_s: float) -> None:
         super().__init__()
         self._topic = topic
         self._deadline_s = deadline_s
 
-    def expand(self, messages: beam.PCollection[WireMessage]) -> beam.PCollection[None]:
-        """Publish each message; nothing comes out."""
+    def expand(self, messages: beam.PCollection[Sequence[WireMessage]]) -> beam.PCollection[None]:
+        """Publish the messages; nothing comes out."""
         return messages | "Publish" >> beam.ParDo(_Publish(self._topic, self._deadline_s))

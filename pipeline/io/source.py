@@ -21,7 +21,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from pipeline.io.subscriber import Subscriber
 from pipeline.process import registry
 from pipeline.process.stop import stop_signal
-from pipeline.pubsub.protos import Proto
+from pipeline.pubsub.protos import Proto, PubsubMessage
 
 # Large enough that a bundle's fixed cost (about 2 ms) is spread thin, small enough to keep latency low.
 MAX_BUNDLE_MESSAGES = 500
@@ -122,4 +122,5 @@ class ReadFromSubscription(beam.PTransform):
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[Proto]:
         """Read the messages."""
-        return pbegin | beam.Impulse() | "Pull" >> beam.ParDo(_Pull(self._subscription))
+        pull = beam.ParDo(_Pull(self._subscription)).with_output_types(PubsubMessage)
+        return pbegin | beam.Impulse() | "Pull" >> pull

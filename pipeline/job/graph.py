@@ -12,6 +12,7 @@ from pipeline.io import bigquery, connectors
 from pipeline.job.command_line import job_options
 from pipeline.job.handler import make_handler
 from pipeline.job.steps import DEAD_LETTERS, Decode, Encode
+from pipeline.job.whole_batches import WholeBatches
 from pipeline.request.hooks import Hook, load_hook
 
 
@@ -24,7 +25,13 @@ def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
     """
     job = job_options(options)
     in_process = runs_in_process(options)
-    decode = Decode(job.input_shape, _hook("--decode_hook", job.decode_hook))
+    handler = WholeBatches(make_handler(job, options))
+    decode = Decode(
+        connectors.parser(job, in_process),
+        job.input_shape,
+        handler.max_batch_size,
+        _hook("--decode_hook", job.decode_hook),
+    )
     encode = Encode(_hook("--encode_hook", job.encode_hook))
 
     requests = (
@@ -34,7 +41,7 @@ def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
     )
     answers = (
         requests.requests
-        | "Infer" >> RunInference(make_handler(job, options))
+        | "Infer" >> RunInference(handler)
         | "Encode" >> beam.ParDo(encode).with_outputs(DEAD_LETTERS, main="results")
     )
     # Two sinks for dead letters rather than a Flatten, which would end the fused stage.

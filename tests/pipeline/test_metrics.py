@@ -8,7 +8,6 @@ from typing import Any
 
 import apache_beam as beam
 import torch
-from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.metrics import MetricsFilter
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -17,7 +16,9 @@ from pipeline.engine.runner import StreamingRunner
 from pipeline.inference.local.handler import LocalModelHandler
 from pipeline.inference.local.process_model import ProcessModel
 from pipeline.job.steps import DEAD_LETTERS, Decode, Encode
+from pipeline.job.whole_batches import WholeBatches
 from pipeline.metrics import NAMESPACE, _dead_letters
+from pipeline.pubsub.protos import PubsubMessage
 from pipeline.request.errors import RequestError
 from pipeline.request.hooks import Hook
 from tests.pipeline.job_options import local_job_options
@@ -36,24 +37,31 @@ def three_is_too_much(prediction: Any) -> Any:
     return prediction
 
 
-def message(body: str, published: datetime | None = PUBLISHED) -> PubsubMessage:
-    return PubsubMessage(body.encode(), {}, "id", published)
+def message(body: str, published: datetime | None = PUBLISHED) -> bytes:
+    made = PubsubMessage(data=body.encode(), message_id="id")
+    if published is not None:
+        made.publish_time.FromDatetime(published)
+    serialized: bytes = made.SerializeToString()
+    return serialized
 
 
-def run(handler: LocalModelHandler, *messages: PubsubMessage) -> tuple[dict[str, int], dict[str, Any]]:
+def run(handler: LocalModelHandler, *messages: bytes) -> tuple[dict[str, int], dict[str, Any]]:
     """Counters and distributions of the job's namespace, those of Beam's own left out."""
     pipeline = beam.Pipeline(runner=StreamingRunner(), options=PipelineOptions([]))
     options = local_job_options("--input_shape=3")
+    whole = WholeBatches(handler)
     hook = Hook("--encode_hook", "tests.pipeline.test_metrics:three_is_too_much", three_is_too_much)
     requests = (
         pipeline
         | beam.Create(messages)
         | "Decode"
-        >> beam.ParDo(Decode(options.input_shape, clock=clock)).with_outputs(DEAD_LETTERS, main="requests")
+        >> beam.ParDo(
+            Decode(PubsubMessage.FromString, options.input_shape, whole.max_batch_size, clock=clock)
+        ).with_outputs(DEAD_LETTERS, main="requests")
     )
     _ = (
         requests.requests
-        | "Infer" >> RunInference(handler)
+        | "Infer" >> RunInference(whole)
         | "Encode" >> beam.ParDo(Encode(hook, clock)).with_outputs(DEAD_LETTERS, main="results")
     )
     found = pipeline.run().metrics().query(MetricsFilter().with_namespace(NAMESPACE))

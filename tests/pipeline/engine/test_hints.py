@@ -7,9 +7,9 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 
+from benchmarks.harness.staging import Staged, staged
 from pipeline.engine.hints import limit_active_bundles
 from tests.pipeline.job.test_command_line import ENDPOINT, line
-from tests.pipeline.staging import Staged, staged
 
 URN = "beam:resources:max_active_bundles_per_worker:v1"
 

@@ -12,18 +12,17 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.testing.util import assert_that
 
 import pipeline.io.bigquery
+from benchmarks.harness.staging import staged
 from pipeline.engine.runner import StreamingRunner
 from pipeline.io.bigquery import WriteToTable, row
 from pipeline.request.messages import Request, Result, Timeline
-from pipeline.request.wire_format import encode
+from pipeline.request.wire_format import WireMessage, encode
 from tests.integration.google_token import TokenServer
 from tests.loopback import QuietHandler, serving
 from tests.pipeline.job.test_command_line import ENDPOINT, line
-from tests.pipeline.staging import staged
 
 TABLE = "my-project:predictions.results"
 SCHEMA = json.loads((Path(pipeline.io.bigquery.__file__).parent / "bigquery_schema.json").read_text())
@@ -38,10 +37,9 @@ TYPES: Mapping[str, Any] = {
 }
 
 
-def message(request_id: str = "r1", **times: float) -> PubsubMessage:
+def message(request_id: str = "r1", **times: float) -> WireMessage:
     request = Request(request_id, {}, b"{}", {}, b'{"customer": "acme"}', Timeline(received=1.5, **times))
-    wire = encode(Result(request, {"score": np.float32(0.25)}, "model.pt2@1", 8), 2.5)
-    return PubsubMessage(wire.data, wire.attributes)
+    return encode(Result(request, {"score": np.float32(0.25)}, "model.pt2@1", 8), 2.5)
 
 
 def check(values: Mapping[str, Any], columns: list[dict[str, Any]]) -> None:
@@ -85,7 +83,7 @@ def test_a_row_costs_what_its_result_does() -> None:
     request = Request("r1", {}, b"{}", {}, nested, Timeline(received=1.5))
     wire = encode(Result(request, json.loads("[" * 250 + "]" * 250), "model.pt2@1", 8), 2.5)
     tracemalloc.start()
-    values = row(PubsubMessage(wire.data, wire.attributes))
+    values = row(wire)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 * len(nested)
@@ -144,8 +142,8 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
 def test_refused_rows_become_dead_letters(table: Table) -> None:
     table.refused = {"r1": "invalid", "r3": "backendError"}
 
-    def is_the_letter(letters: list[PubsubMessage]) -> None:
-        (letter,) = letters
+    def is_the_letter(letters: list[list[WireMessage]]) -> None:
+        ((letter,),) = letters
         assert json.loads(letter.data) == row(message("r1"))
         assert letter.attributes == {
             "error_stage": "write",
@@ -156,7 +154,7 @@ def test_refused_rows_become_dead_letters(table: Table) -> None:
         }
 
     with beam.Pipeline(runner=StreamingRunner()) as job:
-        results = job | beam.Create([message("r1"), message("r2"), message("r3")])
+        results = job | beam.Create([[message("r1")], [message("r2"), message("r3")]])
         assert_that(results | WriteToTable(TABLE, clock=lambda: 7.0), is_the_letter)
 
     assert {path.partition("?")[0] for path, _ in table.calls} == {
@@ -178,7 +176,7 @@ def test_the_staged_graph(tmp_path: Path) -> None:
     assert {name for name in added if not name.startswith("Write rows/Insert/")} == {
         "Write rows/Row",
         "Write rows/Refuse",
-        "Write refused rows/ToProtobufX",
+        "Write refused rows/Serialize",
         "Write refused rows/ParDo(_PubSubWriteDoFn)",
     }
     # Still one environment, without hints: two would be two images, or two kinds of workers.

@@ -1,6 +1,5 @@
 import grpc
 import pytest
-from apache_beam.io.gcp.pubsub import PubsubMessage
 from google.api_core import exceptions
 from google.cloud import pubsub_v1
 
@@ -8,11 +7,12 @@ from pipeline.io import sink
 from pipeline.io.sink import LARGE_BYTES, MAX_CALL_BYTES, Publisher, _calls, _Publish
 from pipeline.pubsub.limits import MAX_PUBLISH_MESSAGES
 from pipeline.request.errors import TransientError
+from pipeline.request.wire_format import WireMessage
 from tests.pipeline.conftest import Pubsub
 
 
-def messages(*sizes: int) -> list[PubsubMessage]:
-    return [PubsubMessage(b"x" * size, {"n": str(n)}) for n, size in enumerate(sizes)]
+def messages(*sizes: int) -> list[WireMessage]:
+    return [WireMessage(b"x" * size, {"n": str(n)}) for n, size in enumerate(sizes)]
 
 
 class TestCalls:
@@ -42,7 +42,7 @@ def test_after_a_large_bundle_the_heap_is_given_back(pubsub: Pubsub, monkeypatch
     monkeypatch.setattr(sink, "give_back_freed_memory", lambda: given_back.append(1))
     for size, expected in ((LARGE_BYTES, 0), (LARGE_BYTES + 1, 1)):
         publish.start_bundle()
-        publish.process(*messages(size))
+        publish.process(messages(size))
         publish.finish_bundle()
         assert len(given_back) == expected
 

@@ -8,16 +8,16 @@ from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.worker.bundle_processor import DATA_OUTPUT_URN
 
+from benchmarks.harness.staging import Staged, staged
 from pipeline.engine.fusion import UnfusedGraphError, check, fused_stages
 from pipeline.engine.runner import StreamingRunner
 from pipeline.io import connectors
-from pipeline.io.native import ReadSerialized, WriteWireMessages
+from pipeline.io.native import ReadSerialized, WriteMessages
 from pipeline.io.sink import WriteToTopic
 from pipeline.io.source import ReadFromSubscription
 from pipeline.job import graph
 from pipeline.request.errors import HookError
 from tests.pipeline.job.test_command_line import ENDPOINT, line
-from tests.pipeline.staging import Staged, staged
 
 SUBSCRIPTION = "projects/my-project/subscriptions/requests"
 
@@ -91,7 +91,7 @@ def test_dataflow_reads_and_writes_by_itself() -> None:
             kinds.append(type(node.transform))
 
     pipeline.visit(Visitor())
-    assert (kinds.count(ReadSerialized), kinds.count(WriteWireMessages)) == (1, 3)
+    assert (kinds.count(ReadSerialized), kinds.count(WriteMessages)) == (1, 3)
     assert not {ReadFromSubscription, WriteToTopic} & set(kinds)
 
 

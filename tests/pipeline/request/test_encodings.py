@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.pvalue import TaggedOutput
 
+from pipeline.io.connectors import as_it_is
 from pipeline.job.steps import Decode
+from pipeline.pubsub.protos import PubsubMessage
 from pipeline.request import compression, json_body
 from pipeline.request.errors import DecodeError
 from pipeline.request.hooks import Hook
@@ -189,10 +190,12 @@ class TestWithoutAHook:
     ) -> None:
         monkeypatch.setattr(compression, "MAX_UNPACKED_BYTES", 1_000)
         bomb = gzip.compress(b'{"features": [1, 2, 3], "x": "' + b"x" * 1_000 + b'"}')
-        (letter,) = Decode(SPEC, clock=lambda: 5.0).process(PubsubMessage(bomb, attributes))
-        assert isinstance(letter, TaggedOutput)
-        assert letter.value.data == bomb
-        assert letter.value.attributes == {
+        message = PubsubMessage(data=bomb, attributes=attributes)
+        (output,) = Decode(as_it_is, SPEC, 8, clock=lambda: 5.0).process(message)
+        assert isinstance(output, TaggedOutput)
+        (letter,) = output.value
+        assert letter.data == bomb
+        assert letter.attributes == {
             "error_stage": "decode",
             "error_type": "DecodeError",
             "error_message": f"the body cannot be unpacked: {len(bomb)} bytes of gzip unpack to more than "

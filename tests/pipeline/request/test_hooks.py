@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from apache_beam.internal import pickler
-from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.pvalue import TaggedOutput
 
+from pipeline.io.connectors import as_it_is
 from pipeline.job.steps import Decode, Encode
+from pipeline.pubsub.protos import PubsubMessage
 from pipeline.request.errors import DecodeError, EncodeError, HookError
 from pipeline.request.hooks import Hook, load_hook
 from pipeline.request.input_spec import InputSpec
 from pipeline.request.messages import Request, Result, Timeline
-from pipeline.request.wire_format import decode, encode
+from pipeline.request.wire_format import WireMessage, decode, encode
 
 SPEC = InputSpec.parse("ids:int64:2")
 SINGLE = InputSpec.parse("2")
@@ -74,7 +75,7 @@ class TestLoad:
     def test_a_worker_loads_it_anew(self) -> None:
         hook = load_hook("--decode_hook", "examples.text.hooks:decode")
         # By Beam's pickler, too, which writes functions by other rules.
-        by_beam = pickler.loads(pickler.dumps(Decode(SPEC, hook)))
+        by_beam = pickler.loads(pickler.dumps(Decode(as_it_is, SPEC, 8, hook)))
         assert by_beam._hook == pickle.loads(pickle.dumps(hook)) == hook
 
     def test_a_worker_without_the_module_says_so(
@@ -167,12 +168,13 @@ class TestDecode:
         def hook(body: Any, attributes: Any) -> Any:
             raise ZeroDivisionError("no")
 
-        (letter,) = Decode(SPEC, decode_hook(hook), clock=lambda: 5.0).process(
-            PubsubMessage(b"{}", {"a": "b"})
+        (output,) = Decode(as_it_is, SPEC, 8, decode_hook(hook), clock=lambda: 5.0).process(
+            PubsubMessage(data=b"{}", attributes={"a": "b"})
         )
-        assert isinstance(letter, TaggedOutput)
-        assert (letter.tag, letter.value.data) == ("dead_letters", b"{}")
-        assert letter.value.attributes == {
+        assert isinstance(output, TaggedOutput)
+        (letter,) = output.value
+        assert (output.tag, letter.data) == ("dead_letters", b"{}")
+        assert letter.attributes == {
             "error_stage": "decode",
             "error_type": "ZeroDivisionError",
             "error_message": "--decode_hook=my.hooks:decode: no",
@@ -190,8 +192,8 @@ class TestEncode:
     )
 
     def prediction(self, function: Callable[..., Any]) -> Any:
-        (message,) = Encode(encode_hook(function), clock=lambda: 5.0).process(self.RESULT)
-        assert isinstance(message, PubsubMessage)
+        ((message,),) = Encode(encode_hook(function), clock=lambda: 5.0).process([self.RESULT])
+        assert isinstance(message, WireMessage)
         return json.loads(message.data)["prediction"]
 
     def test_it_makes_the_prediction(self) -> None:
@@ -216,9 +218,9 @@ class TestEncode:
         }
 
     def test_what_it_raises_is_a_dead_letter(self) -> None:
-        (letter,) = Encode(encode_hook(lambda scores: scores[9]), clock=lambda: 5.0).process(self.RESULT)
-        assert isinstance(letter, TaggedOutput)
-        attributes = letter.value.attributes
+        (output,) = Encode(encode_hook(lambda scores: scores[9]), clock=lambda: 5.0).process([self.RESULT])
+        assert isinstance(output, TaggedOutput)
+        attributes = output.value[0].attributes
         assert (attributes["error_stage"], attributes["error_type"]) == ("encode", "IndexError")
         assert attributes["error_message"].startswith("--encode_hook=my.hooks:encode: index 9 is out of")
         assert attributes["request_id"] == "r1"
