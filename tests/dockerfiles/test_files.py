@@ -84,10 +84,10 @@ def image_in(folder: Path, name: str) -> None:
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(source)
     copied = copies("cpu", name) + ([("pipeline/", "pipeline/")] if name == "worker" else [])
-    for source, destination in copied:
+    for name_here, destination in copied:
         link = folder / destination.strip("/")
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(ROOT / source)
+        link.symlink_to(ROOT / name_here)
 
 
 def run_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
