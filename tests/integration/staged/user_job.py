@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,10 +32,12 @@ class UserJob:
 
     Attributes:
         folder: What the model tells goes there.
+        temporary: For the temporary files of processes.
     """
 
     staged: Staged
     folder: Path
+    temporary: Path
 
     @property
     def stage(self) -> FusedStage:
@@ -56,8 +59,9 @@ def user_job(folder: Path, **flags: str) -> UserJob:
 
     Its hooks are imported here, as a launch does to check the flags; its model is not.
     """
-    told = folder / "told"
-    told.mkdir(parents=True)
+    told, temporary = folder / "told", folder / "temporary"
+    for each in (told, temporary):
+        each.mkdir(parents=True)
     weights = folder / "sum.pt"
     torch.save({"weight": torch.ones(2)}, weights)
     argv = line(
@@ -69,7 +73,7 @@ def user_job(folder: Path, **flags: str) -> UserJob:
         input_shape="2",
         **flags,
     )
-    return UserJob(staged_with_package(folder / "job", argv), told)
+    return UserJob(staged_with_package(folder / "job", argv), told, temporary)
 
 
 def staged_with_package(folder: Path, argv: Sequence[str]) -> Staged:
@@ -83,12 +87,18 @@ def staged_with_package(folder: Path, argv: Sequence[str]) -> Staged:
             del sys.modules[name]
 
 
-def python_with(*folders: Path) -> Command:
-    """Return the command of an SDK process that finds what is in these folders, too."""
+def python_with(*folders: Path, temporary: Path | None = None) -> Command:
+    """Return the command of an SDK process that finds what is in these folders, too.
+
+    Args:
+        folders: With modules.
+        temporary: The folder for its temporary files; None: that of this process.
+    """
 
     def command(variables: Mapping[str, str]) -> Sequence[str]:
         path = os.pathsep.join(map(str, folders))
-        return ("env", f"PYTHONPATH={path}", *this_python(variables))
+        files = temporary or tempfile.gettempdir()
+        return ("env", f"PYTHONPATH={path}", f"TMPDIR={files}", *this_python(variables))
 
     return command
 
