@@ -8,12 +8,26 @@ from __future__ import annotations
 
 from launch.cloud.gcloud import comma_list, label_list, where
 from launch.settings.command_line import LIST_OPTIONS
-from launch.settings.job import CPU, GPU, MPS, SINGLE_PROCESS, ImageSettings, LaunchSettings
+from launch.settings.job import (
+    AT_LEAST_ONCE,
+    CPU,
+    EXACTLY_ONCE,
+    GPU,
+    MPS,
+    SINGLE_PROCESS,
+    ImageSettings,
+    LaunchSettings,
+)
 from launch.settings.machines import default_machine
 from pipeline.options.job_options import LOCAL, SINGLE
 
 # https://cloud.google.com/dataflow/docs/gpu/use-gpus: "increase the boot disk size to 50 gigabytes or more".
 GPU_DISK_GB = 50
+# What names a streaming mode in Dataflow's options: https://cloud.google.com/dataflow/docs/guides/streaming-modes
+STREAMING_MODES = {
+    AT_LEAST_ONCE: "streaming_mode_at_least_once",
+    EXACTLY_ONCE: "streaming_mode_exactly_once",
+}
 # Parameters of the template that are Beam's own flags, not the job's; metadata.json declares them.
 WORKER_PARAMETERS = (
     "sdk_container_image",
@@ -50,8 +64,11 @@ def service_options(settings: LaunchSettings) -> list[str]:
     """Return Dataflow's service options.
 
     The minimum, the hint and the accelerator are among them: as plain flags of Beam they would be ignored.
+    Exactly once is what a job without an option of a mode gets.
     """
     options = []
+    if settings.delivery == AT_LEAST_ONCE:
+        options.append(STREAMING_MODES[AT_LEAST_ONCE])
     if settings.min_workers is not None:
         options.append(f"min_num_workers={settings.min_workers}")
     if isinstance(settings.utilization_hint, float):
@@ -65,8 +82,12 @@ def service_options(settings: LaunchSettings) -> list[str]:
 
 
 def experiments(settings: LaunchSettings) -> list[str]:
-    """Return Dataflow's experiments."""
-    found = []
+    """Return Dataflow's experiments.
+
+    The streaming mode is one of them, whichever it is: from an experiment the service takes the mode of a
+    template's job; without one, the template's metadata decides.
+    """
+    found = [STREAMING_MODES[settings.delivery]]
     if settings.gpu:
         # GPUs need Runner v2: nothing may switch it off then.
         found.append("use_runner_v2")
@@ -122,8 +143,7 @@ def gcloud_flags(settings: LaunchSettings) -> list[str]:
         flags.append("--disable-public-ips")
     if settings.labels:
         flags.append(f"--additional-user-labels={label_list(settings.labels)}")
-    if asked := experiments(settings):
-        flags.append(f"--additional-experiments={comma_list(asked)}")
+    flags.append(f"--additional-experiments={comma_list(experiments(settings))}")
     flags.append(
         f"--parameters={comma_list(f'{name}={value}' for name, value in parameters(settings).items())}"
     )

@@ -94,6 +94,8 @@ def _deploy_model(
             "displayName": model,
             "dedicatedResources": _dedicated_resources(settings, fewest, most),
         }
+        if settings.endpoint_service_account:
+            deployed["serviceAccount"] = settings.endpoint_service_account
         body = {"deployedModel": deployed, "trafficSplit": split}
         # Previews, which v1 does not take.
         preview = settings.scale_to_zero or PUBSUB_UNDELIVERED in metrics
@@ -113,6 +115,8 @@ def _deploy_model(
     ]
     if settings.endpoint_gpu:
         argv.append(f"--accelerator=type={settings.endpoint_gpu.type},count={settings.endpoint_gpu.count}")
+    if settings.endpoint_service_account:
+        argv.append(f"--service-account={settings.endpoint_service_account}")
     if metrics:
         targets = ",".join(f"{name}={target}" for name, target in metrics.items())
         argv.append(f"--autoscaling-metric-specs={targets}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from launch.cloud import template as job
 from launch.cloud.gcloud import comma_list
-from launch.cloud.running_job import RunningJob
-from launch.cloud.shell import Shell, shell_quote
+from launch.cloud.running_job import RunningJob, delivery
+from launch.cloud.shell import CommandError, Shell, shell_quote
 from launch.commands.confirm import confirmed
 from launch.settings.job import (
+    AT_LEAST_ONCE,
+    KEEP,
     CancelSettings,
     LaunchSettings,
     ReplaceSettings,
@@ -27,7 +30,16 @@ def run(settings: RunSettings, shell: Shell) -> None:
 
 
 def replace(settings: ReplaceSettings, shell: Shell) -> None:
-    """Launch a new version in the place of a running job; raises as `launch` does."""
+    """Launch a new version in the place of a running job, in the streaming mode of that one unless told.
+
+    Raises:
+        SettingsError: As `launch`.
+        CommandError: As `launch`; or there is no such job, or its mode cannot be told.
+    """
+    if not shell.dry_run:
+        # Better to know what is wrong before the job is looked up.
+        _check_flags(settings)
+        settings = dataclasses.replace(settings, delivery=_delivery_of_replacement(settings, shell))
     flags = ["--update"]
     if renamed := settings.transform_name_mappings:
         pairs = comma_list(f"{old}={new}" for old, new in renamed.items())
@@ -48,14 +60,42 @@ def launch(settings: LaunchSettings, name: str, shell: Shell, flags: Sequence[st
         SettingsError: The job would refuse its flags.
         CommandError: The launch was refused.
     """
-    if problems := job_problems(settings):
-        raise SettingsError("\n".join(problems))
+    _check_flags(settings)
+    if settings.delivery == AT_LEAST_ONCE and "output_table" in settings.job_flags:
+        shell.note(
+            "--output_table: at least once, a request can become more than one row; they share its "
+            "request_id (--delivery=exactly-once has Dataflow remove duplicates before it inserts)"
+        )
     argv = ["gcloud", "dataflow", "flex-template", "run", name, *job.gcloud_flags(settings), *flags]
     job_id = shell.run([*argv, "--format=value(job.id)"]).strip()
     if not shell.dry_run:
         print(f"launched {name}: {job_id}", file=shell.out)
         print(f"look at it by: ./launch.sh status {shell_quote(job_id)}", file=shell.out)
     return job_id
+
+
+def _check_flags(settings: LaunchSettings) -> None:
+    if problems := job_problems(settings):
+        raise SettingsError("\n".join(problems))
+
+
+def _delivery_of_replacement(settings: ReplaceSettings, shell: Shell) -> str:
+    """Return the streaming mode of the new version, and tell whether it is that of the running job."""
+    running = delivery(RunningJob(settings.job, settings, shell).describe())
+    if running is None:
+        raise CommandError(
+            f"the description of {settings.job} has no environment, and so no streaming mode: a job that is "
+            "pending may have none yet; try again when ./launch.sh status shows it running"
+        )
+    asked = running if settings.delivery == KEEP else settings.delivery
+    if asked == running:
+        shell.note(f"the streaming mode stays {running}")
+    else:
+        shell.note(
+            f"the streaming mode changes from {running} to {asked}: by Google's documentation a replacement "
+            "can; this project has not tried it"
+        )
+    return asked
 
 
 def job_problems(settings: LaunchSettings) -> list[str]:
@@ -88,8 +128,10 @@ def update(settings: UpdateSettings, shell: Shell) -> None:
         flags.append("--unset-worker-utilization-hint")
     elif settings.utilization_hint is not None:
         flags.append(f"--worker-utilization-hint={settings.utilization_hint:g}")
-    shell.note(f"changing {settings.job}; it takes a few minutes to show")
-    RunningJob(settings, shell).change(("gcloud", "dataflow", "jobs", "update-options"), flags)
+    shell.note(
+        f"changing {settings.job}; it takes a few minutes to show; its streaming mode stays what it is"
+    )
+    RunningJob(settings.job, settings, shell).change(("gcloud", "dataflow", "jobs", "update-options"), flags)
 
 
 def drain(settings: RunningJobSettings, shell: Shell) -> None:
@@ -99,7 +141,7 @@ def drain(settings: RunningJobSettings, shell: Shell) -> None:
         CommandError: There is no such job, or it was refused.
     """
     shell.note(f"draining {settings.job}: it finishes what it has read, then ends")
-    RunningJob(settings, shell).change(("gcloud", "dataflow", "jobs", "drain"))
+    RunningJob(settings.job, settings, shell).change(("gcloud", "dataflow", "jobs", "drain"))
 
 
 def cancel(settings: CancelSettings, shell: Shell) -> None:
@@ -115,4 +157,4 @@ def cancel(settings: CancelSettings, shell: Shell) -> None:
     elif not confirmed(loss):
         shell.note("not cancelled")
         return
-    RunningJob(settings, shell).change(("gcloud", "dataflow", "jobs", "cancel"))
+    RunningJob(settings.job, settings, shell).change(("gcloud", "dataflow", "jobs", "cancel"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from launch.cloud.monitoring import Monitoring
-from launch.cloud.running_job import RunningJob
+from launch.cloud.running_job import RunningJob, delivery
 from launch.cloud.shell import CommandError, Shell
 from launch.settings.job import RunningJobSettings
 
@@ -20,15 +20,15 @@ METRICS = (WORKERS, MIN_WORKERS, MAX_WORKERS, BACKLOG_S, LAG_S)
 
 
 def show(settings: RunningJobSettings, shell: Shell) -> None:
-    """Print a job's state, workers, backlog and lag.
+    """Print a job's state, streaming mode, workers, backlog and lag.
 
     Metrics that cannot be read are no error: a note says why.
 
     Raises:
         CommandError: The job cannot be read.
     """
-    running = RunningJob(settings, shell)
-    described = running.read(("gcloud", "dataflow", "jobs", "describe"), ("--full",)) or {}
+    running = RunningJob(settings.job, settings, shell)
+    described = running.describe() or {}
     values = _metrics(settings, shell, running)
     if shell.dry_run:
         return
@@ -37,6 +37,7 @@ def show(settings: RunningJobSettings, shell: Shell) -> None:
     rows = (
         ("job", f"{described.get('name', running.name)}, {running.id}"),
         ("state", state.removeprefix("JOB_STATE_").lower() or "-"),
+        ("delivery", delivery(described) or "-"),
         ("workers now", _whole(values.get(WORKERS))),
         ("workers min", _limit(changed, "minNumWorkers", values.get(MIN_WORKERS))),
         ("workers max", _limit(changed, "maxNumWorkers", values.get(MAX_WORKERS))),

@@ -53,7 +53,7 @@ UPDATE = Command(
 )
 STATUS = Command(
     "status",
-    "Show the state, the workers, the backlog and the lag of a job.",
+    "Show the state, the streaming mode, the workers, the backlog and the lag of a job.",
     RunningJobSettings,
     status.show,
 )
@@ -64,7 +64,7 @@ REPLACE = Command(
     "Launch a new version in the place of a running job.",
     ReplaceSettings,
     job.replace,
-    job_rules.LAUNCH_RULES,
+    job_rules.REPLACE_RULES,
 )
 ENDPOINT_DEPLOY = Command(
     "endpoint deploy",

@@ -3,7 +3,8 @@
 Sources: https://cloud.google.com/dataflow/docs/gpu/gpu-support (disk, Runner v2, machines),
 https://cloud.google.com/dataflow/docs/gpu/use-nvidia-mps, https://cloud.google.com/dataflow/docs/horizontal-autoscaling,
 https://cloud.google.com/dataflow/docs/guides/updating-a-pipeline (range, hint),
-https://cloud.google.com/dataflow/docs/guides/right-fitting, https://cloud.google.com/dataflow/docs/concepts/dataflow-vms.
+https://cloud.google.com/dataflow/docs/guides/right-fitting, https://cloud.google.com/dataflow/docs/concepts/dataflow-vms,
+https://cloud.google.com/dataflow/docs/guides/streaming-modes (mode of a running job).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from launch.rules.encryption import key_elsewhere
 from launch.rules.job_flags import JOB_FLAG_RULES
 from launch.rules.rule import Rule
 from launch.settings import machines
-from launch.settings.job import NO_SHARING, LaunchSettings, UpdateSettings
+from launch.settings.job import KEEP, NO_SHARING, LaunchSettings, ReplaceSettings, UpdateSettings
 from pipeline.options.job_options import ENDPOINT, LOCAL
 
 # Of a streaming job with Streaming Engine, if no maximum is given.
@@ -187,8 +188,27 @@ def _subnetwork_without_region(settings: LaunchSettings) -> str | None:
     )
 
 
+def _mode_to_keep_in_a_dry_run(settings: ReplaceSettings) -> str | None:
+    if not settings.dry_run or settings.delivery != KEEP:
+        return None
+    return (
+        "--delivery: a dry run does not look up the running job's streaming mode, which a replacement keeps: "
+        f"./launch.sh status {settings.job} shows it; give --delivery=at-least-once or exactly-once"
+    )
+
+
+def _mode_of_a_running_job(settings: UpdateSettings) -> str | None:
+    if settings.delivery is None:
+        return None
+    return (
+        "--delivery: update changes the range and the hint only, a job's streaming mode stays what it is; "
+        f"a new version can have another: ./launch.sh replace {settings.job} --delivery={settings.delivery}"
+    )
+
+
 def _nothing_to_change(settings: UpdateSettings) -> str | None:
-    if any(v is not None for v in (settings.min_workers, settings.max_workers, settings.utilization_hint)):
+    asked = (settings.min_workers, settings.max_workers, settings.utilization_hint, settings.delivery)
+    if any(value is not None for value in asked):
         return None
     return "nothing to change: give --min-workers, --max-workers or --utilization-hint"
 
@@ -215,8 +235,13 @@ LAUNCH_RULES: tuple[Rule[LaunchSettings], ...] = (
     Rule("subnetwork without its region", _subnetwork_without_region),
     *JOB_FLAG_RULES,
 )
+REPLACE_RULES: tuple[Rule[ReplaceSettings], ...] = (
+    *LAUNCH_RULES,
+    Rule("mode to keep in a dry run", _mode_to_keep_in_a_dry_run),
+)
 UPDATE_RULES: tuple[Rule[UpdateSettings], ...] = (
     Rule("min above max", _min_above_max),
     Rule("hint outside 0.1 to 0.9", _hint),
+    Rule("mode of a running job", _mode_of_a_running_job),
     Rule("nothing to change", _nothing_to_change),
 )

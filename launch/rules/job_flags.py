@@ -3,6 +3,7 @@
 Sources: https://cloud.google.com/dataflow/docs/streaming-engine, https://cloud.google.com/dataflow/docs/runner-v2,
 https://cloud.google.com/dataflow/docs/gpu/use-nvidia-mps, https://cloud.google.com/dataflow/docs/guides/right-fitting,
 https://cloud.google.com/dataflow/docs/guides/enable-dataflow-prime, https://cloud.google.com/dataflow/docs/guides/flexrs,
+https://cloud.google.com/dataflow/docs/guides/streaming-modes,
 and DataflowRunner of Beam 2.77 (which experiments switch Runner v2 off).
 """
 
@@ -10,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from launch.cloud.template import STREAMING_MODES
 from launch.rules.rule import Rule
 from launch.settings.command_line import LIST_OPTIONS
-from launch.settings.job import MPS, SINGLE_PROCESS, LaunchSettings
+from launch.settings.job import AT_LEAST_ONCE, EXACTLY_ONCE, MPS, SINGLE_PROCESS, LaunchSettings
 from launch.settings.parsers import names_object
 from pipeline.options.job_options import FLAGS, LOCAL, PER_CPU, SINGLE
 from pipeline.options.workers import ONE_PROCESS, PROCESS_PER_CPU
@@ -32,6 +34,8 @@ _SETTINGS: Mapping[str, str] = {
     "min_num_workers": "min-workers",
     "worker_utilization_hint": "utilization-hint",
     "worker_accelerator": "gpu",
+    STREAMING_MODES[AT_LEAST_ONCE]: "delivery=at-least-once",
+    STREAMING_MODES[EXACTLY_ONCE]: "delivery=exactly-once",
     "worker_machine_type": "machine-type",
     "machine_type": "machine-type",
     "disk_size_gb": "disk-gb",
@@ -46,7 +50,13 @@ _SETTINGS: Mapping[str, str] = {
     "labels": "labels",
     "dataflow_kms_key": "kms-key",
 }
-_OWN_SERVICE_OPTIONS = ("min_num_workers", "max_num_workers", "worker_utilization_hint", "worker_accelerator")
+_OWN_SERVICE_OPTIONS = (
+    "min_num_workers",
+    "max_num_workers",
+    "worker_utilization_hint",
+    "worker_accelerator",
+    *STREAMING_MODES.values(),
+)
 # Flags with rules of their own.
 _FLAGS_WITH_RULES = ("enable_streaming_engine", "flexrs_goal", *LIST_OPTIONS)
 # Beam's flags by which a launch would install packages.
@@ -122,6 +132,14 @@ def _own_service_option(settings: LaunchSettings) -> str | None:
     return f"--dataflow_service_options: the launch sets this itself; give, before --, {instead}"
 
 
+def _mode_by_experiment(settings: LaunchSettings) -> str | None:
+    found = [name for name in _listed(settings, "experiments") if name in STREAMING_MODES.values()]
+    if not found:
+        return None
+    instead = ", ".join(f"--{_SETTINGS[name]} instead of {name}" for name in found)
+    return f"--experiments: the launch sets the streaming mode itself; give, before --, {instead}"
+
+
 def _without_streaming_engine(settings: LaunchSettings) -> str | None:
     off = [name for name in _listed(settings, "experiments") if name in _WITHOUT_STREAMING_ENGINE]
     switch = settings.job_flags.get("enable_streaming_engine")
@@ -130,8 +148,8 @@ def _without_streaming_engine(settings: LaunchSettings) -> str | None:
     if not off:
         return None
     return (
-        f"after --: {', '.join(off)}: without Streaming Engine a job has no worker range and no update "
-        "while it runs; leave it out, it is always on here"
+        f"after --: {', '.join(off)}: without Streaming Engine a job has no worker range, no update while "
+        "it runs and no --delivery=at-least-once; leave it out, it is always on here"
     )
 
 
@@ -236,6 +254,7 @@ JOB_FLAG_RULES: tuple[Rule[LaunchSettings], ...] = (
     Rule("packages at a launch", _packages),
     Rule("pointer that names no object", _pointer_without_object),
     Rule("service option that a setting sets", _own_service_option),
+    Rule("streaming mode by experiment", _mode_by_experiment),
     Rule("range or update without Streaming Engine", _without_streaming_engine),
     Rule("Streaming Engine asked for again", _streaming_engine_again),
     Rule("Runner v2 switched off", _without_runner_v2),

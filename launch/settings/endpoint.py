@@ -97,6 +97,11 @@ class EndpointDeploySettings(Settings, Marks, GpuImageSettings, ServingImageSett
         "Machine type of a replica. Default: the smallest that takes --endpoint-gpu; without, n1-standard-4.",
     )
     endpoint_gpu: Gpu | None = setting(parse_gpu, "GPUs of each replica, as TYPE:COUNT: nvidia-l4:1.")
+    endpoint_service_account: str | None = setting(
+        parsers.email,
+        "Account that the container runs as, by its email: what it reads with, as for --model_pointer. "
+        "Default: one of Google's, without access to the project.",
+    )
     min_replicas: int | None = setting(_replicas, _MIN_REPLICAS)
     max_replicas: int | None = setting(_max_replicas, _MAX_REPLICAS)
     scaling_metric: dict[str, int] | None = setting(endpoint_parsers.metrics, _SCALING_METRIC)

@@ -26,6 +26,10 @@ CLOUD_BUILD = "cloud-build"
 MPS = "mps"
 SINGLE_PROCESS = "single-process"
 NO_SHARING = "none"
+# Dataflow's two streaming modes: https://cloud.google.com/dataflow/docs/guides/streaming-modes
+AT_LEAST_ONCE = "at-least-once"
+EXACTLY_ONCE = "exactly-once"
+KEEP = "keep"
 
 _MIN_WORKERS = "Fewest workers, 1 to 1,000."
 _MAX_WORKERS = "Most workers, 1 to 1,000."
@@ -118,6 +122,12 @@ class LaunchSettings(Marks, GpuImageSettings, ImageSettings):
         "MPS; single-process: there is one process (--worker_processes=single), with one copy of the model.",
         default=NO_SHARING,
     )
+    delivery: str = setting(
+        one_of(AT_LEAST_ONCE, EXACTLY_ONCE),
+        "Dataflow's streaming mode. at-least-once: cheaper and faster, with a few more duplicates; "
+        "exactly-once: the service removes duplicates of what it reads and passes on.",
+        default=AT_LEAST_ONCE,
+    )
     min_workers: int | None = setting(_workers, _MIN_WORKERS)
     max_workers: int | None = setting(_workers, _MAX_WORKERS)
     num_workers: int | None = setting(_workers, "Workers to begin with.")
@@ -170,6 +180,12 @@ class RunSettings(Settings, LaunchSettings, _Run):
 @dataclass(frozen=True, kw_only=True)
 class _Replace(LaunchSettings):
     job: str = word(parsers.job_name, "The running job's name.")
+    delivery: str = setting(
+        one_of(AT_LEAST_ONCE, EXACTLY_ONCE, KEEP),
+        "Dataflow's streaming mode: at-least-once, exactly-once, or keep: that of the running job.",
+        default=KEEP,
+        flag_only=True,
+    )
     transform_name_mappings: dict[str, str] | None = setting(
         parsers.mappings,
         "Steps that were renamed since the running job: old=new,old=new.",
@@ -200,6 +216,11 @@ class _Update(Location):
     max_workers: int | None = setting(_workers, _MAX_WORKERS, flag_only=True)
     utilization_hint: float | str | None = setting(
         parsers.utilization_hint, _UTILIZATION_HINT, flag_only=True
+    )
+    delivery: str | None = setting(
+        one_of(AT_LEAST_ONCE, EXACTLY_ONCE),
+        "Refused: the streaming mode of a job changes with a new version only, by replace.",
+        flag_only=True,
     )
 
 

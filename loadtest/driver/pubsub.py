@@ -68,12 +68,11 @@ def connect() -> Calls:
 
 def request_message(body: bytes, request_id: str, intended: float, sent: float) -> Proto:
     """Return one request as a PubsubMessage; times are epoch seconds."""
-    return PubsubMessage(
-        data=body,
-        attributes={
-            "request_id": request_id,
-            "intended_time": f"{intended:.6f}",
-            "sent_time": f"{sent:.6f}",
-            "content-type": "application/json",
-        },
-    )
+    message = PubsubMessage(data=body)
+    attributes = message.attributes
+    # One by one: the constructor takes 3 to 5 µs for all at once.
+    attributes["request_id"] = request_id
+    attributes["intended_time"] = f"{intended:.6f}"
+    attributes["sent_time"] = f"{sent:.6f}"
+    attributes["content-type"] = "application/json"
+    return message

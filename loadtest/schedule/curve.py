@@ -31,8 +31,12 @@ class Curve:
 
     def due(self, seconds: float) -> float:
         """Return how many messages are due until a time: the integral of the rate."""
-        whole, rest = divmod(seconds, float(self.times[-1]))
-        return whole * float(self.counts[-1]) + float(np.interp(rest, self.times, self.counts))
+        return float(self.due_at(np.array([seconds]))[0])
+
+    def due_at(self, seconds: Floats) -> Floats:
+        """Return how many messages are due until each of [n] times."""
+        whole, rest = np.divmod(seconds, self.times[-1])
+        return whole * self.counts[-1] + np.interp(rest, self.times, self.counts)
 
     def offsets(self, seconds: float) -> Floats:
         """Return when each message is due, [n] seconds, ascending, all in [0, seconds).

@@ -93,6 +93,17 @@ class Schedule:
             return len(self.trace.offsets)
         return self.rate * self.warmup + self._curve().due(self.duration)
 
+    def due_at(self, seconds: Floats) -> Floats:
+        """Return how many messages are due until each of [n] times after the start; expected, for "poisson".
+
+        Beyond the end no more are due.
+        """
+        times = np.minimum(seconds, self.seconds)
+        if self.shape == "trace":
+            return np.searchsorted(self.trace.offsets, times).astype(np.float64)
+        beforehand = self.rate * np.minimum(times, self.warmup)
+        return beforehand + self._curve().due_at(np.maximum(times - self.warmup, 0.0))
+
     def offsets(self) -> Floats:
         """Return when each message is due, [n] seconds after the start, ascending, all in [0, seconds)."""
         if self.shape == "trace":

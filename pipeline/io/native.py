@@ -2,7 +2,7 @@
 
 The service replaces the steps that Beam's transforms end in, and takes and gives serialized PubsubMessages.
 Beam's own conversions go by proto-plus wrappers, 20 µs a message read and 18 µs written, where raw protocol
-buffers take 1 and 3 µs, and each has a step for itself, which costs 1 to 2 µs more. The lineage that Beam's
+buffers take 1 and 2 µs, and each has a step for itself, which costs 1 to 2 µs more. The lineage that Beam's
 steps report is reported here.
 """
 
@@ -14,6 +14,7 @@ import apache_beam as beam
 from apache_beam.io.gcp.pubsub import ReadFromPubSub, WriteToPubSub, _PubSubWriteDoFn, parse_subscription
 from apache_beam.metrics.metric import Lineage
 
+from pipeline.pubsub.attributes import set_attributes
 from pipeline.pubsub.protos import Proto, PubsubMessage
 from pipeline.request.wire_format import WireMessage
 
@@ -71,7 +72,12 @@ class _Serialize(beam.DoFn):
         if not self._reported:
             self._reported = True
             Lineage.sinks().add("pubsub", self._project, self._topic, subtype="topic")
-        return [
-            PubsubMessage(data=message.data, attributes=message.attributes).SerializeToString()
-            for message in element
-        ]
+        return [serialize(message) for message in element]
+
+
+def serialize(message: WireMessage) -> bytes:
+    """Return the PubsubMessage of a wire message, as bytes."""
+    raw = PubsubMessage(data=message.data)
+    set_attributes(raw, message.attributes)
+    serialized: bytes = raw.SerializeToString()
+    return serialized

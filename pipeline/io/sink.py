@@ -13,6 +13,7 @@ from google.pubsub_v1.services.publisher import PublisherClient
 from pipeline.process import registry
 from pipeline.process.memory import give_back_freed_memory
 from pipeline.pubsub import protos
+from pipeline.pubsub.attributes import set_attributes
 from pipeline.pubsub.channels import publisher_client
 from pipeline.pubsub.codes import is_transient
 from pipeline.pubsub.limits import MAX_PUBLISH_BYTES, MAX_PUBLISH_MESSAGES
@@ -99,7 +100,7 @@ def _add(request: Proto, message: WireMessage) -> int:
     """Put a message into a request, in place, and return its bytes on the wire."""
     wire = request.messages.add()
     wire.data = message.data
-    wire.attributes.update(message.attributes)
+    set_attributes(wire, message.attributes)
     size: int = wire.ByteSize()
     return size
 

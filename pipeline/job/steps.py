@@ -16,6 +16,7 @@ from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import metrics
+from pipeline.pubsub.attributes import attributes_of
 from pipeline.pubsub.protos import Proto
 from pipeline.request import wire_format
 from pipeline.request.errors import DecodeError, EncodeError
@@ -65,9 +66,7 @@ class Decode(beam.DoFn):
     def process(self, element: Any) -> tuple[WindowedValue | TaggedOutput, ...]:
         """Return a batch that is full, or a dead letter; a tuple, as a generator costs 0.2 µs a message."""
         message = self._parse(element)
-        data = message.data
-        # Without `items()` it takes 1.7 µs, not 1.2.
-        attributes = dict(message.attributes.items())
+        data, attributes = message.data, attributes_of(message)
         if "error_stage" in attributes and wire_format.is_dead_letter(attributes):
             self._drop(attributes)
             return ()

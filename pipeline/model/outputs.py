@@ -112,9 +112,12 @@ class OutputRows:
 
     def finite(self, first: int, stop: int) -> list[bool]:
         """Return for each row whether it is free of NaN and infinity."""
-        good = np.ones(stop - first, bool)
+        good: np.ndarray | None = None
         for array in self.arrays:
             if array.dtype.kind == "f":
-                # All rows at once: one by one costs 1.5 µs each.
-                good &= np.isfinite(array[first:stop]).reshape(stop - first, -1).all(axis=1)
-        return list(good.tolist())
+                finite = np.isfinite(array[first:stop])
+                # Row by row only where one is not, which is rare: for 64 rows it takes 9 µs, all together 2.
+                if not finite.all():
+                    rows = finite.reshape(stop - first, -1).all(axis=1)
+                    good = rows if good is None else good & rows
+        return [True] * (stop - first) if good is None else list(good.tolist())

@@ -32,8 +32,6 @@ from benchmarks.handler.sides import (
     Side,
     check,
     encode_silently,
-    float32_messages,
-    json_messages,
     sides,
     silent,
 )
@@ -42,6 +40,7 @@ from benchmarks.harness.beam_thread import Expanded, counted_metrics
 from benchmarks.harness.handlers import state_dict, stock_handler
 from benchmarks.harness.machine import Machine
 from benchmarks.harness.models import WrongAnswerError, example, linear, mlp
+from benchmarks.harness.request_messages import float32_messages, json_messages
 from pipeline.job.steps import Encode
 from pipeline.process import registry
 from pipeline.request.messages import DeadLetter
@@ -97,8 +96,8 @@ def test_all_sides_give_the_same_answers(workload: Any, tmp_path: Path) -> None:
 
 
 def test_both_bodies_hold_the_same_numbers() -> None:
-    bodies = [orjson.loads(message.data)["features"] for message in json_messages(linear(8))]
-    arrays = [np.frombuffer(message.data, "<f4") for message in float32_messages(linear(8))]
+    bodies = [orjson.loads(message.data)["features"] for message in json_messages(linear(8), BUNDLE)]
+    arrays = [np.frombuffer(message.data, "<f4") for message in float32_messages(linear(8), BUNDLE)]
     assert np.shape(arrays) == (BUNDLE, 8)
     np.testing.assert_array_equal(np.array(bodies, np.float32), arrays)
 
@@ -119,7 +118,7 @@ def side(change: Callable[[list[Any]], list[Any]]) -> Side:
         Steps(),  # type: ignore[arg-type]
         lambda messages: messages,
         lambda answer: (answer,),
-        json_messages(linear(2)),
+        json_messages(linear(2), BUNDLE),
     )
 
 

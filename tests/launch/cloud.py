@@ -18,6 +18,17 @@ from tests.waiting import LIMIT_S
 PROJECT = "shop-project"
 REGION = "us-central1"
 JOB_ID = "2026-01-02_03_04_05-678901234567890123"
+# The running job, as the summary of it is.
+JOB = {
+    "id": JOB_ID,
+    "projectId": PROJECT,
+    "location": REGION,
+    "name": "inference",
+    "type": "JOB_TYPE_STREAMING",
+    "currentState": "JOB_STATE_RUNNING",
+    "createTime": "2026-01-02T03:04:05.678901Z",
+    "currentStateTime": "2026-01-02T03:06:05.678901Z",
+}
 
 _LOCATION = rf"projects/{PROJECT}/locations/{REGION}"
 _DATAFLOW = rf"/v1b3/{_LOCATION}"
@@ -187,30 +198,30 @@ class Cloud:
         return 404, _error(404, f"{request.method} {request.path}: nothing is there")
 
     def _add_dataflow(self) -> None:
-        job = {
-            "id": JOB_ID,
-            "projectId": PROJECT,
-            "location": REGION,
-            "name": "inference",
-            "type": "JOB_TYPE_STREAMING",
-            "currentState": "JOB_STATE_RUNNING",
-            "createTime": "2026-01-02T03:04:05.678901Z",
-            "currentStateTime": "2026-01-02T03:06:05.678901Z",
+        environment = {
+            "streamingMode": "STREAMING_MODE_AT_LEAST_ONCE",
+            "serviceOptions": ["streaming_mode_at_least_once"],
+            "experiments": ["enable_streaming_engine", "streaming_mode_at_least_once"],
         }
+
+        def described(request: Request) -> dict[str, Any]:
+            # As the service documents its views: the summary, which gcloud asks for by default, lacks it.
+            whole = request.query.get("view") == ["JOB_VIEW_ALL"]
+            return {**JOB, "environment": environment} if whole else JOB
 
         def changed(request: Request) -> dict[str, Any]:
             wanted = request.body.get("requestedState")
-            return {**job, **request.body, "currentState": _STATES.get(wanted, job["currentState"])}
+            return {**JOB, **request.body, "currentState": _STATES.get(wanted, JOB["currentState"])}
 
         def launched(request: Request) -> dict[str, Any]:
             name = request.body["launchParameter"]["jobName"]
-            return {"job": {**job, "name": name, "currentState": "JOB_STATE_QUEUED"}}
+            return {"job": {**JOB, "name": name, "currentState": "JOB_STATE_QUEUED"}}
 
         self.answer("POST", rf"{_DATAFLOW}/flexTemplates:launch", launched)
-        self.answer("GET", rf"{_DATAFLOW}/jobs/[^/]+", job)
+        self.answer("GET", rf"{_DATAFLOW}/jobs/[^/]+", described)
         self.answer("PUT", rf"{_DATAFLOW}/jobs/[^/]+", changed)
-        self.answer("GET", rf"{_DATAFLOW}/jobs", {"jobs": [job]})
-        self.answer("GET", rf"/v1b3/projects/{PROJECT}/jobs(:aggregated)?", {"jobs": [job]})
+        self.answer("GET", rf"{_DATAFLOW}/jobs", {"jobs": [JOB]})
+        self.answer("GET", rf"/v1b3/projects/{PROJECT}/jobs(:aggregated)?", {"jobs": [JOB]})
         self.answer("GET", rf"{_DATAFLOW}/jobs/[^/]+/metrics", {"metrics": []})
         self.answer("GET", rf"{_DATAFLOW}/jobs/[^/]+/messages", {"jobMessages": []})
 

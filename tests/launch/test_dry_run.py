@@ -29,12 +29,20 @@ KEY = "projects/shop-keys/locations/us-central1/keyRings/ring/cryptoKeys/key"
 JOB_PARAMETERS = [flag.removeprefix("--") for flag in JOB_FLAGS]
 
 
-def launched(name: str, variant: str, flags: str, parameters: str, end: str = "") -> str:
+def launched(
+    name: str,
+    variant: str,
+    flags: str,
+    parameters: str,
+    end: str = "",
+    experiments: str = "streaming_mode_at_least_once",
+) -> str:
     return (
         f"gcloud dataflow flex-template run {name} {WHERE} "
         f"--template-file-gcs-location=gs://shop-bucket/templates/worker-1-{variant}.json "
         "--staging-location=gs://shop-bucket/staging --temp-location=gs://shop-bucket/temp "
-        f"--enable-streaming-engine{flags} {parameters}{end} '--format=value(job.id)'"
+        f"--enable-streaming-engine{flags} --additional-experiments={experiments} "
+        f"{parameters}{end} '--format=value(job.id)'"
     )
 
 
@@ -100,7 +108,7 @@ CASES = [
                 "cpu",
                 " --max-workers=4",
                 f"--parameters=inference_mode=local,model_path=/m.pt2,{','.join(JOB_PARAMETERS)},"
-                f"sdk_container_image={IMAGE}:1-cpu",
+                f"sdk_container_image={IMAGE}:1-cpu,dataflow_service_options=streaming_mode_at_least_once",
             )
         ],
     ),
@@ -121,7 +129,7 @@ CASES = [
                 f" --launcher-machine-type=n1-standard-2 --dataflow-kms-key={KEY} "
                 "--additional-user-labels=team=fraud,env=",
                 f"--parameters=inference_mode=local,model_path=/m.pt2,{','.join(JOB_PARAMETERS)},"
-                f"sdk_container_image={IMAGE}:1-cpu",
+                f"sdk_container_image={IMAGE}:1-cpu,dataflow_service_options=streaming_mode_at_least_once",
             )
         ],
     ),
@@ -139,28 +147,31 @@ CASES = [
             launched(
                 "shop",
                 "gpu",
-                " --worker-machine-type=g2-standard-4 --additional-experiments=use_runner_v2",
+                " --worker-machine-type=g2-standard-4",
                 "'--parameters=^~^inference_mode=local~model_path=/m.pt2~device=gpu~"
                 f"{'~'.join(JOB_PARAMETERS)}~sdk_container_image={IMAGE}:1-gpu~"
-                "dataflow_service_options=min_num_workers=2,"
+                "dataflow_service_options=streaming_mode_at_least_once,min_num_workers=2,"
                 "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver~disk_size_gb=50'",
+                experiments="streaming_mode_at_least_once,use_runner_v2",
             )
         ],
     ),
     (
         [
-            *("run", "--gpu=nvidia-l4", "--gpu-sharing=single-process", "--", *JOB_FLAGS),
+            *("run", "--gpu=nvidia-l4", "--gpu-sharing=single-process", "--delivery=exactly-once"),
+            *("--", *JOB_FLAGS),
             *("--model_pointer=gs://shop-bucket/models/current", "--device=auto"),
         ],
         [
             launched(
                 "streaming-inference",
                 "gpu",
-                " --worker-machine-type=g2-standard-4 --additional-experiments=use_runner_v2",
+                " --worker-machine-type=g2-standard-4",
                 "'--parameters=inference_mode=local,device=auto,worker_processes=single,"
                 f"{','.join(JOB_PARAMETERS)},model_pointer=gs://shop-bucket/models/current,"
                 f"sdk_container_image={IMAGE}:1-gpu,dataflow_service_options="
                 "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver,disk_size_gb=50'",
+                experiments="streaming_mode_exactly_once,use_runner_v2",
             )
         ],
     ),
@@ -171,6 +182,7 @@ CASES = [
                 "shop",
                 "--mode=endpoint",
                 "--transform-name-mappings=Old=New,A=B",
+                "--delivery=exactly-once",
                 "--",
                 *JOB_FLAGS,
             ),
@@ -184,6 +196,7 @@ CASES = [
                 f"--parameters=inference_mode=endpoint,{','.join(JOB_PARAMETERS)},endpoint=123,"
                 f"endpoint_location=us-central1,sdk_container_image={IMAGE}:1-cpu",
                 " --update --transform-name-mappings=Old=New,A=B",
+                experiments="streaming_mode_exactly_once",
             )
         ],
     ),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from launch.__main__ import main
-from tests.launch.cloud import JOB_ID, PROJECT, REGION, Cloud
+from tests.launch.cloud import JOB, JOB_ID, PROJECT, REGION, Cloud
 from tests.launch.test_dry_run import JOB_FLAGS, KEY
 from tests.waiting import LIMIT_S
 
@@ -65,7 +65,8 @@ def test_run(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
         "device": "gpu",
         **dict(flag.removeprefix("--").split("=", 1) for flag in JOB_FLAGS),
         "sdk_container_image": f"{IMAGE}:1-gpu",
-        "dataflow_service_options": "min_num_workers=2,worker_utilization_hint=0.6,"
+        "dataflow_service_options": "streaming_mode_at_least_once,min_num_workers=2,"
+        "worker_utilization_hint=0.6,"
         "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver;use_nvidia_mps",
         "disk_size_gb": "50",
         "number_of_worker_harness_threads": "4",
@@ -79,7 +80,7 @@ def test_run(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
         "additionalUserLabels": {"team": "fraud", "env": "prod"},
         "kmsKeyName": KEY,
         "enableStreamingEngine": True,
-        "additionalExperiments": ["use_runner_v2", "a"],
+        "additionalExperiments": ["streaming_mode_at_least_once", "use_runner_v2", "a"],
         "ipConfiguration": "WORKER_IP_PRIVATE",
         "stagingLocation": "gs://shop-bucket/staging",
         "tempLocation": "gs://shop-bucket/temp",
@@ -100,6 +101,77 @@ def test_replace(cloud: Cloud) -> None:
     assert sent["parameters"]["inference_mode"] == "endpoint"
 
 
+AT_LEAST_ONCE = "streaming_mode_at_least_once"
+EXACTLY_ONCE = "streaming_mode_exactly_once"
+
+
+@pytest.mark.parametrize(
+    ("environment", "flags", "option", "said"),
+    [
+        ({"streamingMode": AT_LEAST_ONCE.upper()}, (), AT_LEAST_ONCE, "stays at-least-once"),
+        ({"streamingMode": EXACTLY_ONCE.upper()}, (), EXACTLY_ONCE, "stays exactly-once"),
+        # Where the service does not tell the mode, the job's own options do.
+        ({"serviceOptions": ["a", AT_LEAST_ONCE]}, (), AT_LEAST_ONCE, "stays at-least-once"),
+        ({"experiments": [AT_LEAST_ONCE]}, (), AT_LEAST_ONCE, "stays at-least-once"),
+        ({"streamingMode": "STREAMING_MODE_UNSPECIFIED"}, (), EXACTLY_ONCE, "stays exactly-once"),
+        (
+            {"streamingMode": EXACTLY_ONCE.upper()},
+            ("--delivery=at-least-once",),
+            AT_LEAST_ONCE,
+            "changes from exactly-once to at-least-once: by Google's documentation a replacement can; "
+            "this project has not tried it",
+        ),
+        (
+            {"streamingMode": AT_LEAST_ONCE.upper()},
+            ("--delivery=exactly-once",),
+            EXACTLY_ONCE,
+            "changes from at-least-once to exactly-once",
+        ),
+        (
+            {"streamingMode": EXACTLY_ONCE.upper()},
+            ("--delivery=exactly-once",),
+            EXACTLY_ONCE,
+            "stays exactly-once",
+        ),
+    ],
+)
+def test_replace_keeps_the_streaming_mode_unless_told(
+    cloud: Cloud,
+    capsys: pytest.CaptureFixture[str],
+    environment: dict[str, object],
+    flags: tuple[str, ...],
+    option: str,
+    said: str,
+) -> None:
+    cloud.answer("GET", f"{JOBS}/{JOB_ID}", {**JOB, "environment": environment})
+    # What launch.env and the environment say is for new jobs: by the flag alone a running one changes.
+    environ = {**ENVIRON, "LAUNCH_DELIVERY": "at-least-once"}
+    argv = ("replace", "inference", "--model-path=/m.pt2", *flags, "--", *JOB_FLAGS)
+    assert main(argv, environ, Path("no-launch.env")) == 0
+    (request,) = cloud.sent("POST", LAUNCH)
+    sent = request.body["launchParameter"]
+    assert sent["environment"]["additionalExperiments"] == [option]
+    assert sent["parameters"].get("dataflow_service_options") == (
+        AT_LEAST_ONCE if option == AT_LEAST_ONCE else None
+    )
+    assert f"the streaming mode {said}" in capsys.readouterr().out
+
+
+def test_replace_of_a_job_without_a_mode_yet(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.answer("GET", f"{JOBS}/{JOB_ID}", JOB)
+    assert launch("replace", "inference", "--model-path=/m.pt2", "--", *JOB_FLAGS) == 1
+    assert "no streaming mode" in capsys.readouterr().err
+    assert cloud.sent("POST", LAUNCH) == []
+
+
+def test_rows_of_a_job_that_runs_at_least_once(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    table = "--output_table=shop-project:shop.predictions"
+    assert launch("run", "--model-path=/m.pt2", "--", *JOB_FLAGS, table) == 0
+    assert "a request can become more than one row" in capsys.readouterr().out
+    assert launch("run", "--model-path=/m.pt2", "--delivery=exactly-once", "--", *JOB_FLAGS, table) == 0
+    assert "row" not in capsys.readouterr().out
+
+
 def test_update_finds_the_job_by_its_name(cloud: Cloud) -> None:
     assert launch("update", "inference", "--min-workers=2", "--max-workers=9", "--utilization-hint=0.6") == 0
     (request,) = cloud.sent("PUT", f"{JOBS}/{JOB_ID}")
@@ -111,6 +183,14 @@ def test_update_finds_the_job_by_its_name(cloud: Cloud) -> None:
         "runtime_updatable_params.max_num_workers",
         "runtime_updatable_params.worker_utilization_hint",
     }
+
+
+def test_update_leaves_the_streaming_mode(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch("update", "inference", "--min-workers=2") == 0
+    assert "its streaming mode stays what it is" in capsys.readouterr().out
+    assert launch("update", "inference", "--min-workers=3", "--delivery=exactly-once") == 2
+    assert "./launch.sh replace inference --delivery=exactly-once" in capsys.readouterr().err
+    assert len(cloud.sent("PUT", f"{JOBS}/{JOB_ID}")) == 1
 
 
 def test_update_takes_the_hint_away(cloud: Cloud) -> None:
@@ -181,6 +261,7 @@ def test_status(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines() == [
         f"job          inference, {JOB_ID}",
         "state        running",
+        "delivery     at-least-once",
         "workers now  3",
         "workers min  -",
         "workers max  9",

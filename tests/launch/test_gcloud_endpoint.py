@@ -109,6 +109,26 @@ def test_deploy(cloud: Cloud) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("flags", "version"),
+    [
+        ((), "v1"),
+        (("--scaling-metric=request-counts-per-minute=600",), "v1"),
+        (("--scale-to-zero",), "v1beta1"),
+    ],
+    ids=["gcloud", "REST", "Preview"],
+)
+def test_deploy_under_an_account(cloud: Cloud, flags: tuple[str, ...], version: str) -> None:
+    path = f"/{version}/{LOCATION}/endpoints/1:deployModel"
+    deploy = ("endpoint deploy", "--model=7", "--endpoint=1", "--max-replicas=2", *flags)
+    account = f"replica@{PROJECT}.iam.gserviceaccount.com"
+    run(*deploy, f"--endpoint-service-account={account}")
+    assert only(cloud, "POST", path)["deployedModel"]["serviceAccount"] == account
+    run(*deploy)
+    _, without = cloud.sent("POST", path)
+    assert "serviceAccount" not in without.body["deployedModel"]
+
+
 @pytest.mark.parametrize("by_rest", [False, True])
 def test_deploy_triton(cloud: Cloud, by_rest: bool) -> None:
     """By gcloud and, for a startup probe, by REST: the same container but for that."""

@@ -29,27 +29,43 @@ from tests.launch.conftest import Make
         (["--min-workers=2", "--", "--dataflow_service_options=a,b=1"], ["min_num_workers=2", "a", "b=1"]),
     ],
 )
-def test_service_options(settings: Make, argv: list[str], options: list[str]) -> None:
-    launched = settings(RUN, *argv)
+@pytest.mark.parametrize(
+    ("delivery", "mode"),
+    [
+        ([], ["streaming_mode_at_least_once"]),
+        (["--delivery=at-least-once"], ["streaming_mode_at_least_once"]),
+        # What a job without an option of a mode gets.
+        (["--delivery=exactly-once"], []),
+    ],
+)
+def test_service_options(
+    settings: Make, argv: list[str], options: list[str], delivery: list[str], mode: list[str]
+) -> None:
+    launched = settings(RUN, *delivery, *argv)
+    options = mode + options
     assert job.service_options(launched) == options
     assert job.parameters(launched).get("dataflow_service_options", "") == ",".join(options)
+
+
+AT_LEAST_ONCE = "streaming_mode_at_least_once"
 
 
 @pytest.mark.parametrize(
     ("argv", "experiments"),
     [
-        ([], []),
-        (["--gpu=nvidia-l4"], ["use_runner_v2"]),
+        ([], [AT_LEAST_ONCE]),
+        (["--delivery=exactly-once"], ["streaming_mode_exactly_once"]),
+        (["--gpu=nvidia-l4"], [AT_LEAST_ONCE, "use_runner_v2"]),
         # The job itself makes the experiment of its flag.
-        (["--gpu=nvidia-l4", "--gpu-sharing=single-process"], ["use_runner_v2"]),
-        (["--gpu=nvidia-l4", "--", "--experiments=use_runner_v2,a"], ["use_runner_v2", "a"]),
+        (["--gpu=nvidia-l4", "--gpu-sharing=single-process"], [AT_LEAST_ONCE, "use_runner_v2"]),
+        (["--gpu=nvidia-l4", "--", "--experiments=use_runner_v2,a"], [AT_LEAST_ONCE, "use_runner_v2", "a"]),
     ],
 )
 def test_experiments(settings: Make, argv: list[str], experiments: list[str]) -> None:
     launched = settings(RUN, *argv)
     assert job.experiments(launched) == experiments
     flag = [flag for flag in job.gcloud_flags(launched) if flag.startswith("--additional-experiments")]
-    assert flag == ([f"--additional-experiments={','.join(experiments)}"] if experiments else [])
+    assert flag == [f"--additional-experiments={','.join(experiments)}"]
 
 
 IMAGE = "us-docker.pkg.dev/shop-project/inference/worker:1"
@@ -69,7 +85,11 @@ IMAGE = "us-docker.pkg.dev/shop-project/inference/worker:1"
     ],
 )
 def test_parameters(settings: Make, argv: list[str], parameters: dict[str, str]) -> None:
-    expected = {**parameters, "sdk_container_image": f"{IMAGE}-cpu"}
+    expected = {
+        **parameters,
+        "sdk_container_image": f"{IMAGE}-cpu",
+        "dataflow_service_options": "streaming_mode_at_least_once",
+    }
     assert job.parameters(settings(RUN, *argv)) == expected
 
 
@@ -135,8 +155,9 @@ def test_gcloud_flags(settings: Make) -> None:
         "--network=net",
         "--subnetwork=regions/us-central1/subnetworks/one",
         "--disable-public-ips",
-        f"--parameters=inference_mode=local,sdk_container_image={IMAGE}-cpu,"
-        "dataflow_service_options=min_num_workers=2",
+        "--additional-experiments=streaming_mode_at_least_once",
+        f"--parameters=^~^inference_mode=local~sdk_container_image={IMAGE}-cpu~"
+        "dataflow_service_options=streaming_mode_at_least_once,min_num_workers=2",
     ]
 
 

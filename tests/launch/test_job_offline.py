@@ -129,7 +129,8 @@ def test_gpu(gpu: str, sharing: str, tmp_path: Path) -> None:
     kind, count = gpu.split(":")
     mps = ";use_nvidia_mps" if sharing == "mps" else ""
     assert environment["serviceOptions"] == [
-        f"worker_accelerator=type:{kind};count:{count};install-nvidia-driver{mps}"
+        "streaming_mode_at_least_once",
+        f"worker_accelerator=type:{kind};count:{count};install-nvidia-driver{mps}",
     ]
     experiments = environment["experiments"]
     assert {"use_runner_v2", "enable_streaming_engine"} <= set(experiments)
@@ -180,7 +181,11 @@ def test_without_a_gpu(mode: tuple[str, ...], job_flags: tuple[str, ...], tmp_pa
     assert pool["ipConfiguration"] == "WORKER_IP_PRIVATE"
     assert environment["serviceAccountEmail"] == "worker@my-project.iam.gserviceaccount.com"
     # No accelerator, in endpoint mode above all.
-    assert environment["serviceOptions"] == ["min_num_workers=2", "worker_utilization_hint=0.6"]
+    assert environment["serviceOptions"] == [
+        "streaming_mode_at_least_once",
+        "min_num_workers=2",
+        "worker_utilization_hint=0.6",
+    ]
     assert "enable_streaming_engine" in environment["experiments"]
 
 
@@ -189,7 +194,24 @@ def test_left_to_the_service(tmp_path: Path) -> None:
     (pool,) = job.job["environment"]["workerPools"]
     unset = {"machineType", "diskSizeGb", "numWorkers", "numThreadsPerWorker", "ipConfiguration"}
     assert not unset & set(pool)
-    assert "serviceOptions" not in job.job["environment"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "options", "experiment"),
+    [
+        ((), ["streaming_mode_at_least_once"], "streaming_mode_at_least_once"),
+        (("--delivery=exactly-once",), [], "streaming_mode_exactly_once"),
+    ],
+    ids=["by default", "exactly once"],
+)
+def test_streaming_mode(flags: tuple[str, ...], options: list[str], experiment: str, tmp_path: Path) -> None:
+    """No option of a mode is exactly once; from the experiment, the service takes that of a template."""
+    environment = built(tmp_path, as_launched(*LOCAL_MODE, *flags)).job["environment"]
+    assert environment.get("serviceOptions", []) == options
+    modes = [name for name in environment["experiments"] if name.startswith("streaming_mode_")]
+    assert modes == [experiment]
+    # At least once requires it.
+    assert "enable_streaming_engine" in environment["experiments"]
 
 
 # Runs the job's main with every way out of Python closed, which leaves gRPC's, to Pub/Sub. In endpoint mode

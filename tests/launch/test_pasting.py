@@ -70,7 +70,7 @@ ACCOUNT = "--service-account=worker@shop-project.iam.gserviceaccount.com"
 WAYS: dict[str, list[list[str]]] = {
     "build": [["cpu"], ["gpu", "--builder=docker"]],
     "run": [["--model-path=/m.pt2"], ["--gpu=nvidia-l4", "--model-path=/m.pt2"]],
-    "replace": [["shop", "--model-path=/m.pt2"]],
+    "replace": [["shop", "--model-path=/m.pt2", "--delivery=at-least-once"]],
     "smoke": [[]],
     "update": [["shop", "--min-workers=2"], [JOB_ID, "--max-workers=3"]],
     "status": [["shop"], [JOB_ID]],

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from launch.commands.table import RUN, command_named
-from launch.rules.job import LAUNCH_RULES, UPDATE_RULES
+from launch.rules.job import LAUNCH_RULES, REPLACE_RULES, UPDATE_RULES
 from launch.rules.rule import Rule, problems
 from tests.launch.conftest import Make
 
 # smoke checks them itself, on the settings of the job that it launches.
 RULES: dict[str, tuple[Rule[Any], ...]] = {
-    **dict.fromkeys(("run", "replace", "smoke"), LAUNCH_RULES),
+    **dict.fromkeys(("run", "smoke"), LAUNCH_RULES),
+    "replace": REPLACE_RULES,
     "update": UPDATE_RULES,
 }
 # The rule, a command line that breaks it, part of what it says, and one that is close and fine.
@@ -221,6 +222,48 @@ CASES = [
         "run --subnetwork=regions/us-central1/subnetworks/one",
     ),
     ("nothing to change", "update job", "nothing to change", "update job --max-workers=3"),
+    (
+        "mode of a running job",
+        "update job --delivery=exactly-once",
+        "./launch.sh replace job --delivery=exactly-once",
+        "update job --max-workers=3",
+    ),
+    (
+        "mode to keep in a dry run",
+        "replace job --dry-run",
+        "./launch.sh status job shows it; give --delivery=at-least-once or exactly-once",
+        "replace job --dry-run --delivery=exactly-once",
+    ),
+    (
+        "mode to keep in a dry run",
+        "replace job --dry-run --delivery=keep",
+        "a dry run does not look up",
+        "replace job",
+    ),
+    (
+        "service option that a setting sets",
+        "run --delivery=exactly-once -- --dataflow_service_options=a,streaming_mode_at_least_once",
+        "--delivery=at-least-once instead of streaming_mode_at_least_once",
+        "run --delivery=exactly-once -- --dataflow_service_options=a",
+    ),
+    (
+        "service option that a setting sets",
+        "run -- --dataflow_service_options=streaming_mode_exactly_once",
+        "--delivery=exactly-once instead of streaming_mode_exactly_once",
+        "run --delivery=exactly-once",
+    ),
+    (
+        "streaming mode by experiment",
+        "replace job -- --experiments=a,streaming_mode_exactly_once",
+        "give, before --, --delivery=exactly-once instead of streaming_mode_exactly_once",
+        "replace job --delivery=exactly-once -- --experiments=a",
+    ),
+    (
+        "flag that a setting sets",
+        "run -- --streaming_mode_at_least_once=true",
+        "--delivery=at-least-once instead of --streaming_mode_at_least_once",
+        "run",
+    ),
     (
         "flag that a setting sets",
         "run -- --max_num_workers=3",

@@ -139,3 +139,15 @@ def test_offsets_ascend_within_the_duration(
 def test_its_words_are_its_flags() -> None:
     assert str(schedule("constant", 200, 15)) == "constant --rate=200"
     assert str(schedule("burst", 10, 50, to_rate=99)) == "burst --rate=10 --to_rate=99 --period=10 --width=1"
+
+
+@pytest.mark.parametrize("shape", OF_RATES)
+def test_messages_due_until_a_time_are_those_sent_by_then(shape: str) -> None:
+    made = schedule(shape, 30, 20, to_rate=200, warmup=5)
+    times = np.array([0.0, 2.5, 5.0, 7.7, 13.0, 21.3, 25.0, 40.0])
+    if shape == "poisson":  # it expects the mean
+        np.testing.assert_allclose(made.due_at(times), 30 * np.minimum(times, 25))
+        return
+    sent = np.searchsorted(made.offsets(), times)
+    assert np.abs(made.due_at(times) - sent).max() <= 1 + 1e-6
+    assert made.due_at(times)[-1] == pytest.approx(made.due())

@@ -1,0 +1,1 @@
+"""What the planner predicts, beside closed forms, events and measurements, and what that costs."""

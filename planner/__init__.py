@@ -1,0 +1,1 @@
+"""The planner: what a job will do and cost, before it is launched."""
