@@ -90,7 +90,7 @@ def _skip_teardown() -> None:
 def _close_shared() -> None:
     """Close what a process shares that ends without `leave`, as Beam's SDK processes do.
 
-    A batcher waits for calls of the model then: where one comes back from torch while Python ends its thread,
-    the process aborts (134).
+    A batcher waits a second for calls of the model then: where one comes back from torch while Python ends
+    its thread, the process aborts (134).
     """
     registry.close_for_good()
