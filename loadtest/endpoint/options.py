@@ -38,7 +38,7 @@ class EndpointOptions:
         schedule: That is sent in place of the search; None for the search.
         seconds: Of each measurement of a size or a number of connections.
         start: First rate of the search; None for a quarter of what was possible.
-        probe_s: See `search.boundary.Settings`; so are the next three.
+        probe_s: See `search.answer.Settings`; so are the next three.
         probe_max_s: As above.
         budget_s: As above.
         seed: As above; of the arrivals, too.
