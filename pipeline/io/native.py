@@ -2,8 +2,8 @@
 
 The service replaces the steps that Beam's transforms end in, and takes and gives serialized PubsubMessages.
 Beam's own conversions go by proto-plus wrappers, 20 µs a message read and 18 µs written, where raw protocol
-buffers take 1 and 2 µs. Each is a step, too, which costs 1 to 2 µs more a message, and 0.1 ms a bundle. So the
-job converts in its own steps, and reports the lineage that Beam's steps would.
+buffers take 1 and 2 µs. Each is a step, too, which costs 1 to 2 µs a message more, and 0.1 ms a bundle. So
+the job converts in its own steps, and reports the lineage that Beam's steps would.
 """
 
 from __future__ import annotations

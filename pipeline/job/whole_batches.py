@@ -57,5 +57,5 @@ class WholeBatches(ModelHandler[Sequence[Request | DeadLetter], Sequence[Result 
         return sum(len(each.data) for each in batch)
 
     def override_metrics(self, metrics_namespace: str = "") -> bool:
-        """Return that RunInference reports none: they cost 0.1 ms a bundle, and the job's own tell as much."""
+        """Return that RunInference reports none: they cost 0.1 ms a bundle; the job's own tell as much."""
         return True
