@@ -20,7 +20,7 @@ from benchmarks.harness.handlers import our_handler, state_dict, stock_handler
 from benchmarks.harness.machine import Machine
 from benchmarks.harness.models import Workload, WrongAnswerError
 from benchmarks.harness.request_messages import float32_messages, json_messages
-from pipeline.io.connectors import as_it_is
+from pipeline.io.connectors import as_it_is, as_one_list
 from pipeline.job.steps import Decode, Encode
 from pipeline.job.whole_batches import WholeBatches
 from pipeline.pubsub.protos import Proto
@@ -92,7 +92,13 @@ def sides(workload: Workload, machine: Machine, folder: Path, *, float32: bool =
     for title, messages in kinds.items():
         decode = Decode(as_it_is, spec, handler.max_batch_size)
         all_sides.append(
-            Side(title, expanded.set_up(), partial(_batches, decode), partial(_encoded, Encode()), messages)
+            Side(
+                title,
+                expanded.set_up(),
+                partial(_batches, decode),
+                partial(_encoded, Encode(as_one_list, as_one_list)),
+                messages,
+            )
         )
     return all_sides
 
