@@ -21,7 +21,7 @@ from loadtest.metrics import processes
 from loadtest.options import RunOptions
 from loadtest.profile.job import JobRuns, kept_up
 from loadtest.profile.model_calls import model_calls
-from loadtest.profile.sizes import settled, sizes_up_to
+from loadtest.profile.sizes import calls_of_backlog, left_out, settled, sizes_up_to, sizes_within
 from loadtest.raw_log import RawLog
 from loadtest.run_folder import RESULTS, make_private
 from loadtest.terminal import say
@@ -57,6 +57,8 @@ class Calibration:
         seconds: Of each rate; a backlog is watched for half of them.
         out: Gets the raw log of each run, and the logs of what is started.
         console: Told what is done.
+        most: Instances that a call of the endpoint may have; None for a job in local mode, and where that is
+            not known.
     """
 
     options: RunOptions
@@ -64,6 +66,7 @@ class Calibration:
     seconds: float
     out: Path
     console: Console
+    most: int | None = None
 
     def tell(self, text: str) -> None:
         """Say what is done."""
@@ -83,7 +86,9 @@ def measure_job(calibration: Calibration, runs: JobRuns, stop: Stop) -> None:
     """
     flags = calibration.flags
     bounds = limits(flags.text)
-    sizes = sizes_up_to(bounds.batch)
+    asked = sizes_up_to(bounds.batch)
+    sizes = sizes_within(asked, calibration.most)
+    runs.left_out = left_out(asked, calibration.most)
     try:
         with started(calibration.options, flags, calibration.out, stop, calibration.console) as target:
             try:
@@ -156,7 +161,11 @@ def _backlog(calibration: Calibration, target: Target, size: int, runs: JobRuns,
     options = replace(target.options, drain_timeout=watched)
     folder = calibration.out / SIZES / f"{size}"
     sent_s = watched / (_BACKLOG_FACTOR - 1)
-    runs.backlogs.append(_run(replace(target, options=options), rate, sent_s, folder, stop))
+    log = _run(replace(target, options=options), rate, sent_s, folder, stop)
+    if len(calls_of_backlog(log, model_calls(log))):
+        runs.backlogs.append(log)
+    else:
+        runs.failed[size] = f"no bundle with them was answered in the {watched:g} s: give more --seconds"
 
 
 def _warm_up(calibration: Calibration, target: Target, folder: Path, stop: Stop) -> bool:

@@ -39,6 +39,7 @@ from pipeline.options.job_options import ENDPOINT
 from pipeline.request.errors import EndpointError, TransientError
 
 ALONE = "endpoint"  # the folder
+ALONE_FLAGS = ("--rows=1,4,16,64", "--seconds=2")
 # Of a job, and no figure of an endpoint.
 _OF_A_JOB = frozenset({"dead_letters", "duplicates"})
 
@@ -135,7 +136,7 @@ def parse_combined(arguments: Sequence[str]) -> tuple[CombinedLine | None, list[
     asked = [one for one in search.tiers[0].objectives if one.metric not in _OF_A_JOB]
     alone = parse_endpoint(
         [
-            "--rows=1,4,16,64", "--seconds=2", f"--out={out / ALONE}",
+            *ALONE_FLAGS, f"--out={out / ALONE}",
             f"--budget={search.settings.budget_s:g}",
             *(f"--objective={one}" for one in asked),
             *([f"--input={parsed.given.input}"] if parsed.given.input else []),

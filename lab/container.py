@@ -14,6 +14,8 @@ from local.job_flags import JobFlags
 from local.run import EXAMPLE
 from local.topics import Topics
 from pipeline.options.job_options import ENDPOINT
+from serving.flags import OptionsError
+from serving.options import parse
 
 LOG = "serving.log"
 _STAND_IN = "placeholder"  # of topics, without which the job would refuse its flags
@@ -47,6 +49,21 @@ def container_flags(of_job: Sequence[str], problems: list[str]) -> JobFlags:
     if not in_mode.needs_container:
         problems.append("--endpoint, --endpoint_url: the container is started here: leave them out after --")
     return in_mode
+
+
+def most_instances(flags: JobFlags, problems: list[str]) -> int:
+    """Return how many instances a call to the container may have.
+
+    Args:
+        flags: From `container_flags`.
+        problems: Gets what the container would refuse of them.
+    """
+    storage, arguments = flags.for_container()
+    try:
+        return parse(arguments, {"AIP_STORAGE_URI": storage}).max_batch_size
+    except OptionsError as error:
+        problems += str(error).splitlines()
+        return 1
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from lab.config_file import FLAG as CONFIG
 from lab.config_file import ConfigError, with_config
 from lab.container import container_flags, container_here
 from loadtest.driver.errors import RunError
+from loadtest.endpoint.flags import NAMES, make_parser
 from loadtest.endpoint.measure import Endpoint, already_there, measure
-from loadtest.endpoint.options import NAMES, EndpointOptions, make_parser, parse
+from loadtest.endpoint.options import EndpointOptions, parse
 from loadtest.interrupt import Stop
 from loadtest.run_folder import FolderError, make_fresh
 from loadtest.terminal import complain, say

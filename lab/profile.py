@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from lab.calibration import WARM_UP_S, Calibration, measure_job, used_s
 from lab.command_line import CommandLine, new_parser, parse_command_line
-from lab.container import container_flags, container_here
+from lab.container import container_flags, container_here, most_instances
 from lab.endpoint import parse_endpoint
 from lab.profile_words import profile_lines
 from loadtest.driver.errors import RunError
@@ -46,6 +46,21 @@ _NOT_FOR_A_PROFILE = frozenset(
 _ADDRESSES = ("--endpoint", "--endpoint_url", "--endpoint-url")
 
 
+@dataclass(frozen=True)
+class _Container:
+    """A container that is measured here.
+
+    Attributes:
+        flags: Of it and of the job.
+        options: How it is measured; its address is not known yet.
+        most: Instances that a call to it may have.
+    """
+
+    flags: JobFlags
+    options: EndpointOptions
+    most: int
+
+
 def profile_command(arguments: Sequence[str]) -> int:
     """Measure, write profile.json, and return the exit code.
 
@@ -70,7 +85,7 @@ def _of_endpoint(arguments: Sequence[str]) -> int:
     console = Console(stderr=True, quiet=options.quiet)
 
     def measured(out: Path, stop: Stop) -> Profile:
-        found = measure_endpoint(options, _nothing, None, lambda text: say(console, text), stop)
+        found = measure_endpoint(options, _nothing, None, None, lambda text: say(console, text), stop)
         return _profile(None, found, stop.reason if stop.is_set() else None)
 
     return _write(options.out, line.names_out, measured, json=options.json)
@@ -107,13 +122,14 @@ def _of_job(arguments: Sequence[str]) -> int:
     console = Console(stderr=True, quiet=bool(line.given.quiet))
 
     def measured(out: Path, stop: Stop) -> Profile:
-        endpoint = None if container is None else _endpoint(*container, out, stop, console)
+        endpoint = None if container is None else _endpoint(container, out, stop, console)
         runs = JobRuns()
         if stop.is_set():
             return _profile(None, endpoint, stop.reason)
         job = None
         try:
-            measure_job(Calibration(line.options, job_flags, seconds, out, console), runs, stop)
+            most = None if container is None else container.most
+            measure_job(Calibration(line.options, job_flags, seconds, out, console, most), runs, stop)
             job = job_profile(mode, job_flags.text, runs)
         except (ProfileDataError, RunError):
             if not stop.is_set():
@@ -125,15 +141,24 @@ def _of_job(arguments: Sequence[str]) -> int:
     return _write(line.options.out, line.names_out, measured, json=bool(line.given.json))
 
 
-def _container(line: CommandLine, problems: list[str]) -> tuple[JobFlags, EndpointOptions] | None:
-    """Return the container's flags and how it is measured, where the job needs one."""
+def _container(line: CommandLine, problems: list[str]) -> _Container | None:
+    """Return the container that the job needs, and how it is measured; None where it needs none."""
     if line.flags is None or not line.flags.needs_container:
         return None
     of_job = shlex.split(line.flags.text)
     inputs = [f"--input={line.given.input}"] if line.given.input else []
     parsed = parse_endpoint([f"--out={line.options.out}", *inputs, "--", *of_job], _ENDPOINT_FLAGS)
     problems += parsed.problems
-    return None if parsed.options is None else (container_flags(of_job, problems), parsed.options)
+    if parsed.options is None:
+        return None
+    flags = container_flags(of_job, problems)
+    most = most_instances(flags, problems)
+    if most == 1 and not problems:
+        problems.append(
+            "--max_batch_size=1: so the container takes one instance in a call, and a law of calls by their "
+            "instances needs two sizes: give 2 or more after --"
+        )
+    return _Container(flags, parsed.options, most)
 
 
 def _write(out: Path, names_out: bool, measured: Callable[[Path, Stop], Profile], *, json: bool) -> int:
@@ -170,16 +195,15 @@ def _profile(job: JobProfile | None, endpoint: EndpointProfile | None, partial: 
     return Profile(FORMAT, VERSION, "measured", now, this_machine(), job, endpoint, partial)
 
 
-def _endpoint(
-    flags: JobFlags, options: EndpointOptions, out: Path, stop: Stop, console: Console
-) -> EndpointProfile:
+def _endpoint(container: _Container, out: Path, stop: Stop, console: Console) -> EndpointProfile:
     """Measure the container alone: beside the job it would have half of the cores."""
-    with container_here(flags, out, stop, lambda text: say(console, text)) as served:
-        target = replace(options.target, address=Address(served.url, needs_token=False))
+    with container_here(container.flags, out, stop, lambda text: say(console, text)) as served:
+        target = replace(container.options.target, address=Address(served.url, needs_token=False))
         return measure_endpoint(
-            replace(options, target=target),
+            replace(container.options, target=target),
             lambda: used_s("container", served.pid),
-            flags.text,
+            container.flags.text,
+            container.most,
             lambda text: say(console, text),
             stop,
         )

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.process.output import until_output_closes
+from serving.flags import OptionsError
 from serving.log import configure_logging
-from serving.options import OptionsError, parse
+from serving.options import parse
 from serving.supervisor import Supervisor, listen
 
 _LOGGER = logging.getLogger(__name__)

@@ -1,24 +1,18 @@
-"""One connection of a client: from bytes to calls, in their order, and from answers to bytes.
-
-llhttp, the parser of Node.js, finds the calls (by httptools); this module holds clients to the limits.
-"""
+"""One connection of a client: its calls in turn, their answers as bytes, and how slow the client may be."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 
-import httptools
-
-from serving.errors import Reason, Refusal
-from serving.exchange import KNOWN, Answer, Exchange, Writer
+from serving.call_parser import CallParser
+from serving.errors import Refusal
+from serving.exchange import Answer, Exchange, Writer
 from serving.handler import Handler
 from serving.limits import Limits
 
-_MOST_OF_A_HEAD = 2**16  # bytes
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -43,7 +37,7 @@ class Phase(Enum):
 class Connection(asyncio.Protocol):
     """A connection, which knows how long it has been in its phase.
 
-    What the parser calls back only collects; calls are answered when it has returned.
+    Calls are answered when the parser has returned.
 
     Attributes:
         phase: What it is in the middle of.
@@ -61,13 +55,10 @@ class Connection(asyncio.Protocol):
         self.since = time.monotonic()
         self._untaken_since: float | None = None
         self._transport: asyncio.Transport
-        self._parser = httptools.HttpRequestParser(self)
-        self._head: Exchange | None = None  # whose head is not complete
-        self._head_bytes = 0
-        self._calls: deque[Exchange] = deque()  # whose head is complete, in order; the first has its turn
+        self._parser = CallParser(handler, self)
+        self._calls = self._parser.calls
         self._reads = True
         self._congested = False  # the client does not take its answers
-        self._deaf = False  # what comes from here on is not read
         self._ends = False  # the server ends: no answer is followed by another call
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -77,13 +68,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        if self._deaf:
+        if self._parser.deaf:
             return
-        if self._head is not None:
-            self._head_bytes += len(data)
-        self._feed(data)
-        if self._head is not None and self._head_bytes > _MOST_OF_A_HEAD:
-            self._refuse_rest(_large_head())
+        self._parser.feed(data)
         self._go_on()
 
     def pause_writing(self) -> None:
@@ -97,13 +84,13 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
-        self._deaf = True
+        self._parser.deaf = True
         self._all_open.discard(self)
         while self._calls:
             exchange = self._calls.popleft()
             if not exchange.answered:
                 self._handler.left()
-            self._drop(exchange)
+            exchange.abandon()
         self._closed()
 
     @property
@@ -147,107 +134,6 @@ class Connection(asyncio.Protocol):
         if self.busy:
             self._answer(self._calls[0], Answer.of(refusal))
         self._close()
-
-    def on_message_begin(self) -> None:
-        """Begin a call. This and what follows is called by the parser."""
-        self._head = Exchange(self)
-        self._head_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        """Take a part of the target."""
-        assert self._head is not None
-        self._head.target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; those after a body are read past."""
-        exchange = self._head
-        if exchange is None:
-            return
-        exchange.head_bytes += len(name) + len(value)
-        lower = name.lower()
-        if lower in KNOWN:
-            exchange.headers.setdefault(lower, []).append(value)
-
-    def on_headers_complete(self) -> None:
-        """Take the head of a call."""
-        exchange, self._head = self._head, None
-        assert exchange is not None
-        exchange.method = self._parser.get_method().decode("ascii")
-        exchange.version = self._parser.get_http_version()
-        exchange.keep_alive = self._parser.should_keep_alive() and exchange.version == "1.1"
-        expect = exchange.header(b"expect").lower()
-        exchange.expects_continue = expect == "100-continue" and exchange.version == "1.1"
-        self._calls.append(exchange)
-        if exchange.head_bytes + len(exchange.target) > _MOST_OF_A_HEAD:
-            exchange.refuse(_large_head(), close=True)
-        elif exchange.version == "1.1" and len(exchange.headers.get(b"host", [])) != 1:
-            exchange.refuse(_not_http("the call is not HTTP/1.1, which has one Host"), close=True)
-        else:
-            try:
-                self._handler.begin(exchange)
-            except Refusal as refusal:
-                exchange.refuse(refusal)
-
-    def on_body(self, part: bytes) -> None:
-        """Take a part of a body, unless the call is refused."""
-        exchange = self._calls[-1]
-        if exchange.body is not None:
-            try:
-                exchange.body.add(part)
-            except Refusal as refusal:
-                exchange.refuse(refusal)
-
-    def on_message_complete(self) -> None:
-        """Take the end of a call."""
-        self._calls[-1].complete = True
-
-    def _feed(self, data: bytes) -> None:
-        while data:
-            try:
-                self._parser.feed_data(data)
-                return
-            except httptools.HttpParserUpgrade as upgrade:
-                data = self._without_upgrade(data[upgrade.args[0] :])
-            except httptools.HttpParserError as error:
-                if not self._calls or self._calls[-1].keep_alive or not self._calls[-1].complete:
-                    self._refuse_rest(_not_http(f"the call is not HTTP/1.1: {error}"))
-                self._deaf = True
-                return
-
-    def _without_upgrade(self, rest: bytes) -> bytes:
-        """Return a call that asks for another protocol as one that does not, with what comes after its head.
-
-        It is the server's choice (RFC 9110, 7.8), and the parser skips the body of such a call. Java's client
-        asks for HTTP/2 with its first call, whatever that is.
-        """
-        exchange = self._calls[-1]
-        if exchange.method == "CONNECT":
-            exchange.keep_alive = False
-            self._deaf = True
-            return b""
-        self._drop(self._calls.pop())
-        if "close" in exchange.header(b"connection").lower():
-            exchange.headers[b"connection"] = [b"close"]
-        else:
-            del exchange.headers[b"connection"]
-        lines = [b"%b: %b" % (name, value) for name, values in exchange.headers.items() for value in values]
-        first = b"%b %b HTTP/%b" % (exchange.method.encode(), exchange.target, exchange.version.encode())
-        self._parser = httptools.HttpRequestParser(self)
-        return b"\r\n".join([first, *lines, b"", rest])
-
-    def _refuse_rest(self, refusal: Refusal) -> None:
-        """Let what has come be answered, then the rest with an error; and close the connection."""
-        self._deaf = True
-        self._head = None
-        if self._calls and not self._calls[-1].complete:
-            # The error is in the body of this one.
-            broken = self._calls[-1]
-        else:
-            broken = Exchange(self)
-            self._calls.append(broken)
-        broken.complete = True
-        broken.is_last = True  # where its head was answered already
-        broken.refuse(refusal, close=True)
 
     def _go_on(self) -> None:
         """Do what is due: answer what is refused, handle what has come whole, end what is over."""
@@ -298,16 +184,12 @@ class Connection(asyncio.Protocol):
         self._transport.write(self._writer.message(answer, close=exchange.is_last, bodiless=bodiless))
 
     def _close(self) -> None:
-        self._deaf = True
+        self._parser.deaf = True
         self._transport.close()
-
-    def _drop(self, exchange: Exchange) -> None:
-        exchange.gone = True
-        exchange.release()
 
     def _expire(self, most: float) -> None:
         # In a head there is no call before it; in a body the call is the first.
-        late = self._calls[0] if self._calls else self._head
+        late = self._calls[0] if self._calls else self._parser.head
         if late is not None and not late.answered:
             late.keep_alive = False
             message = f"the {self.phase.name.lower()} of the call was not complete within {most:g} s"
@@ -317,16 +199,8 @@ class Connection(asyncio.Protocol):
     def _phase(self) -> Phase:
         if self._calls:
             return Phase.ANSWER if self._calls[0].complete else Phase.BODY
-        return Phase.IDLE if self._head is None else Phase.HEAD
+        return Phase.IDLE if self._parser.head is None else Phase.HEAD
 
     def _enter(self, phase: Phase) -> None:
         if phase is not self.phase:
             self.phase, self.since = phase, time.monotonic()
-
-
-def _large_head() -> Refusal:
-    return Refusal(431, f"the head of the call is too large: at most {_MOST_OF_A_HEAD} bytes are taken")
-
-
-def _not_http(message: str) -> Refusal:
-    return Refusal(400, message, reason=Reason.HTTP)

@@ -123,6 +123,11 @@ class Exchange:
         if not self.gone:
             self.responder.respond(self, answer)
 
+    def abandon(self) -> None:
+        """Take note that nobody waits for the answer any more."""
+        self.gone = True
+        self.release()
+
     def release(self) -> None:
         """Let go of the memory of its body."""
         if self.body is not None:

@@ -1,12 +1,12 @@
 """docker/check_image.sh: the script against a stand-in for the docker program, its checks each by itself.
 
-The stand-in only records how it is called: no container engine runs where the tests do.
+The stand-in only records how it is called; tests/images runs the script on an image, by buildah.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from pipeline.process.image import HAS_COMPILER
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "docker/check_image.sh"
@@ -29,24 +31,41 @@ case $* in
 esac
 """
 
+_BUILDAH = """#!/usr/bin/env bash
+echo "$@" >>"$RECORD/calls"
+case $* in
+"from --pull-never"*) [[ $ABSENT == 0 ]] && echo container-1 || exit 125 ;;
+"from"*) echo "$SAID" >&2; exit 125 ;;
+"inspect"*) printf '/opt/apache/beam/boot\\n\\n' ;;
+"run container-1 -- python"*) cat >"$RECORD/program"; exit "$INSIDE" ;;
+"run"*) echo "2026/11/24 00:00:00 $SAID" >&2; exit 1 ;;
+esac
+"""
+
 Check = Callable[..., tuple[subprocess.CompletedProcess[str], list[str]]]
 
 
 @pytest.fixture
 def check(tmp_path: Path) -> Check:
-    docker = tmp_path / "docker"
-    docker.write_text(_DOCKER)
-    docker.chmod(0o755)
-
     def run(
-        *arguments: str, inside: int = 0, said: str = "No id provided.", absent: int = 0
+        *arguments: str,
+        inside: int = 0,
+        said: str = "No id provided.",
+        absent: int = 0,
+        engines: tuple[str, ...] = ("docker",),
     ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-        path = f"{tmp_path}:{os.environ['PATH']}"
+        programs = tmp_path / "bin"
+        programs.mkdir()
+        # What the script calls, and no engine of this machine.
+        for name in ("bash", "cat", "dirname", "env"):
+            (programs / name).symlink_to(str(shutil.which(name)))
+        for name in engines:
+            (programs / name).write_text(_BUILDAH if name == "buildah" else _DOCKER)
+            (programs / name).chmod(0o755)
         found = subprocess.run(
             [SCRIPT, *arguments],
             env={
-                **os.environ,
-                "PATH": path,
+                "PATH": str(programs),
                 "RECORD": str(tmp_path),
                 "INSIDE": str(inside),
                 "SAID": said,
@@ -95,6 +114,53 @@ def test_an_image_that_docker_cannot_get(check: Check) -> None:
     assert "docker cannot get us-central1-docker.pkg.dev/p/r/worker:1: denied: no" in found.stderr
     assert "gcloud auth configure-docker" in found.stderr
     assert len(calls) == 2
+
+
+def test_podman_is_called_as_docker_is(check: Check) -> None:
+    found, calls = check("repository/worker:1", engines=("podman", "buildah"))
+    assert (found.returncode, found.stdout) == (0, "ok      boot: the entrypoint is Beam's\n"), found.stderr
+    assert calls[-1] == "run --rm --interactive --entrypoint python repository/worker:1 -"
+
+
+def test_a_gpu_by_podman(check: Check) -> None:
+    found, calls = check("--gpu", "worker:gpu", engines=("podman",))
+    assert found.returncode == 0
+    assert "--device=nvidia.com/gpu=all" in calls[-1] or "/var/lib/nvidia/lib64" in calls[-1]
+
+
+def test_buildah_runs_the_entrypoint_and_clears_up(check: Check, tmp_path: Path) -> None:
+    found, calls = check("repository/worker:1", "--engine=buildah", engines=("docker", "buildah"))
+    assert (found.returncode, found.stdout) == (0, "ok      boot: the entrypoint is Beam's\n"), found.stderr
+    assert calls[0] == "from --pull-never repository/worker:1"
+    assert calls[1].startswith("inspect ")
+    assert calls[2:] == [
+        "run container-1 -- /opt/apache/beam/boot",
+        "run container-1 -- python -",
+        "rm container-1",
+    ]
+    assert (tmp_path / "program").read_text() == PROGRAM.read_text()
+
+
+def test_an_image_that_buildah_cannot_get(check: Check) -> None:
+    found, calls = check("worker:1", engines=("buildah",), said="denied: no", absent=1)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "buildah cannot get worker:1: denied: no" in found.stderr
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "engines", "reason"),
+    [
+        ([], (), "there is no docker, podman or buildah on this machine"),
+        (["--engine=podman"], ("docker",), "there is no podman on this machine"),
+        (["--engine=lxc"], ("docker",), "--engine is one of docker podman buildah"),
+        (["--gpu"], ("buildah",), "buildah gives no GPU"),
+    ],
+)
+def test_no_engine_for_it(check: Check, flags: list[str], engines: tuple[str, ...], reason: str) -> None:
+    found, calls = check("worker:1", *flags, engines=engines)
+    assert (found.returncode, calls) == (2, [])
+    assert reason in found.stderr
 
 
 def test_a_check_inside_fails(check: Check) -> None:
@@ -200,6 +266,17 @@ def test_compiler(inside: ModuleType, tmp_path: Path, monkeypatch: pytest.Monkey
     compiler.write_text(f"#!{sys.executable}\nprint('g++ (Debian) 12.2.0')\nprint('Copyright')\n")
     compiler.chmod(0o755)
     assert inside.compiler() == "g++ (Debian) 12.2.0"
+
+
+def test_compiler_that_was_left_out(
+    inside: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv(HAS_COMPILER, "false")
+    assert "--compile=true is refused at launch" in inside.compiler()
+    monkeypatch.setenv(HAS_COMPILER, "true")
+    with pytest.raises(inside.Failure, match="there is no g\\+\\+"):
+        inside.compiler()
 
 
 def test_launcher(inside: ModuleType, tmp_path: Path) -> None:

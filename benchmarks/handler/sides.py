@@ -19,15 +19,15 @@ from benchmarks.harness.beam_thread import Expanded, InferenceSteps
 from benchmarks.harness.handlers import our_handler, state_dict, stock_handler
 from benchmarks.harness.machine import Machine
 from benchmarks.harness.models import Workload, WrongAnswerError
-from examples.breast_cancer import autoencoder
-from pipeline.io.connectors import as_it_is
+from benchmarks.harness.request_messages import float32_messages, json_messages
+from pipeline.io.connectors import as_it_is, as_one_list
 from pipeline.job.steps import Decode, Encode
 from pipeline.job.whole_batches import WholeBatches
-from pipeline.pubsub.protos import Proto, PubsubMessage
+from pipeline.pubsub.protos import Proto
 from pipeline.request import wire_format
 from pipeline.request.input_spec import InputSpec
 from pipeline.request.messages import DeadLetter, Result
-from pipeline.request.wire_format import FLOAT32_TYPE, WireMessage
+from pipeline.request.wire_format import WireMessage
 
 BUNDLE = 100  # messages
 STOCK = "stock"
@@ -35,8 +35,6 @@ TUNED = f"stock, batches of {BUNDLE}"
 OURS = "ours"
 OURS_FLOAT32 = "ours, float32 body"
 SILENT = "ours, no metrics"
-
-_RECORDS = Path(autoencoder.__file__).with_name("records.jsonl")
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def sides(workload: Workload, machine: Machine, folder: Path, *, float32: bool =
         float32: Whether ours has a second side, with binary bodies.
     """
     weights = state_dict(workload, folder)
-    requests = json_messages(workload)
+    requests = json_messages(workload, BUNDLE)
     all_sides = [
         Side(
             title,
@@ -90,11 +88,17 @@ def sides(workload: Workload, machine: Machine, folder: Path, *, float32: bool =
     spec = InputSpec.parse(workload.input_shape)
     handler = WholeBatches(our_handler(workload, weights, machine))
     expanded = Expanded.of(handler)
-    kinds = {OURS: requests} | ({OURS_FLOAT32: float32_messages(workload)} if float32 else {})
+    kinds = {OURS: requests} | ({OURS_FLOAT32: float32_messages(workload, BUNDLE)} if float32 else {})
     for title, messages in kinds.items():
         decode = Decode(as_it_is, spec, handler.max_batch_size)
         all_sides.append(
-            Side(title, expanded.set_up(), partial(_batches, decode), partial(_encoded, Encode()), messages)
+            Side(
+                title,
+                expanded.set_up(),
+                partial(_batches, decode),
+                partial(_encoded, Encode(as_one_list, as_one_list)),
+                messages,
+            )
         )
     return all_sides
 
@@ -137,26 +141,6 @@ def encode_silently(
     return messages
 
 
-def json_messages(workload: Workload) -> list[Proto]:
-    """Return a bundle of JSON requests: the example's records, or numbers with six decimals."""
-    if workload.exported is not None:
-        lines = _RECORDS.read_bytes().splitlines()
-    else:
-        lines = [
-            orjson.dumps({"record_id": number, "features": row.tolist(), "label": number % 2})
-            for number, row in enumerate(_rows(workload))
-        ]
-    return [_message(number, body, {}) for number, body in enumerate(lines[:BUNDLE])]
-
-
-def float32_messages(workload: Workload) -> list[Proto]:
-    """Return the numbers of `json_messages` as binary requests."""
-    return [
-        _message(number, row.astype("<f4").tobytes(), {"content-type": FLOAT32_TYPE})
-        for number, row in enumerate(_rows(workload))
-    ]
-
-
 def check(sides: Sequence[Side]) -> None:
     """Send one bundle through each side.
 
@@ -176,15 +160,3 @@ def check(sides: Sequence[Side]) -> None:
             expected = predictions
         elif not np.allclose(predictions, expected, rtol=1e-4, atol=1e-5):
             raise WrongAnswerError(f"{side.title}: other predictions than {sides[0].title}'s")
-
-
-def _rows(workload: Workload) -> np.ndarray:
-    return np.round(np.random.default_rng(1).standard_normal((BUNDLE, int(workload.input_shape))), 6)
-
-
-def _message(number: int, body: bytes, attributes: dict[str, str]) -> Proto:
-    message = PubsubMessage(
-        data=body, attributes={"request_id": str(number), **attributes}, message_id=str(number)
-    )
-    message.publish_time.GetCurrentTime()
-    return message

@@ -213,7 +213,7 @@ def _show_overloads(console: Console, rows: Sequence[OverloadRow]) -> None:
 
 def _show_fluid(console: Console, rows: Sequence[FluidRow]) -> None:
     table = results.table(
-        ("workers", "steps", "draws", "fluid s", "latencies s", "MiB"),
+        ("workers", "steps", "draws", "fluid s", "latencies s", "MiB", "of them before"),
         "What a prediction costs: processor time and memory",
         "messages/s",
     )
@@ -226,5 +226,6 @@ def _show_fluid(console: Console, rows: Sequence[FluidRow]) -> None:
             f"{row.simulate_s:.2f}",
             f"{row.latencies_s:.2f}",
             f"{row.memory_mib:,.0f}",
+            f"{row.bare_mib:,.0f}",
         )
     console.print(table)

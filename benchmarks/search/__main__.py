@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     systems = (*CLIFFS, FAINT_CLIFF, *NOT_MONOTONE)
     others = [searches(system, 0.01, seeds) for system in systems]
     # A probe of at most a minute: 12,500 and 6,500 messages at the limit.
-    others += [searches(queue(rate), 0.01, seeds, probe_max_s=60) for rate in (300.0, 200.0)]
+    others += [searches(queue(rate), off, seeds, probe_max_s=60) for rate in (300.0, 200.0) for off in _OFF]
     cli.progress("all systems are searched")
     measured = report.Measured(
         found,

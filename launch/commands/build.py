@@ -50,6 +50,8 @@ def build_arguments(settings: BuildSettings) -> dict[str, str]:
         found["MODEL"] = model_in_context(settings.model)
     if settings.variant == GPU and settings.gpu_torch != PYPI:
         found["TORCH_BACKEND"] = settings.gpu_torch
+    if settings.compiler and not settings.serving:
+        found["COMPILE"] = "true"
     if settings.torch_index:
         found["PIP_EXTRA_INDEX_URL"] = settings.torch_index
     return found

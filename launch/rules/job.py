@@ -54,6 +54,16 @@ def _compile_without_triton(settings: LaunchSettings) -> str | None:
     return f"after --: --compile=true: there is no compiler for {settings.gpu.type}: leave it out"
 
 
+def _compile_without_compiler(settings: LaunchSettings) -> str | None:
+    if settings.mode != LOCAL or settings.compiler or settings.job_flags.get("compile") != "true":
+        return None
+    return (
+        "after --: --compile=true: it needs a C++ compiler, which the image has only if it was built with "
+        f"one: ./launch.sh build {job.variant_of(settings)} --compiler, and --compiler here, before -- (or "
+        "LAUNCH_COMPILER=true in launch.env for both)"
+    )
+
+
 def _gpu_left_out(settings: LaunchSettings) -> str | None:
     inside = machines.built_in_gpu(settings.machine_type or "")
     if inside is None or settings.gpu:
@@ -218,6 +228,7 @@ LAUNCH_RULES: tuple[Rule[LaunchSettings], ...] = (
     Rule("GPU and machine that do not fit", _gpu_misfit),
     Rule("GPU that the image's torch does not run on", _gpu_too_old),
     Rule("compiling for a GPU without a compiler", _compile_without_triton),
+    Rule("compiling in an image without a compiler", _compile_without_compiler),
     Rule("GPU machine without its GPU", _gpu_left_out),
     Rule("machine with an accelerator that is not known", _accelerator_not_known),
     Rule("launcher that the image does not run on", _launcher_not_supported),

@@ -67,6 +67,10 @@ class ImageSettings(StorageSettings):
         parsers.gs_object,
         "gs:// path of the template's spec. Default: templates/NAME-TAG-cpu.json or -gpu.json in --bucket.",
     )
+    compiler: bool = switch(
+        "The job's image has a C++ compiler, 0.3 GB of it: --compile=true of the job needs one. build puts "
+        "it in; run, replace and smoke take your word.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

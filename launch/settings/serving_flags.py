@@ -1,4 +1,4 @@
-"""The flags of the endpoint's container, as a deployment passes them on; serving/options.py declares them.
+"""The flags of the endpoint's container, as a deployment passes them on; serving/flags.py declares them.
 
 Vertex AI shows a container's refusal of its flags only when the deployment has timed out: so they are read
 here before.

@@ -216,7 +216,7 @@ def meets(calls: Calls, tier: Tier) -> bool:
 
 def _figure(latency: Floats, q: float) -> Figure:
     found = interval(latency, q)
-    return Figure(quantile(latency, q), math.nan if found is None else found.low)
+    return Figure(quantile(latency, q), math.nan if found is None else found.standard_error)
 
 
 def _percentiles_ms(seconds: Floats) -> dict[str, float]:

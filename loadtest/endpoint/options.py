@@ -1,137 +1,26 @@
-"""Every flag of `loadtest endpoint`: of the job those that name an endpoint, of a run, its own."""
+"""What `loadtest endpoint` is to measure, out of its flags; all that is wrong with them is said at once."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loadtest.endpoint.bodies import decode_records
 from loadtest.endpoint.caller import Target
-from loadtest.options import Kind, RunOptions
+from loadtest.endpoint.flags import DEFAULT_OBJECTIVE, FLAGS, NAMES, OF_A_SCHEDULE, make_parser
 from loadtest.records import Records, RecordsError
 from loadtest.schedule.shapes import Schedule
 from loadtest.schedule.trace import NO_TRACE, TraceError
 from loadtest.search.objectives import Tier
-from pipeline.options import values
 from pipeline.options.address import RAW, address
-from pipeline.options.job_options import FLAGS, Flag
 from pipeline.options.spelling import unknown_flags, with_underscores
 from pipeline.request.input_spec import Inputs, InputSpec
 
-# select, by which the driver wakes on time, takes file descriptors below 1,024.
-MOST_CONNECTIONS = 512
 # A probe of 1 s is the shortest that the slope of a backlog can be told of, with some room.
 LEAST_PROBE_S = 4.0
-DEFAULT_OBJECTIVE = "p99<100ms"
-
-_OF_THE_JOB = (
-    "endpoint", "endpoint_location", "endpoint_url", "endpoint_token_host", "endpoint_protocol",
-    "endpoint_model", "endpoint_timeout_s", "input_shape",
-)  # fmt: skip
-_OF_A_SCHEDULE = ("rate", "duration", "schedule", "to_rate", "steps", "period", "width", "trace", "warmup")
-_OF_A_RUN = ("input", "out", "seed", "payload_seed", "ready_timeout", *_OF_A_SCHEDULE)
-# `--endpoint` and `--endpoint_url` are checked together.
-_NOT_REQUIRED = frozenset(_OF_A_SCHEDULE)
-
-
-def _numbers(low: int, high: int) -> Callable[[str], tuple[int, ...]]:
-    """Return a parser of whole numbers with commas between them, ascending and each once."""
-    one = values.integer(low, high)
-
-    def parse(text: str) -> tuple[int, ...]:
-        return tuple(sorted({one(part.strip()) for part in text.split(",")}))
-
-    return parse
-
-
-def _positive(text: str) -> float:
-    """Return a number above 0.
-
-    Raises:
-        ValueError: It is none.
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise ValueError(f"{text!r} is not a number above 0")
-    return number
-
-
-def _of_run(name: str) -> Flag:
-    option = next(field for field in fields(RunOptions) if field.name == name)
-    kind: Kind = option.metadata["kind"]
-
-    def parse(text: str) -> Any:
-        try:
-            return kind.convert(text)
-        except (RecordsError, TraceError):
-            raise
-        except ValueError:
-            raise ValueError(f"{text!r} is not {kind.expected}") from None
-
-    required = name in ("input", "out")
-    return Flag(name, parse, option.metadata["help"], None, required)
-
-
-_FLAGS: tuple[Flag, ...] = (
-    *(flag for flag in FLAGS if flag.name in _OF_THE_JOB),
-    Flag("project", str, "Google Cloud project of --endpoint, where that is an id", None, False),
-    *(_of_run(name) for name in _OF_A_RUN),
-    Flag(
-        "rows",
-        _numbers(1, 100_000),
-        "batch sizes, instances in a call (default: 1,8,32,128; 1 for a schedule)",
-        None,
-        False,
-    ),
-    Flag(
-        "connections",
-        _numbers(1, MOST_CONNECTIONS),
-        "numbers of connections to compare; the largest fills the endpoint",
-        "1,2,4,8",
-        False,
-    ),
-    Flag(
-        "max_connections",
-        values.integer(1, MOST_CONNECTIONS),
-        "most calls in flight of a schedule; further ones wait for a connection, which is in their latency",
-        "64",
-        False,
-    ),
-    Flag(
-        "seconds",
-        values.seconds,
-        "of each measurement of a batch size or a number of connections",
-        "3",
-        False,
-    ),
-    Flag(
-        "start",
-        _positive,
-        "first rate of the search, calls/s (default: a quarter of what was possible)",
-        None,
-        False,
-    ),
-    Flag("probe_s", values.seconds, "seconds of a probe of the search, at least", "10", False),
-    Flag(
-        "probe_max_s",
-        values.seconds,
-        "seconds of a probe at most, while 60,000 calls take longer",
-        "30",
-        False,
-    ),
-    Flag("budget", values.seconds, "seconds of all probes of the search together", "600", False),
-)
-_SWITCHES = {
-    "json": "print the figures as JSON instead of tables",
-    "quiet": "no progress on the standard error",
-}
-NAMES = (*(flag.name for flag in _FLAGS), "objective", *_SWITCHES)
 
 
 @dataclass(frozen=True)
@@ -149,7 +38,7 @@ class EndpointOptions:
         schedule: That is sent in place of the search; None for the search.
         seconds: Of each measurement of a size or a number of connections.
         start: First rate of the search; None for a quarter of what was possible.
-        probe_s: See `search.boundary.Settings`; so are the next three.
+        probe_s: See `search.answer.Settings`; so are the next three.
         probe_max_s: As above.
         budget_s: As above.
         seed: As above; of the arrivals, too.
@@ -177,34 +66,6 @@ class EndpointOptions:
     quiet: bool
 
 
-def make_parser(prog: str = "./launch.sh loadtest endpoint", where: str = "") -> argparse.ArgumentParser:
-    """Return the parser of the flags; it takes all values as text, so that all mistakes are found.
-
-    Args:
-        prog: The command, for its help.
-        where: For the help, how it comes to its endpoint.
-    """
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description="Load an endpoint or a container directly: batch sizes, connections, and the rate where "
-        f"it degrades; or, with --rate or --trace, one schedule. {where}",
-        allow_abbrev=False,
-    )
-    for flag in _FLAGS:
-        told = flag.help.replace("%", "%%")
-        default = "" if flag.default is None else f" (default: {flag.default})"
-        parser.add_argument(f"--{flag.name}", metavar=flag.name.upper(), help=told + default)
-    parser.add_argument(
-        "--objective",
-        action="append",
-        metavar="OBJECTIVE",
-        help=f"such as p99<250ms or errors=0; repeat it: all must be met (default: {DEFAULT_OBJECTIVE})",
-    )
-    for name, told in _SWITCHES.items():
-        parser.add_argument(f"--{name}", action="store_true", help=told)
-    return parser
-
-
 def parse(
     arguments: Sequence[str], parser: argparse.ArgumentParser | None = None, records: Records | None = None
 ) -> tuple[EndpointOptions | None, list[str]]:
@@ -219,7 +80,7 @@ def parse(
     texts: dict[str, Any] = vars(named)
     found = unknown_flags(unknown, NAMES)
     parsed: dict[str, Any] = {}
-    for flag in _FLAGS:
+    for flag in FLAGS:
         # Empty is how workflow tools write what is not given.
         text = texts[flag.name] or flag.default
         parsed[flag.name] = None
@@ -275,7 +136,7 @@ def _tier(objectives: Sequence[str]) -> tuple[Tier | None, list[str]]:
 
 def _schedule(parsed: Mapping[str, Any]) -> tuple[Schedule | None, list[str]]:
     """Return the schedule that the flags ask for; None where they ask for the search."""
-    given = [name for name in _OF_A_SCHEDULE if parsed[name] is not None]
+    given = [name for name in OF_A_SCHEDULE if parsed[name] is not None]
     if parsed["rate"] is None and parsed["trace"] is None:
         return None, [f"--{name} belongs to a schedule: give --rate or --trace with it" for name in given]
     shape = _or(parsed["schedule"], "constant" if parsed["trace"] is None else "trace")

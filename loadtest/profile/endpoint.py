@@ -18,6 +18,7 @@ from loadtest.endpoint.options import EndpointOptions
 from loadtest.interrupt import Stop
 from loadtest.profile.laws import fit, median, through
 from loadtest.profile.profile import CallsAtOnce, EndpointProfile, Law, Point
+from loadtest.profile.sizes import left_out, sizes_within
 from loadtest.raw_log import Floats
 from loadtest.statistics.jackknife import blocks_of
 from pipeline.inference.endpoint.protocols import codec_for
@@ -37,7 +38,12 @@ class EndpointDataError(Exception):
 
 
 def measure_endpoint(
-    options: EndpointOptions, used_s: UsedS, flags: str | None, say: Callable[[str], object], stop: Stop
+    options: EndpointOptions,
+    used_s: UsedS,
+    flags: str | None,
+    most: int | None,
+    say: Callable[[str], object],
+    stop: Stop,
 ) -> EndpointProfile:
     """Measure an endpoint.
 
@@ -45,6 +51,7 @@ def measure_endpoint(
         options: What is called, with which rows and numbers of connections, and for how long each.
         used_s: Processor time of the container.
         flags: Of the container; None for an endpoint that was there.
+        most: Instances that a call may have; where that is not known, None, and larger ones are tried.
         say: Told what is done.
         stop: Once set, no further call is made, and the profile is of those that were.
 
@@ -56,7 +63,7 @@ def measure_endpoint(
     tokens = TokenSource.default() if options.target.address.needs_token else None
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            return runner.run(_measure(options, tokens, used_s, flags, say, stop))
+            return runner.run(_measure(options, tokens, used_s, flags, most, say, stop))
     finally:
         if tokens is not None:
             tokens.close()
@@ -67,20 +74,22 @@ async def _measure(
     tokens: TokenSource | None,
     used_s: UsedS,
     flags: str | None,
+    most: int | None,
     say: Callable[[str], object],
     stop: Stop,
 ) -> EndpointProfile:
     codec = codec_for(options.target.protocol, options.target.address)
-    bodies = {rows: make_bodies(options.inputs, codec, rows) for rows in options.rows}
-    fewest = options.rows[0]
+    sizes = sizes_within(options.rows, most)
+    bodies = {rows: make_bodies(options.inputs, codec, rows) for rows in sizes}
+    fewest = sizes[0]
     async with Caller(options.target, epoch_clock(), tokens) as caller:
         await first_call(caller, bodies[fewest][0], ready_timeout=options.ready_timeout, stop=stop)
-        say(f"endpoint: one call at a time, {', '.join(map(str, options.rows))} rows")
+        say(f"endpoint: one call at a time, {', '.join(map(str, sizes))} rows")
         alone = await _alone(caller, bodies, options.seconds, stop)
         connect = await _connects(caller, bodies[fewest][0], stop)
         busy: list[CallsAtOnce] = []
         widest = options.connections[-1]
-        pairs = [(rows, widest) for rows in options.rows]
+        pairs = [(rows, widest) for rows in sizes]
         pairs += [(fewest, number) for number in options.connections if number != widest]
         for rows, number in pairs:
             if stop.is_set():
@@ -101,6 +110,8 @@ async def _measure(
         why = f" ({'; '.join(failed)})" if failed else ""
         raise EndpointDataError(f"calls of fewer than two sizes were served{why}: give other --rows")
     notes: dict[str, str] = {}
+    if without := _without(alone, left_out(options.rows, most)):
+        notes["service"] = without
     processor = _processor([one for one in busy if one.at_once == widest])
     if processor is None:
         notes["processor"] = (
@@ -168,6 +179,16 @@ def _service(alone: dict[int, list[Calls]]) -> Law | None:
             ms.append(times)
             block.append(blocks_of(len(times)))
     return fit(np.concatenate(size), np.concatenate(ms), np.concatenate(block)) if size else None
+
+
+def _without(alone: dict[int, list[Calls]], larger: str) -> str:
+    """Return which sizes the law knows nothing of, and why; `larger` is from `left_out`."""
+    found = [f"calls of {larger}"] if larger else []
+    for rows, turns in alone.items():
+        if turns and not any(turn.served.any() for turn in turns):
+            why = "; ".join(sorted({reason for turn in turns for reason in turn.reasons.values()}))
+            found.append(f"of calls of {rows} rows there is nothing: {why}")
+    return "; ".join(found)
 
 
 def _overhead(turns: Sequence[Calls]) -> Floats:

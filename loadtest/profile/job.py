@@ -42,6 +42,7 @@ class JobRuns:
         levels: Runs at constant rates, ascending, each with its analysis, whose warm-up is cut.
         backlogs: Runs in each of which a job with batches of its own size went through a backlog.
         failed: Why there is none of a size.
+        left_out: Which sizes were not tried, and why; empty where all were.
         ended: What ended the runs early; empty where nothing did.
     """
 
@@ -50,6 +51,7 @@ class JobRuns:
     levels: list[tuple[RawLog, Analysis]] = field(default_factory=list)
     backlogs: list[RawLog] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
+    left_out: str = ""
     ended: str = ""
 
 
@@ -104,6 +106,12 @@ def _notes(runs: JobRuns, *, told_apart: bool) -> dict[str, str]:
     """Return what to doubt of the runs."""
     notes = {}
     service = [f"of batches of {size} there is nothing: {why}" for size, why in runs.failed.items()]
+    if runs.left_out:
+        service.append(f"batches of {runs.left_out}")
+        notes["levels"] = (
+            "the container refused calls of more instances than it takes, which the job then made in parts: "
+            "lower --endpoint_batch_size"
+        )
     if not told_apart:
         service.append(
             "batch sizes were set by the rates, not by a flag: the larger ones come at the higher rates, "
@@ -112,7 +120,8 @@ def _notes(runs: JobRuns, *, told_apart: bool) -> dict[str, str]:
     if service:
         notes["service"] = "; ".join(service)
     if not runs.settled:
-        notes["levels"] = "the calls of the job had not settled when its warm-up ended"
+        doubt = "the calls of the job had not settled when its warm-up ended"
+        notes["levels"] = "; ".join(filter(None, (notes.get("levels"), doubt)))
     return notes
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from loadtest.profile.model_calls import ModelCalls
@@ -16,6 +18,23 @@ SIZES = 5
 def sizes_up_to(largest: int) -> list[int]:
     """Return the sizes to measure, ascending: at most `SIZES`, from 1 to `largest` by equal factors."""
     return sorted({round(largest ** (number / (SIZES - 1))) for number in range(SIZES)})
+
+
+def sizes_within(asked: Sequence[int], most: int | None) -> list[int]:
+    """Return the sizes to measure where a call may have `most` instances; None for any number.
+
+    Where some of `asked`, which ascend, are larger, others take their place up to `most`, itself among them:
+    what is left of them may be one size alone, which makes no law.
+    """
+    return list(asked) if most is None or asked[-1] <= most else sizes_up_to(most)
+
+
+def left_out(asked: Sequence[int], most: int | None) -> str:
+    """Return what a profile says of the sizes of `asked` that are above `most`; empty where none is."""
+    larger = ", ".join(str(size) for size in asked if most is not None and size > most)
+    return larger and (
+        f"{larger} are left out: the container takes at most {most:,} instances in a call (--max_batch_size)"
+    )
 
 
 def settled(calls: ModelCalls) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from loadtest.raw_log import Floats
 from loadtest.search.probes import Observation, Probe, Purpose
 from loadtest.statistics.isotonic import Isotonic, fit
 
@@ -142,28 +143,27 @@ class Points:
 
     def root(self) -> float | None:
         """Return where the fit crosses 0, or None where it does not."""
-        return self._fit().root() if self._seen else None
+        return _fit(self._kept()).root() if self._seen else None
+
+    def surely_carries(self, rate: float) -> bool:
+        """Return whether 97.5 % of fits, as in `root_interval`, cross 0 above a rate."""
+        interval = self.root_interval()
+        return interval is not None and interval[0] >= rate
 
     def root_interval(self) -> tuple[float, float] | None:
         """Return where 95 % of fits through margins drawn anew within their errors cross 0."""
         kept = self._kept()
+        errors = _errors(kept)
         random = np.random.default_rng(0)
-        errors = np.nan_to_num([seen.observation.standard_error for seen in kept])
         roots = []
         for _ in range(_RESAMPLES):
-            root = self._fit(errors * random.standard_normal(len(kept))).root()
+            root = _fit(kept, errors * random.standard_normal(len(kept))).root()
             if root is not None:
                 roots.append(root)
         if not roots:
             return None
         low, high = np.quantile(roots, (0.025, 0.975)).tolist()
         return low, high
-
-    def _fit(self, noise: float | np.typing.NDArray[np.float64] = 0.0) -> Isotonic:
-        kept = self._kept()
-        rates = [seen.probe.rate for seen in kept]
-        margins = np.array([seen.observation.margin for seen in kept]) + noise
-        return fit(rates, margins, [seen.probe.seconds for seen in kept])
 
     def _kept(self) -> list[Seen]:
         """Return the probes for the fit: of a system that is not monotone, those around its edge alone."""
@@ -197,3 +197,29 @@ def _worse(one: Observation, best: Observation) -> bool:
     """Return whether a margin is above another by more than their noise; False where that is not known."""
     error = math.hypot(one.standard_error, best.standard_error)
     return error > 0 and one.margin - best.margin > _CHANCE * error
+
+
+def _fit(kept: Sequence[Seen], noise: float | Floats = 0.0) -> Isotonic:
+    rates = [seen.probe.rate for seen in kept]
+    margins = np.array([seen.observation.margin for seen in kept]) + noise
+    return fit(rates, margins, [seen.probe.seconds for seen in kept])
+
+
+def _errors(kept: Sequence[Seen]) -> Floats:
+    """Return [n] the standard error of each probe's margin; 0 where it is not known.
+
+    Around the root it is the median one, for the same length: a probe's own is uncertain itself, and small
+    just where the margin is low by chance (their correlation is 0.4 on M/M/1 queues at a load of 0.5). Of 200
+    probes of 6,500 messages there the standard deviation was 0.086, the median 0.083, the root of the mean
+    square 0.130.
+    """
+    own: Floats = np.nan_to_num([seen.observation.standard_error for seen in kept])
+    root = _fit(kept).root()
+    if root is None:
+        return own
+    rates, seconds = (np.array([getattr(seen.probe, name) for seen in kept]) for name in ("rate", "seconds"))
+    near = (rates > root / INVERSION) & (rates < root * INVERSION) & (own > 0)
+    if not near.any():
+        return own
+    of_a_second = float(np.median(own[near] * np.sqrt(seconds[near])))
+    return np.where(near, of_a_second / np.sqrt(seconds), own)

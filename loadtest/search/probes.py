@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Purpose = Literal["bracket", "look above", "look below", "recheck", "bisect", "root", "confirm", "breach"]
-"""Why a probe is made; `boundary` has the recipe."""
+"""Why a probe is made; `recipe` has them all."""
 
 
 @dataclass(frozen=True)

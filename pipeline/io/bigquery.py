@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -12,6 +12,7 @@ from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 from apache_beam.io.gcp.bigquery_tools import RetryStrategy
 
 from pipeline import metrics
+from pipeline.pubsub.protos import PubsubMessage
 from pipeline.request import wire_format
 from pipeline.request.errors import WriteError
 from pipeline.request.json_text import MAX_WRITTEN_DEPTH, raw_fields
@@ -19,14 +20,14 @@ from pipeline.request.messages import DeadLetter
 from pipeline.request.wire_format import WireMessage
 
 
-def row(message: WireMessage) -> dict[str, Any]:
-    """Return the row of a result's message, with the columns of bigquery_schema.json.
+def row(data: bytes) -> dict[str, Any]:
+    """Return the row of a result's data, with the columns of bigquery_schema.json.
 
     They are the result's own fields, but for `emitted`, which is beside `timing` because tables can be
     partitioned by outer columns only. Columns of type JSON take their values as JSON text.
     """
     columns: dict[str, Any] = {}
-    for name, value in raw_fields(message.data, MAX_WRITTEN_DEPTH).items():
+    for name, value in raw_fields(data, MAX_WRITTEN_DEPTH).items():
         text = bytes(value)
         # As text they stay what they cost, however many lists they hold.
         columns[name] = text.decode() if name in ("prediction", "passthrough") else orjson.loads(text)
@@ -34,29 +35,33 @@ def row(message: WireMessage) -> dict[str, Any]:
     return columns
 
 
-def rows(messages: Sequence[WireMessage]) -> list[dict[str, Any]]:
-    """Return the row of each message."""
-    return [row(message) for message in messages]
+def row_of_message(serialized: bytes) -> dict[str, Any]:
+    """Return the row of a result's serialized PubsubMessage."""
+    return row(PubsubMessage.FromString(serialized).data)
 
 
 class WriteToTable(beam.PTransform):
-    """Inserts lists of result messages as rows; what comes out are dead letters of the refused ones.
+    """Inserts serialized result messages as rows; what comes out are dead letters of the refused ones.
 
     Inserts that fail by transient errors are tried again, with pauses, before the bundle ends.
     """
 
-    def __init__(self, table: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        table: str,
+        pack: Callable[[Sequence[WireMessage]], Sequence[Any]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         super().__init__()
         self._table = table
+        self._pack = pack
         self._clock = clock
 
-    def expand(
-        self, results: beam.PCollection[Sequence[WireMessage]]
-    ) -> beam.PCollection[Sequence[WireMessage]]:
+    def expand(self, results: beam.PCollection[bytes]) -> beam.PCollection[Any]:
         """Insert `results`, and return the dead letters of the refused ones."""
         written = (
             results
-            | "Row" >> beam.FlatMap(rows)
+            | "Row" >> beam.Map(row_of_message)
             | "Insert"
             >> WriteToBigQuery(
                 self._table,
@@ -67,21 +72,24 @@ class WriteToTable(beam.PTransform):
                 create_disposition=BigQueryDisposition.CREATE_NEVER,
             )
         )
-        return written.failed_rows_with_errors | "Refuse" >> beam.ParDo(_Refuse(self._clock))
+        return written.failed_rows_with_errors | "Refuse" >> beam.ParDo(_Refuse(self._pack, self._clock))
 
 
 class _Refuse(beam.DoFn):
     """What WriteToBigQuery reports of a refused row, to the dead letter that holds the row as JSON."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, pack: Callable[[Sequence[WireMessage]], Sequence[Any]], clock: Callable[[], float]
+    ) -> None:
+        self._pack = pack
         self._clock = clock
 
-    def process(self, element: tuple[str, dict[str, Any], Any]) -> Iterator[list[WireMessage]]:
+    def process(self, element: tuple[str, dict[str, Any], Any]) -> Sequence[Any]:
         table, refused, errors = element
         metrics.count_dead_letter(WriteError.stage)
         error = WriteError(f"{table} refused the row: {_reason(errors)}", refused["request_id"])
         letter = DeadLetter.of(error, orjson.dumps(refused), {}, self._clock())
-        yield [wire_format.encode_dead_letter(letter)]
+        return self._pack([wire_format.encode_dead_letter(letter)])
 
 
 def _reason(errors: str | list[dict[str, str]]) -> str:

@@ -1,9 +1,9 @@
-"""Dataflow's native Pub/Sub steps, and what stands right around them.
+"""Dataflow's native Pub/Sub steps, and the conversions for the job's own steps around them.
 
 The service replaces the steps that Beam's transforms end in, and takes and gives serialized PubsubMessages.
 Beam's own conversions go by proto-plus wrappers, 20 µs a message read and 18 µs written, where raw protocol
-buffers take 1 and 2 µs, and each has a step for itself, which costs 1 to 2 µs more. The lineage that Beam's
-steps report is reported here.
+buffers take 1 and 2 µs. Each is a step, too, which costs 1 to 2 µs a message more, and 0.1 ms a bundle. So
+the job converts in its own steps, and reports the lineage that Beam's steps would.
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import apache_beam as beam
-from apache_beam.io.gcp.pubsub import ReadFromPubSub, WriteToPubSub, _PubSubWriteDoFn, parse_subscription
+from apache_beam.io.gcp.pubsub import (
+    ReadFromPubSub,
+    WriteToPubSub,
+    _PubSubWriteDoFn,
+    parse_subscription,
+    parse_topic,
+)
 from apache_beam.metrics.metric import Lineage
 
 from pipeline.pubsub.attributes import set_attributes
@@ -31,7 +37,7 @@ class ReadSerialized(ReadFromPubSub):
 
 
 class Parse:
-    """A function from a serialized PubsubMessage to a raw one, which also reports what is read."""
+    """Makes raw PubsubMessages of serialized ones, and reports what is read."""
 
     def __init__(self, subscription: str) -> None:
         self._project, self._name = parse_subscription(subscription)
@@ -45,39 +51,40 @@ class Parse:
         return PubsubMessage.FromString(serialized)
 
 
-class WriteMessages(WriteToPubSub):
-    """Writes lists of WireMessages to a topic."""
+class Serialize:
+    """Makes serialized PubsubMessages of WireMessages, and reports what is written.
+
+    Pub/Sub's limits are not checked again, as Beam's own step would: `wire_format` keeps them.
+    """
 
     def __init__(self, topic: str) -> None:
-        super().__init__(topic, with_attributes=True)
-
-    def expand(self, pcoll: beam.PCollection[Sequence[WireMessage]]) -> beam.PCollection[None]:
-        """Serialize messages, and hand them to the native step."""
-        self.pipeline_options = pcoll.pipeline.options
-        serialized = pcoll | "Serialize" >> beam.ParDo(_Serialize(self.project, self.topic_name))
-        serialized.element_type = bytes
-        # The runner knows by the DoFn's class which step to replace.
-        return serialized | beam.ParDo(_PubSubWriteDoFn(self))
-
-
-class _Serialize(beam.DoFn):
-    """Pub/Sub's limits are not checked again, as Beam's own step would: `wire_format` keeps them."""
-
-    def __init__(self, project: str, topic: str) -> None:
-        self._project = project
-        self._topic = topic
+        self._project, self._name = parse_topic(topic)
         self._reported = False
 
-    def process(self, element: Sequence[WireMessage]) -> list[bytes]:
+    def __call__(self, messages: Sequence[WireMessage]) -> list[bytes]:
+        """Serialize messages. Call it on a bundle thread."""
         if not self._reported:
             self._reported = True
-            Lineage.sinks().add("pubsub", self._project, self._topic, subtype="topic")
-        return [serialize(message) for message in element]
+            Lineage.sinks().add("pubsub", self._project, self._name, subtype="topic")
+        return [_serialize(message) for message in messages]
 
 
-def serialize(message: WireMessage) -> bytes:
-    """Return the PubsubMessage of a wire message, as bytes."""
+def _serialize(message: WireMessage) -> bytes:
     raw = PubsubMessage(data=message.data)
     set_attributes(raw, message.attributes)
     serialized: bytes = raw.SerializeToString()
     return serialized
+
+
+class WriteSerialized(WriteToPubSub):
+    """Writes serialized PubsubMessages to a topic."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(topic, with_attributes=True)
+
+    def expand(self, pcoll: beam.PCollection[bytes]) -> beam.PCollection[None]:
+        """Hand the messages to the native step."""
+        self.pipeline_options = pcoll.pipeline.options
+        pcoll.element_type = bytes
+        # The runner knows by the DoFn's class which step to replace.
+        return pcoll | beam.ParDo(_PubSubWriteDoFn(self))

@@ -10,6 +10,7 @@ from pipeline.engine.choice import IN_PROCESS_RUNNERS, runner_name
 from pipeline.options.address import RAW, address
 from pipeline.options.job_options import ENDPOINT, LOCAL, SINGLE
 from pipeline.options.workers import ONE_PROCESS, PROCESS_PER_CPU
+from pipeline.process.image import compiler_left_out
 
 
 def conflicts(known: Namespace) -> list[str]:
@@ -113,6 +114,11 @@ def _local(known: Namespace) -> list[str]:
         return [
             "--compile: true cannot go with --model_pointer: torch does not compile safely beside threads "
             "that serve, as a swap would. Use --model_path, and start another job for another model"
+        ]
+    if known.compile == "true" and compiler_left_out():
+        return [
+            "--compile: true needs a C++ compiler, and this image was built without: build it again with "
+            "--build-arg COMPILE=true (./launch.sh build cpu --compiler), or leave --compile out"
         ]
     return []
 

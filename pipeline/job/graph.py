@@ -32,24 +32,25 @@ def build(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
         handler.max_batch_size,
         _hook("--decode_hook", job.decode_hook),
     )
-    encode = Encode(_hook("--encode_hook", job.encode_hook))
+    pack_dead_letters = connectors.packer(job.dead_letter_topic, in_process)
+    encode = Encode(
+        connectors.packer(job.output_topic, in_process),
+        pack_dead_letters,
+        _hook("--encode_hook", job.encode_hook),
+    )
 
-    requests = (
+    outcomes = (
         pipeline
         | "Read" >> connectors.read(job, in_process)
-        | "Decode" >> beam.ParDo(decode).with_outputs(DEAD_LETTERS, main="requests")
-    )
-    answers = (
-        requests.requests
+        | "Decode" >> beam.ParDo(decode)
         | "Infer" >> RunInference(handler)
         | "Encode" >> beam.ParDo(encode).with_outputs(DEAD_LETTERS, main="results")
     )
-    # Two sinks for dead letters rather than a Flatten, which would end the fused stage.
-    answers.results | "Write results" >> connectors.write(job, job.output_topic, in_process)
-    answers[DEAD_LETTERS] | "Write unanswered" >> connectors.write(job, job.dead_letter_topic, in_process)
-    requests[DEAD_LETTERS] | "Write undecoded" >> connectors.write(job, job.dead_letter_topic, in_process)
+    outcomes.results | "Write results" >> connectors.write(job, job.output_topic, in_process)
+    outcomes[DEAD_LETTERS] | "Write dead letters" >> connectors.write(job, job.dead_letter_topic, in_process)
     if job.output_table is not None:
-        refused = answers.results | "Write rows" >> bigquery.WriteToTable(job.output_table)
+        table = bigquery.WriteToTable(job.output_table, pack_dead_letters)
+        refused = outcomes.results | "Write rows" >> table
         refused | "Write refused rows" >> connectors.write(job, job.dead_letter_topic, in_process)
 
     if job.max_active_bundles_per_worker is not None:

@@ -1,6 +1,6 @@
 """The job's own DoFns: from messages to batches of requests, and from their answers to messages.
 
-Between steps lists move, as Beam takes 1 to 2 µs to move an element from one step to the next.
+Between steps batches move: Beam takes 1 to 2 µs to move an element from one step to the next.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import metrics
+from pipeline.io.connectors import Packer, Parser
 from pipeline.pubsub.attributes import attributes_of
-from pipeline.pubsub.protos import Proto
 from pipeline.request import wire_format
 from pipeline.request.errors import DecodeError, EncodeError
 from pipeline.request.hooks import Hook
@@ -29,23 +29,26 @@ _LOGGER = logging.getLogger(__name__)
 
 DEAD_LETTERS = "dead_letters"
 
-# Of a list of messages, about: how much of a batch is there twice, as answers and as messages.
-_LIST_BYTES = 1_000_000
+# Of the bodies of a batch, about: it may have fewer requests than --max_batch_size, but not many times the
+# memory of one message.
+BATCH_BYTES = 16_000_000
+# Of messages that are made before they are sent on, about: so much of a batch is there as answers, too.
+PACK_BYTES = 1_000_000
 
 # Where Beam's own BatchElements puts a batch, whose elements have a timestamp each.
 _END = GlobalWindow().max_timestamp()
 
 
 class Decode(beam.DoFn):
-    """Messages to batches of requests. What is not a request goes to `dead_letters`, ready to be published.
+    """Messages to batches: requests, and dead letters of what is not a request.
 
-    A batch is what the bundle has, up to `max_batch_size`. A dead letter is dropped: as a request it would be
-    refused again, and come back for ever where the dead-letter topic feeds the input.
+    A batch is what the bundle has, up to `max_batch_size`. A dead letter that comes in is dropped: as a
+    request it would be refused again, and come back for ever where the dead-letter topic feeds the input.
     """
 
     def __init__(
         self,
-        parse: Callable[[Any], Proto],
+        parse: Parser,
         spec: InputSpec,
         max_batch_size: int,
         hook: Hook | None = None,
@@ -57,14 +60,15 @@ class Decode(beam.DoFn):
         self._hook = hook
         self._clock = clock
         self._has_warned = False
-        self._batch: list[Request] = []
+        self._batch: list[Request | DeadLetter] = []
+        self._bytes = 0
 
     def start_bundle(self) -> None:
         """Begin without requests: those of a bundle that failed come again."""
-        self._batch = []
+        self._batch, self._bytes = [], 0
 
-    def process(self, element: Any) -> tuple[WindowedValue | TaggedOutput, ...]:
-        """Return a batch that is full, or a dead letter; a tuple, as a generator costs 0.2 µs a message."""
+    def process(self, element: Any) -> tuple[WindowedValue, ...]:
+        """Return a batch that is full; a tuple, as a generator costs 0.2 µs more a message."""
         message = self._parse(element)
         data, attributes = message.data, attributes_of(message)
         if "error_stage" in attributes and wire_format.is_dead_letter(attributes):
@@ -73,7 +77,7 @@ class Decode(beam.DoFn):
         now = self._clock()
         published = message.publish_time
         try:
-            request = wire_format.decode(
+            decoded: Request | DeadLetter = wire_format.decode(
                 data,
                 attributes,
                 self._spec,
@@ -84,9 +88,10 @@ class Decode(beam.DoFn):
                 hook=self._hook,
             )
         except DecodeError as error:
-            return (_dead_letter(DeadLetter.of(error, data, attributes, now)),)
-        self._batch.append(request)
-        if len(self._batch) < self._max_batch_size:
+            decoded = DeadLetter.of(error, data, attributes, now)
+        self._batch.append(decoded)
+        self._bytes += len(data)
+        if len(self._batch) < self._max_batch_size and self._bytes < BATCH_BYTES:
             return ()
         return (self._take(),)
 
@@ -96,7 +101,8 @@ class Decode(beam.DoFn):
             yield self._take()
 
     def _take(self) -> WindowedValue:
-        batch, self._batch = self._batch, []
+        batch = self._batch
+        self._batch, self._bytes = [], 0
         return GlobalWindows.windowed_value(batch, _END)
 
     def _drop(self, attributes: Mapping[str, str]) -> None:
@@ -113,40 +119,45 @@ class Decode(beam.DoFn):
 
 
 class Encode(beam.DoFn):
-    """Answers of a batch to messages; dead letters, and what cannot be published, to `dead_letters`."""
+    """Outcomes of a batch to messages; dead letters, and what cannot be published, to `dead_letters`."""
 
-    def __init__(self, hook: Hook | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        pack_results: Packer,
+        pack_dead_letters: Packer,
+        hook: Hook | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._pack_results = pack_results
+        self._pack_dead_letters = pack_dead_letters
         self._hook = hook
         self._clock = clock
 
-    def process(self, element: Sequence[Result | DeadLetter]) -> Iterator[list[WireMessage] | TaggedOutput]:
-        """Yield the messages of results, and those of dead letters."""
+    def process(self, element: Sequence[Result | DeadLetter]) -> Iterator[Any]:
+        """Yield what the sinks take."""
         messages: list[WireMessage] = []
-        letters: list[DeadLetter] = []
         size = 0
-        for answer in element:
-            if isinstance(answer, DeadLetter):
-                letters.append(answer)
+        for outcome in element:
+            if isinstance(outcome, DeadLetter):
+                yield from self._dead_letter(outcome)
                 continue
             now = self._clock()
             try:
-                message = wire_format.encode(answer, now, self._hook)
+                message = wire_format.encode(outcome, now, self._hook)
             except EncodeError as error:
-                request = answer.request
-                letters.append(DeadLetter.of(error, request.data, request.attributes, now))
+                request = outcome.request
+                yield from self._dead_letter(DeadLetter.of(error, request.data, request.attributes, now))
                 continue
-            metrics.count_result(answer, now)
+            metrics.count_result(outcome, now)
             messages.append(message)
             size += len(message.data)
-            if size > _LIST_BYTES:
-                yield messages
+            if size > PACK_BYTES:
+                yield from self._pack_results(messages)
                 messages, size = [], 0
         if messages:
-            yield messages
-        for letter in letters:
-            yield _dead_letter(letter)
+            yield from self._pack_results(messages)
 
-
-def _dead_letter(letter: DeadLetter) -> TaggedOutput:
-    metrics.count_dead_letter(letter.stage)
-    return TaggedOutput(DEAD_LETTERS, [wire_format.encode_dead_letter(letter)])
+    def _dead_letter(self, letter: DeadLetter) -> Iterator[TaggedOutput]:
+        metrics.count_dead_letter(letter.stage)
+        for packed in self._pack_dead_letters([wire_format.encode_dead_letter(letter)]):
+            yield TaggedOutput(DEAD_LETTERS, packed)

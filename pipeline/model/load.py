@@ -173,7 +173,8 @@ class _ModelBuilder:
             # Without torch's advice on debugging.
             reason = str(error.__cause__ or error).split("\n\n")[0]
             raise ModelError(
-                f"{self.label} cannot be compiled (--compile=true), which needs a C++ compiler such as g++, "
+                f"{self.label} cannot be compiled (--compile=true), which needs a C++ compiler such as g++ "
+                "(an image has one if built with --build-arg COMPILE=true: ./launch.sh build … --compiler), "
                 f"and a model that runs as one graph; or use --compile=false: {reason}"
             ) from error
         return model

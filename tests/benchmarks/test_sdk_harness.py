@@ -14,7 +14,6 @@ import numpy as np
 import orjson
 import pytest
 import torch
-from apache_beam.io.gcp.pubsub import WriteToPubSub
 
 from benchmarks.harness.bundles import BundleFailedError, Distribution, ProcessLostError, UserMetrics
 from benchmarks.harness.fused_stage import FusedStage, encode
@@ -27,6 +26,7 @@ from benchmarks.harness.sdk_harness import (
     sdk_harnesses,
 )
 from benchmarks.harness.staging import Staged, staged, staged_graph
+from benchmarks.harness.write_serialized import WriteSerialized
 from pipeline.io.native import ReadSerialized
 from pipeline.pubsub.protos import PubsubMessage
 from tests.pipeline.job.test_command_line import line
@@ -95,19 +95,8 @@ class Obey(beam.DoFn):
         yield element
 
 
-class Through(WriteToPubSub):
-    """Writes serialized messages."""
-
-    def __init__(self) -> None:
-        super().__init__(RESULTS, with_attributes=True)
-
-    @staticmethod
-    def message_to_proto_str(element: bytes) -> bytes:
-        return element
-
-
 def obedient(pipeline: beam.Pipeline, options: object) -> None:
-    pipeline | ReadSerialized(SUBSCRIPTION) | beam.ParDo(Obey()) | Through()
+    pipeline | ReadSerialized(SUBSCRIPTION) | beam.ParDo(Obey()) | WriteSerialized(RESULTS)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 DEVICES = ("cpu", "gpu")
 STAGES = ("serving", "worker")
+_INSTALL = "pip install --no-compile --constraint"
 # Build arguments that FROM uses stand before the first stage.
 BEFORE_STAGES = ""
 
@@ -78,10 +79,20 @@ def resolved(device: str, text: str) -> str:
     return text
 
 
+def copies(device: str, name: str) -> list[tuple[str, str]]:
+    """Return what an image copies from the checkout, and where to: from its working folder, or from /."""
+    words = [resolved(device, text).split() for text in steps(device, name, "COPY")]
+    pairs = [(source, each[-1]) for each in words if not each[0].startswith("--from") for source in each[:-1]]
+    return [
+        # A folder's content goes into the destination, a file keeps its name in it.
+        (source, to if source.endswith("/") else f"{to.rstrip('/')}/{source.rpartition('/')[2]}")
+        for source, to in pairs
+    ]
+
+
 def sources(device: str, name: str) -> list[str]:
     """Return what an image copies from the checkout."""
-    copies = [resolved(device, text).split() for text in steps(device, name, "COPY")]
-    return [source for words in copies if not words[0].startswith("--from") for source in words[:-1]]
+    return [source for source, _ in copies(device, name)]
 
 
 def images(device: str) -> list[str]:
@@ -94,13 +105,13 @@ def images(device: str) -> list[str]:
 
 def install(device: str, name: str) -> str:
     """Return the command by which an image installs packages from an index."""
-    (command,) = [text for text in steps(device, name, "RUN") if text.startswith("pip install --constraint")]
+    (command,) = [text for text in steps(device, name, "RUN") if text.startswith(_INSTALL)]
     return command
 
 
 def installed(device: str, name: str) -> list[str]:
     """Return the packages that an image asks pip for."""
-    words = shlex.split(install(device, name).partition("&&")[0])[2:]
+    words = shlex.split(install(device, name).partition("&&")[0])[3:]
     assert words[:2] == ["--constraint", f"requirements-{device}.txt"]
     return words[2:]
 

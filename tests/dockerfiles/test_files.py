@@ -1,7 +1,7 @@
 """The files of the images: what is copied is there, and it is enough.
 
-There is no container engine where the tests run. What the images would hold is tried all the same, as a
-folder of links to just that.
+Images are built by tests/images, where buildah can be had. What they would hold is tried here all the same,
+as a folder of links to just that.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tests.dockerfiles.dockerfile import (
     ROOT,
     STAGES,
     closure,
+    copies,
     installed,
     sources,
 )
@@ -82,8 +83,11 @@ def image_in(folder: Path, name: str) -> None:
                 continue
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(source)
-    for text in sources("cpu", name) + (["pipeline/"] if name == "worker" else []):
-        (folder / text.rstrip("/").rpartition("/")[2]).symlink_to(ROOT / text)
+    copied = copies("cpu", name) + ([("pipeline/", "pipeline/")] if name == "worker" else [])
+    for name_here, destination in copied:
+        link = folder / destination.strip("/")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(ROOT / name_here)
 
 
 def run_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

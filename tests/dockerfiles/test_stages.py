@@ -1,19 +1,22 @@
 """The Dockerfiles, read rather than built: their stages, and what the worker and the server start with.
 
-There is no container engine where the tests run.
+tests/images builds them, where buildah can be had.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
+import subprocess
+from pathlib import Path
 
 import pytest
 
+from pipeline.process.image import HAS_COMPILER
 from tests.dockerfiles.dockerfile import (
     BEFORE_STAGES,
     DEVICES,
+    arguments_of_build,
     environment,
     lock,
     sources,
@@ -33,21 +36,54 @@ def test_no_driver_and_no_venv(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_worker_has_a_compiler_and_nothing_else_of_debian(device: str) -> None:
+def test_the_worker_has_a_compiler_where_asked_for_and_nothing_else_of_debian(
+    device: str, tmp_path: Path
+) -> None:
     by_apt = {
         stage.name: [text for text in stage.arguments("RUN") if "apt" in text]
         for stage in stages(device).values()
     }
     (command,) = by_apt.pop("worker")
-    assert [shlex.split(part) for part in command.split("&&")] == [
-        ["apt-get", "update"],
-        ["apt-get", "install", "--yes", "--no-install-recommends", "g++"],
-        # In the same layer, or the lists would stay in the image.
-        ["rm", "-rf", "/var/lib/apt/lists/*"],
-    ]
     assert not any(by_apt.values())
     # Before what changes more often.
     assert stages(device)["worker"].arguments("RUN")[0] == command
+    for name in ("apt-get", "rm"):
+        program = tmp_path / name
+        program.write_text(f'#!/bin/sh\necho {name} "$@" >>"{tmp_path}/called"\n')
+        program.chmod(0o755)
+    for compile, called in (
+        ("false", []),
+        (
+            "true",
+            [
+                "apt-get update",
+                "apt-get install --yes --no-install-recommends g++",
+                # In the same layer, or the lists would stay in the image.
+                "rm -rf /var/lib/apt/lists/",
+            ],
+        ),
+    ):
+        (tmp_path / "called").write_text("")
+        environment = {"COMPILE": compile, "PATH": str(tmp_path)}
+        subprocess.run(["/bin/sh", "-c", command], env=environment, check=True)
+        found = (tmp_path / "called").read_text().splitlines()
+        assert len(found) == len(called)
+        for line, expected in zip(found, called, strict=True):
+            assert line.startswith(expected)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_image_says_whether_it_has_a_compiler(device: str) -> None:
+    assert environment(device, "worker")[HAS_COMPILER] == "${COMPILE}"
+    assert arguments_of_build(device)["COMPILE"] == "false"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("value", "code"), [("true", 0), ("false", 0), ("yes", 1), ("", 1)])
+def test_no_other_value_of_the_compiler(device: str, value: str, code: int) -> None:
+    (check,) = [text for text in stages(device)["torch"].arguments("RUN") if "true or false" in text]
+    ended = subprocess.run(["/bin/sh", "-c", check], env={"COMPILE": value}, capture_output=True, text=True)
+    assert (ended.returncode, "true or false" in ended.stderr) == (code, bool(code))
 
 
 @pytest.mark.parametrize("device", DEVICES)

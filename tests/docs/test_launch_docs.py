@@ -35,7 +35,10 @@ ENV = dict(line.split("=", 1) for line in re.findall(r"^LAUNCH_\w+=\S+$", PAGES[
 # The Google Cloud CLI's own table of its commands and their flags, beside its program.
 GCLOUD = Path(shutil.which("gcloud") or "gcloud").resolve().parents[1] / "data/cli/gcloud_completions.py"
 # Of Beam and of the container, where the text speaks of them.
-OTHERS = {"--experiments", "--setup_file", "--requirements_file", "--workers", "--help"}
+OTHERS = {"--experiments", "--setup_file", "--requirements_file", "--workers", "--help"} | {
+    "--build-arg",  # of docker build
+    "--engine",  # of docker/check_image.sh
+}
 
 
 def commands(page: str) -> list[list[str]]:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.inference.endpoint.token import SCOPE
 from pipeline.options.job_options import FLAGS
-from serving.options import _parser as serving_parser
+from serving.flags import make_parser as serving_parser
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "SECURITY.md").read_text()

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
 from lab import calibration
+from lab.calibration import Calibration, measure_job
 from lab.profile import profile_command
 from lab.profile_words import profile_lines
 from lab.target import Target
@@ -23,11 +25,15 @@ from loadtest.bottleneck.job_flags import limits
 from loadtest.driver.system import System
 from loadtest.interrupt import Stop
 from loadtest.options import RunOptions
-from loadtest.profile.profile import read, write
+from loadtest.profile.job import JobRuns
+from loadtest.profile.profile import JobProfile, Profile, read, write
 from loadtest.raw_log import RawLog
+from loadtest.records import read_records
 from loadtest.run_folder import make_private
 from local.children import ChildError
 from local.job_flags import JobFlags
+from local.topics import Topics
+from tests.integration.conftest import EXAMPLE
 from tests.integration.models import Timed
 from tests.loadtest.profile.made_profile import made_profile
 from tests.loadtest.profile.test_job import CALL, ROW, bundles
@@ -44,6 +50,7 @@ ROOT = Path(__file__).parents[2]
         (["--input_topic=t", "--project=p", "--output_subscription=s"], "leave it out"),
         (["--", "--max_batch_sise=3"], "max_batch_sise"),
         (["--second=1"], "did you mean --seconds"),
+        (["--", "--inference_mode=endpoint", "--max_batch_size=1"], "--max_batch_size=1: so the container"),
         (["--endpoint_url=http://h/p", "--rate=5"], "--rate: has no part in a profile"),
         (["--endpoint_url=http://h/p", "--budget", "5"], "--budget: has no part in a profile"),
         (["--endpoint_url=http://h/p", "--", "--device=cpu"], "flags after -- are for a container"),
@@ -72,6 +79,7 @@ class Made:
         folders: Of each run.
         interrupted_at: Number of the run that a signal ends.
         refused: Flags of which the job does not start.
+        unanswered: Batch size of which no answer comes out of a backlog.
     """
 
     def __init__(self) -> None:
@@ -79,6 +87,7 @@ class Made:
         self.folders: list[str] = []
         self.interrupted_at = 0
         self.refused = "none"
+        self.unanswered = 0
         self._largest = 16
 
     @contextmanager
@@ -102,6 +111,8 @@ class Made:
         backlog = options.out.parent.name == "sizes"
         size = self._largest if backlog else {50.0: 1, 150.0: 2}.get(options.rate, self._largest)
         log = bundles(size, 300, 0.0 if backlog else size / options.rate)
+        if backlog and size == self.unanswered:
+            log.messages.batch_size[:] = np.nan
         kept_up = backlog or options.rate < 400
         facts = log.facts if kept_up else replace(log.facts, duration=log.facts.duration / 10)
         RawLog(facts, log.messages, log.series, log.samples).write(options.out)
@@ -137,6 +148,28 @@ def test_a_size_whose_job_does_not_start_is_left_out(made: Made, tmp_path: Path)
     assert [point.size for point in profile.job.service.points] == [2.0, 3.0, 4.0]
 
 
+def test_a_size_without_an_answer_is_told(made: Made, tmp_path: Path) -> None:
+    made.unanswered = 1
+    assert profile_command([f"--out={tmp_path}", "--quiet", "--", "--max_batch_size=4"]) == 0
+    job = read(tmp_path / "profile.json").job
+    assert job is not None
+    assert job.notes["service"] == (
+        "of batches of 1 there is nothing: no bundle with them was answered in the 4 s: give more --seconds"
+    )
+    assert [point.size for point in job.service.points] == [2.0, 3.0, 4.0]
+
+
+def test_a_size_that_the_container_refuses_has_no_job(made: Made, tmp_path: Path) -> None:
+    flags = JobFlags(["--inference_mode=endpoint", "--endpoint_batch_size=16"], default_model="model.pt2")
+    options = Topics.fresh("made").run_options(1.0, 1.0, read_records(EXAMPLE / "records.jsonl"), tmp_path)
+    runs = JobRuns()
+    measure_job(Calibration(options, flags, 8.0, tmp_path, Console(quiet=True), most=4), runs, Stop())
+    own, *others = made.started
+    assert own == flags.text
+    assert sorted(limits(text).batch for text in others) == [1, 2, 3, 4]
+    assert runs.left_out.startswith("8, 16 are left out: the container takes at most 4 ")
+
+
 # Of 4 + 2 x 4 runs, the warm-up among them: in the third rate, and in a job with another size.
 @pytest.mark.parametrize(("number", "levels", "sizes"), [(4, 2, 0), (10, 3, 3)])
 def test_an_interrupted_profile_is_partial(
@@ -169,27 +202,73 @@ def test_an_interrupt_before_there_is_a_law_leaves_an_earlier_profile(
     )
 
 
-@pytest.mark.slow
-def test_the_law_of_a_known_model_is_found(tmp_path: Path) -> None:
-    model = tmp_path / "timed.pt"
+def real_profile(folder: Path, seconds: int, *flags: str) -> Profile:
+    """Return the profile of a job whose model is `Timed`, so that it is soon overloaded.
+
+    A backlog is watched for half of `seconds`. A bundle of it, up to 500 calls of one request, is answered at
+    its end, which must come by then.
+    """
+    model = folder / "timed.pt"
     torch.save(Timed().state_dict(), model)
-    command = [sys.executable, "-m", "lab", "profile", f"--out={tmp_path / 'out'}", "--seconds=4"]
-    flags = [f"--model_path={model}", "--model_class=tests.integration.models:Timed", "--input_shape=3"]
     done = subprocess.run(
-        [*command, "--", *flags, "--max_batch_size=16"],
+        [
+            *(
+                sys.executable,
+                "-m",
+                "lab",
+                "profile",
+                f"--out={folder / 'out'}",
+                f"--seconds={seconds}",
+                "--",
+            ),
+            *(f"--model_path={model}", "--model_class=tests.integration.models:Timed", "--input_shape=3"),
+            *flags,
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=8 * LIMIT_S,
     )
     assert done.returncode == 0, done.stderr
-    profile = read(tmp_path / "out" / "profile.json")
+    return read(folder / "out" / "profile.json")
+
+
+def check_job(job: JobProfile, mode: str) -> None:
+    assert job.mode == mode
+    assert [level.offered for level in job.levels] == sorted(level.offered for level in job.levels)
+    assert not job.levels[-1].kept_up
+    assert (job.decode is None) == (mode == "endpoint")
+    assert {"job", "broker", "driver"} <= job.levels[0].processor_ms.keys()
+
+
+@pytest.mark.slow
+def test_the_law_of_a_known_model_is_found(tmp_path: Path) -> None:
+    profile = real_profile(tmp_path, 6, "--max_batch_size=16")
+    assert profile.endpoint is None
     assert profile.job is not None
+    check_job(profile.job, "local")
     law = profile.job.service
     assert [point.size for point in law.points] == [1.0, 2.0, 4.0, 8.0, 16.0]
     assert (law.a.value, law.b.value) == pytest.approx((Timed.A_MS, Timed.B_MS), rel=0.2)
     assert law.not_told == []
     assert "service" not in profile.job.notes
+
+
+@pytest.mark.slow
+def test_a_real_endpoint_and_the_job_that_calls_it(tmp_path: Path) -> None:
+    """Of both, more rows are asked for than the container takes."""
+    sizes = ("--max_batch_size=2", "--endpoint_batch_size=4")
+    profile = real_profile(tmp_path, 4, "--inference_mode=endpoint", '--model_params={"a_ms": 0.0}', *sizes)
+    job, endpoint = profile.job, profile.endpoint
+    assert job is not None
+    check_job(job, "endpoint")
+    assert 1 <= job.service.smallest < job.service.largest <= 2
+    assert "batches of 3, 4 are left out: the container takes at most 2 " in job.notes["service"]
+    assert endpoint is not None
+    assert [point.size for point in endpoint.service.points] == [1.0, 2.0]
+    assert endpoint.notes["service"].startswith("calls of 4, 16, 64 are left out: the container takes ")
+    assert endpoint.processor is not None
+    assert {one.at_once for one in endpoint.at_once} == {1, 2, 4, 8, 16}
 
 
 @pytest.mark.slow
@@ -215,33 +294,3 @@ def test_an_interrupt_of_a_real_profile(tmp_path: Path) -> None:
     assert profile.job is not None
     assert 2 <= len(profile.job.levels) <= 3
     assert "set by the rates" in profile.job.notes["service"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", ["local", "endpoint"])
-def test_a_real_job(mode: str, tmp_path: Path) -> None:
-    """Batches of at most four, so that it is soon overloaded."""
-    command = [sys.executable, "-m", "lab", "profile", f"--out={tmp_path}", "--seconds=4"]
-    done = subprocess.run(
-        [*command, "--", f"--inference_mode={mode}", "--max_batch_size=4", "--endpoint_batch_size=4"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=8 * LIMIT_S,
-    )
-    assert done.returncode == 0, done.stderr
-    profile = read(tmp_path / "profile.json")
-    job = profile.job
-    assert job is not None
-    assert job.mode == mode
-    assert 1 <= job.service.smallest < job.service.largest <= 4
-    assert [level.offered for level in job.levels] == sorted(level.offered for level in job.levels)
-    assert not job.levels[-1].kept_up
-    assert (job.decode is None) == (mode == "endpoint")
-    assert {"job", "broker", "driver"} <= job.levels[0].processor_ms.keys()
-    endpoint = profile.endpoint
-    assert (endpoint is None) == (mode == "local")
-    if endpoint is not None:
-        assert endpoint.service.smallest == 1.0
-        assert endpoint.processor is not None
-        assert {one.at_once for one in endpoint.at_once} == {1, 2, 4, 8, 16}

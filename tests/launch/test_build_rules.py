@@ -70,3 +70,9 @@ def test_what_is_not(settings: Make) -> None:
         assert problems(BUILD.rules, settings(BUILD, *flags)) == []
     assert build_arguments(settings(BUILD, "cpu", "--gpu-torch=cu126")) == {}
     assert build_arguments(settings(BUILD, "gpu", "--gpu-torch=pypi")) == {}
+
+
+def test_a_compiler_where_asked_for(settings: Make) -> None:
+    assert build_arguments(settings(BUILD, "gpu", "--compiler")) == {"COMPILE": "true"}
+    # The endpoint's container compiles nothing; launch.env may be written for both images.
+    assert build_arguments(settings(BUILD, "cpu", "--compiler", "--serving", f"{SERVING}:1")) == {}

@@ -106,7 +106,7 @@ def options_of(job: Staged) -> dict[str, Any]:
 
 
 def check_graph(job: Staged, image: str) -> None:
-    assert kinds(job) == ["beam:transform:pubsub_read:v1"] + 3 * ["beam:transform:pubsub_write:v1"]
+    assert kinds(job) == ["beam:transform:pubsub_read:v1"] + 2 * ["beam:transform:pubsub_write:v1"]
     # One environment, the image's: between two nothing is fused, and hints would ask for other workers.
     (environment_id,) = set(job.leaves.values())
     environment = job.proto.components.environments[environment_id]

@@ -87,9 +87,21 @@ CASES = [
     ),
     (
         "compiling for a GPU without a compiler",
-        "run --gpu=nvidia-tesla-p100 --gpu-torch=cu126 -- --compile=true",
+        "run --compiler --gpu=nvidia-tesla-p100 --gpu-torch=cu126 -- --compile=true",
         "there is no compiler for nvidia-tesla-p100",
-        "run --gpu=nvidia-tesla-v100 --gpu-torch=cu126 -- --compile=true",
+        "run --compiler --gpu=nvidia-tesla-v100 --gpu-torch=cu126 -- --compile=true",
+    ),
+    (
+        "compiling in an image without a compiler",
+        "run -- --compile=true",
+        "./launch.sh build cpu --compiler, and --compiler here, before --",
+        "run --compiler -- --compile=true",
+    ),
+    (
+        "compiling in an image without a compiler",
+        "replace job --gpu=nvidia-l4 -- --compile=true",
+        "./launch.sh build gpu --compiler",
+        "replace job --mode=endpoint -- --compile=true",
     ),
     (
         "machine with an accelerator that is not known",

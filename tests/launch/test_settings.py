@@ -124,8 +124,8 @@ def test_a_wrong_line_is_refused_by_its_number(tmp_path: Path, line: str, proble
         ("run", ["--min-workers", "--yes"], "--min-workers: needs a value"),
         (
             "run",
-            ["--colour=red"],
-            "--colour: run has no such flag; see ./launch.sh run --help (flags of the job come after --)",
+            ["--xyz=red"],
+            "--xyz: run has no such flag; see ./launch.sh run --help (flags of the job come after --)",
         ),
         (
             "run",

@@ -7,7 +7,8 @@ from dataclasses import fields
 import pytest
 
 from pipeline.request.input_spec import InputSpec
-from serving.options import Options, OptionsError, parse
+from serving.flags import OptionsError
+from serving.options import Options, parse
 
 STORAGE = {"AIP_STORAGE_URI": "gs://bucket/model"}
 

@@ -12,7 +12,7 @@ from launch.rules.endpoint import DEPLOY_RULES
 from launch.rules.rule import problems
 from launch.settings import serving_flags
 from launch.settings.setting import SettingsError
-from serving import options
+from serving import flags, options
 from tests.launch.endpoint.test_dry_run import UPLOAD, WHERE, run
 
 STORAGE = {"AIP_STORAGE_URI": "gs://shop-models/m"}
@@ -43,7 +43,7 @@ NEEDED = {"model_params": ["--model_class=my_models:Net"], "model_root": ["--mod
 
 
 def test_the_flags_are_those_of_the_container() -> None:
-    actions = options._parser(cores=1)._actions
+    actions = flags.make_parser(cores=1)._actions
     declared = {text.removeprefix("--") for action in actions for text in action.option_strings}
     assert set(serving_flags.PARSERS) == declared - {"help", "-h"}
 
@@ -56,7 +56,7 @@ def test_it_refuses_what_the_container_refuses(name: str) -> None:
     assert serving_flags.parse(f"--{name}='{right}'") == {name: right}
     assert serving_flags.parse(f"--{name} '{right}'") == {name: right}
     if wrong is not None:
-        with pytest.raises(options.OptionsError):
+        with pytest.raises(flags.OptionsError):
             options.parse([f"--{name}={wrong}", *beside], STORAGE)
         with pytest.raises(ValueError, match=f"^--{name}: "):
             serving_flags.parse(f"--{name}={wrong}")

@@ -19,6 +19,7 @@ class KnownEndpoint:
         a_s: Seconds of a call whatever it holds, slept while no other call is served.
         b_s: Seconds that each row adds.
         most_waiting: Calls that may wait for the one worker; further ones get 429. None: any number.
+        most_rows: That a call may have; others get 400. None: any number.
         script: Statuses of the next calls, in order; then all are served.
         retry_after: Of refusals, seconds.
         body: In place of the predictions of calls that are served.
@@ -33,6 +34,7 @@ class KnownEndpoint:
     def __init__(self, a_s: float = 0.0, b_s: float = 0.0) -> None:
         self.a_s, self.b_s = a_s, b_s
         self.most_waiting: int | None = None
+        self.most_rows: int | None = None
         self.script: list[int] = []
         self.body: bytes | None = None
         self.retry_after = "2"
@@ -88,6 +90,8 @@ class KnownEndpoint:
             status = self.script.pop(0) if self.script else 200
             if self.most_waiting is not None and self.in_flight > self.most_waiting + 1:
                 status = 429
+            if self.most_rows is not None and count > self.most_rows:
+                status = 400
             if status != 200:
                 error = {"error": {"code": status, "message": "scripted", "status": "UNAVAILABLE"}}
                 return web.json_response(error, status=status, headers={"Retry-After": self.retry_after})

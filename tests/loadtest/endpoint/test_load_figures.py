@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loadtest.endpoint.load_figures import figures_of, judge_driver, meets
-from loadtest.search.objectives import Tier
+from loadtest.endpoint.load_figures import figures_of, judge_driver, meets, objective_figures
+from loadtest.search.objectives import Figure, Tier
+from loadtest.statistics.percentiles import interval, quantile
 from tests.loadtest.endpoint.conftest import evenly
 from tests.loadtest.endpoint.made_calls import START, made_calls, queue
 
@@ -109,3 +110,11 @@ def test_the_longest_retry_after() -> None:
     asked[:3] = (1, 7, 2)
     calls = made_calls(evenly(N, 0.01), np.full(N, 0.004), failures=FAILED, retry_after_s=asked)
     assert figures_of(calls, None).retry_after_s == 7
+
+
+def test_the_error_of_a_percentile_is_its_standard_error() -> None:
+    calls = queue(400, 0.002, 30.0, 1)
+    latency = calls.latency_s[calls.measured]
+    found = interval(latency, 0.99)
+    assert found is not None
+    assert objective_figures(calls, None)["p99"] == Figure(quantile(latency, 0.99), found.standard_error)

@@ -14,7 +14,7 @@ from loadtest.profile.job import JobRuns, ProfileDataError, job_profile
 from loadtest.profile.laws import fit, through
 from loadtest.profile.model_calls import model_calls
 from loadtest.profile.profile import Point, Quantity
-from loadtest.profile.sizes import calls_of_backlog, settled, sizes_up_to
+from loadtest.profile.sizes import calls_of_backlog, left_out, settled, sizes_up_to, sizes_within
 from loadtest.raw_log import Messages, RawLog, Sample, Series
 from loadtest.statistics.jackknife import blocks_of
 from tests.loadtest.made_log import STARTED, made_log
@@ -147,6 +147,18 @@ def test_what_a_size_failed_by_is_told() -> None:
     assert "had not settled" in profile.notes["levels"]
 
 
+def test_sizes_that_were_not_tried_are_told() -> None:
+    runs = made_runs(bundles(1, 300, 0.01), backlogs=[bundles(size, 300, 0.0) for size in (1, 4)])
+    runs.left_out = left_out(sizes_up_to(16), 4)
+    runs.settled = False
+    notes = job_profile("endpoint", "", runs).notes
+    assert notes["service"] == (
+        "batches of 8, 16 are left out: the container takes at most 4 instances in a call (--max_batch_size)"
+    )
+    assert notes["levels"].startswith("the container refused calls of more instances than it takes")
+    assert "had not settled" in notes["levels"]
+
+
 def test_what_is_left_over_at_the_end_of_a_bundle_has_no_part_in_the_law() -> None:
     log = bundles(4, 50, 0.0)
     log.messages.batch_size[:2] = 2.0
@@ -173,6 +185,20 @@ def test_of_a_backlog_the_calls_count_that_began_after_the_last_message() -> Non
 )
 def test_sizes_go_up_to_the_jobs_own(largest: int, sizes: list[int]) -> None:
     assert sizes_up_to(largest) == sizes
+
+
+@pytest.mark.parametrize(
+    ("asked", "most", "sizes"),
+    [
+        ([1, 4, 16, 64], None, [1, 4, 16, 64]),
+        ([1, 4, 16, 64], 64, [1, 4, 16, 64]),
+        ([1, 4, 16, 64], 63, [1, 3, 8, 22, 63]),
+        ([1, 8], 4, [1, 2, 3, 4]),
+    ],
+)
+def test_sizes_go_up_to_what_a_call_may_have(asked: list[int], most: int | None, sizes: list[int]) -> None:
+    assert sizes_within(asked, most) == sizes
+    assert bool(left_out(asked, most)) == (sizes != asked)
 
 
 def test_calls_that_still_get_faster_have_not_settled() -> None:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from benchmarks.search.measures import search
-from benchmarks.search.systems import CLIFFS, NOT_MONOTONE, QUEUE, TIER, System, curve, queue
+from benchmarks.search.systems import CLIFFS, FAINT_CLIFF, NOT_MONOTONE, QUEUE, TIER, System, curve, queue
 from loadtest.search.answer import Boundary, Settings
 from loadtest.search.boundary import BoundarySearch
 from loadtest.search.objectives import Figure
@@ -19,10 +19,11 @@ def steps(system: System, settings: Settings, seed: int = 1) -> tuple[list[Probe
 
 
 @pytest.mark.slow
-def test_the_limit_of_a_queue_is_found_from_a_start_100_times_too_low() -> None:
+@pytest.mark.parametrize("off", [0.01, 100])
+def test_the_limit_of_a_queue_is_found_from_a_start_100_times_off(off: float) -> None:
     kinds = []
     for seed in range(40):
-        made, found = steps(QUEUE, Settings(QUEUE.limit / 100), seed)
+        made, found = steps(QUEUE, Settings(off * QUEUE.limit), seed)
         assert found.claim is not None
         assert 0.95 <= found.claim / QUEUE.limit <= 1.01
         assert found.probes == len(made) <= 15
@@ -145,6 +146,44 @@ def test_a_driver_that_is_late_by_chance_is_no_limit(disturbed: set[int]) -> Non
     assert found.claim is not None
     assert 0.95 <= found.claim / QUEUE.limit <= 1.01
     assert made <= 25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("service_rate", [200, 300])
+def test_few_messages_rarely_claim_too_much(service_rate: float) -> None:
+    system = queue(service_rate)
+    claims = [
+        steps(system, Settings(system.limit / 100, probe_max_s=60), seed)[1].claim for seed in range(40)
+    ]
+    assert sum(claim is None or claim > 1.01 * system.limit for claim in claims) <= 2
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_a_rate_that_passes_twice_by_chance_is_no_claim(seed: int) -> None:
+    """Two passes just within the objective weigh less than all the other probes."""
+    lucky: set[float] = set()
+
+    def measure(probe: Probe, of_search: int) -> Observation:
+        if probe.purpose == "breach" and not lucky:
+            lucky.add(probe.rate)
+        if probe.rate in lucky:
+            n = round(probe.rate * probe.seconds)
+            return TIER.observe(probe.rate, {"p99": Figure(0.049, 0.007)}, n, Stability(0, 0, True, 0.02))
+        return QUEUE.measure(probe, of_search)
+
+    _, found = steps(System("lucky", QUEUE.limit, measure), Settings(QUEUE.limit / 10), seed)
+    assert lucky
+    assert found.claim is not None
+    assert found.claim <= 1.01 * QUEUE.limit < min(lucky)
+    assert found.converged
+
+
+def test_a_single_failure_below_two_passes_is_probed_again() -> None:
+    """A failure by chance below a faint cliff does not cost the answer."""
+    for seed in range(40):
+        _, found = steps(FAINT_CLIFF, Settings(FAINT_CLIFF.limit / 100), seed)
+        assert found.claim is not None
+        assert 0.95 <= found.claim / FAINT_CLIFF.limit <= 1
 
 
 def test_few_messages_widen_the_margin() -> None:

@@ -8,6 +8,7 @@ from pipeline.engine.choice import runs_in_process
 from pipeline.job.command_line import BeamFlags, job_options, pipeline_options, problems
 from pipeline.job.main import main
 from pipeline.options.job_options import FLAGS
+from pipeline.process.image import HAS_COMPILER
 
 MODEL = str(Path(__file__).parents[3] / "examples/breast_cancer/model.pt2")
 GOOD = {
@@ -326,3 +327,13 @@ def test_every_flag_is_a_single_text() -> None:
     """The template launcher passes --name=value and nothing else."""
     options = PipelineOptions(line()).view_as(BeamFlags)
     assert all(isinstance(getattr(options, flag.name), str | None) for flag in FLAGS)
+
+
+def test_compiling_in_an_image_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = line(compile="true")
+    monkeypatch.setenv(HAS_COMPILER, "true")
+    assert problems(argv) == []
+    monkeypatch.setenv(HAS_COMPILER, "false")
+    (problem,) = problems(argv)
+    assert "--compile: true needs a C++ compiler, and this image was built without" in problem
+    assert problems(line(compile="false")) == []

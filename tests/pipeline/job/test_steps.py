@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from apache_beam.pvalue import TaggedOutput
 
-from pipeline.io.connectors import as_it_is
-from pipeline.job.steps import Decode, Encode
+from pipeline.io.connectors import as_it_is, as_one_list
+from pipeline.job.steps import BATCH_BYTES, Decode, Encode
 from pipeline.pubsub.limits import MAX_MESSAGE_BYTES
 from pipeline.pubsub.protos import Proto, PubsubMessage
 from pipeline.request.errors import RequestError
@@ -38,13 +38,14 @@ def decoder(most: int = 100, hook: Hook | None = None, parse: Callable[[Any], Pr
 def decoded(message: WireMessage, hook: Hook | None = None) -> list[Any]:
     """Return the message's request, or that of its dead letter; an empty list where it was dropped."""
     decode = decoder(hook=hook)
-    letters = [one.value[0] for one in decode.process(came_in(message))]
-    return letters + [request for batch in decode.finish_bundle() for request in batch.value]
+    assert decode.process(came_in(message)) == ()
+    batch = [one for batch in decode.finish_bundle() for one in batch.value]
+    return [encoded(one)[1][0] if isinstance(one, DeadLetter) else one for one in batch]
 
 
 def encoded(*answers: Result | DeadLetter) -> tuple[list[list[WireMessage]], list[WireMessage]]:
     """Return lists of results, and the dead letters."""
-    outputs = list(Encode(clock=lambda: 5.0).process(answers))
+    outputs = list(Encode(as_one_list, as_one_list, clock=lambda: 5.0).process(answers))
     letters = [output.value[0] for output in outputs if isinstance(output, TaggedOutput)]
     return [output for output in outputs if isinstance(output, list)], letters
 
@@ -84,14 +85,21 @@ class TestBatches:
         assert self.send(decode, "b") == []
         assert self.requests(decode.finish_bundle()) == [["b"]]
 
-    def test_a_dead_letter_goes_at_once_and_harms_no_other(self) -> None:
+    def test_a_dead_letter_is_in_the_batch_and_harms_no_other(self) -> None:
         decode = decoder()
         assert self.send(decode, "a") == []
-        (letter,) = decode.process(came_in(WireMessage(b"no", {"request_id": "x"})))
-        assert isinstance(letter, TaggedOutput)
-        assert [message.attributes["request_id"] for message in letter.value] == ["x"]
+        assert decode.process(came_in(WireMessage(b"no", {"request_id": "x"}))) == ()
         assert self.send(decode, "b") == []
-        assert self.requests(decode.finish_bundle()) == [["a", "b"]]
+        ((first, letter, last),) = (batch.value for batch in decode.finish_bundle())
+        assert isinstance(letter, DeadLetter)
+        assert [each.request_id for each in (first, letter, last)] == ["a", "x", "b"]
+
+    def test_large_bodies_make_smaller_batches(self) -> None:
+        decode = decoder()
+        data = b'{"features": [1, 2, 3], "x": "' + b"x" * (BATCH_BYTES // 2) + b'"}'
+        sizes = [len(batch.value) for _ in range(5) for batch in decode.process(came_in(WireMessage(data)))]
+        assert sizes == [2, 2]
+        assert [len(batch.value) for batch in decode.finish_bundle()] == [1]
 
     def test_answers_of_a_batch_leave_in_lists_of_about_a_megabyte(self) -> None:
         made = [answer(str(number), b'"' + b"x" * 400_000 + b'"') for number in range(5)]

@@ -48,6 +48,44 @@ def test_a_thread_inside_torch_does_not_abort_the_process(code: int) -> None:
     assert (process.returncode, process.stdout, process.stderr) == (code, "bye\n", "")
 
 
+def test_one_that_python_ends_waits_for_it() -> None:
+    """As Beam ends an SDK process, maybe in the midst of a batch."""
+    process = ended("""
+        import contextlib, threading, torch
+        from pipeline.batching.batcher import Batcher
+        from pipeline.process import registry
+        from pipeline.request.errors import TransientError
+
+        busy, closing = threading.Event(), threading.Event()
+        def run(items, renew):
+            torch.set_num_threads(1)
+            layer, x = torch.nn.Linear(64, 64), torch.zeros(8, 64)
+            while not closing.is_set():
+                layer(x)
+                busy.set()
+            for _ in range(10):
+                layer(x)
+            print("computed")
+            return items
+
+        class Model:
+            def __init__(self):
+                self.batcher = Batcher(run, max_batch_size=1, max_wait_s=0, timeout_s=60)
+            def close(self):
+                closing.set()
+                self.batcher.close()
+
+        model = registry.shared("model", Model)
+        def submit():
+            with contextlib.suppress(TransientError):
+                model.batcher.submit(1)
+
+        threading.Thread(target=submit, daemon=True).start()
+        busy.wait()
+    """)
+    assert (process.returncode, process.stdout) == (0, "computed\n")
+
+
 def test_without_one_it_ends_as_python_does() -> None:
     process = ended("""
         import atexit

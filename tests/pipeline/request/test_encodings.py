@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from apache_beam.pvalue import TaggedOutput
 
 from pipeline.io.connectors import as_it_is
 from pipeline.job.steps import Decode
@@ -20,7 +19,7 @@ from pipeline.request.errors import DecodeError
 from pipeline.request.hooks import Hook
 from pipeline.request.input_spec import InputSpec
 from pipeline.request.messages import Request
-from pipeline.request.wire_format import decode
+from pipeline.request.wire_format import decode, encode_dead_letter
 
 SPEC = InputSpec.parse("3")
 BODY = b'{"features": [1, 2, 3], "request_id": "r", "tenant": "t"}'
@@ -191,9 +190,9 @@ class TestWithoutAHook:
         monkeypatch.setattr(compression, "MAX_UNPACKED_BYTES", 1_000)
         bomb = gzip.compress(b'{"features": [1, 2, 3], "x": "' + b"x" * 1_000 + b'"}')
         message = PubsubMessage(data=bomb, attributes=attributes)
-        (output,) = Decode(as_it_is, SPEC, 8, clock=lambda: 5.0).process(message)
-        assert isinstance(output, TaggedOutput)
-        (letter,) = output.value
+        (batch,) = Decode(as_it_is, SPEC, 1, clock=lambda: 5.0).process(message)
+        (dead,) = batch.value
+        letter = encode_dead_letter(dead)
         assert letter.data == bomb
         assert letter.attributes == {
             "error_stage": "decode",

@@ -12,14 +12,14 @@ import pytest
 from apache_beam.internal import pickler
 from apache_beam.pvalue import TaggedOutput
 
-from pipeline.io.connectors import as_it_is
+from pipeline.io.connectors import as_it_is, as_one_list
 from pipeline.job.steps import Decode, Encode
 from pipeline.pubsub.protos import PubsubMessage
 from pipeline.request.errors import DecodeError, EncodeError, HookError
 from pipeline.request.hooks import Hook, load_hook
 from pipeline.request.input_spec import InputSpec
 from pipeline.request.messages import Request, Result, Timeline
-from pipeline.request.wire_format import WireMessage, decode, encode
+from pipeline.request.wire_format import WireMessage, decode, encode, encode_dead_letter
 
 SPEC = InputSpec.parse("ids:int64:2")
 SINGLE = InputSpec.parse("2")
@@ -168,13 +168,13 @@ class TestDecode:
         def hook(body: Any, attributes: Any) -> Any:
             raise ZeroDivisionError("no")
 
-        (output,) = Decode(as_it_is, SPEC, 8, decode_hook(hook), clock=lambda: 5.0).process(
+        (batch,) = Decode(as_it_is, SPEC, 1, decode_hook(hook), clock=lambda: 5.0).process(
             PubsubMessage(data=b"{}", attributes={"a": "b"})
         )
-        assert isinstance(output, TaggedOutput)
-        (letter,) = output.value
-        assert (output.tag, letter.data) == ("dead_letters", b"{}")
-        assert letter.attributes == {
+        (letter,) = batch.value
+        message = encode_dead_letter(letter)
+        assert message.data == b"{}"
+        assert message.attributes == {
             "error_stage": "decode",
             "error_type": "ZeroDivisionError",
             "error_message": "--decode_hook=my.hooks:decode: no",
@@ -192,7 +192,9 @@ class TestEncode:
     )
 
     def prediction(self, function: Callable[..., Any]) -> Any:
-        ((message,),) = Encode(encode_hook(function), clock=lambda: 5.0).process([self.RESULT])
+        ((message,),) = Encode(as_one_list, as_one_list, encode_hook(function), clock=lambda: 5.0).process(
+            [self.RESULT]
+        )
         assert isinstance(message, WireMessage)
         return json.loads(message.data)["prediction"]
 
@@ -218,7 +220,8 @@ class TestEncode:
         }
 
     def test_what_it_raises_is_a_dead_letter(self) -> None:
-        (output,) = Encode(encode_hook(lambda scores: scores[9]), clock=lambda: 5.0).process([self.RESULT])
+        encode = Encode(as_one_list, as_one_list, encode_hook(lambda scores: scores[9]), clock=lambda: 5.0)
+        (output,) = encode.process([self.RESULT])
         assert isinstance(output, TaggedOutput)
         attributes = output.value[0].attributes
         assert (attributes["error_stage"], attributes["error_type"]) == ("encode", "IndexError")

@@ -79,6 +79,12 @@ def test_capacity_is_that_of_full_batches() -> None:
     assert worker_curve(BATCHED, 1, 2000).capacity == pytest.approx(5000, rel=0.01)
 
 
+def test_capacity_is_without_the_pauses_of_low_rates() -> None:
+    time = CallTime(0.01, 0.0001, slow_down=((10.0, 6.0), (1000.0, 1.0)))
+    worker = Worker(2, ModelInWorker(time, AcrossBundles(100)), bundles=LOCAL_ENGINE)
+    assert worker_curve(worker, 1, 2000).capacity == pytest.approx(5000, rel=0.01)
+
+
 def test_points_rise_to_beyond_capacity() -> None:
     curve = worker_curve(BATCHED, 1, 2000)
     offered = [one.offered for one in curve.points]

@@ -200,11 +200,24 @@ class TestEndpoint:
         assert found.throttled_s > 0.3 * 12 * float(found.done.max())
         assert (found.done > 0).all()
 
-    def test_calls_that_are_given_up_come_again(self) -> None:
-        calls = EndpointCalls(CallTime(50.0, 0.0), batch_size=1, full_at=1, deadline_s=10.0)
-        found = simulate(Worker(4, calls, bundles=Bundles(threads=2, max_messages=1)), np.zeros(2), 1)
-        assert sorted(found.done.tolist())[0] == pytest.approx(50.0)
-        assert 100.0 <= found.done.max() < 130.0
+    def full(self, call_s: float, deadline_s: float) -> Worker:
+        """Return a worker whose second process finds the endpoint full of the first one's call."""
+        calls = EndpointCalls(CallTime(call_s, 0.0), batch_size=1, full_at=1, deadline_s=deadline_s)
+        return Worker(4, calls, bundles=Bundles(threads=1, max_messages=1), processes=2)
+
+    def test_pauses_between_attempts_are_throttled_time(self) -> None:
+        found = simulate(self.full(call_s=2.0, deadline_s=120.0), np.zeros(2), 1)
+        first, second = sorted(found.done.tolist())
+        assert first == pytest.approx(2.0)
+        # All that the second took, but its own two seconds and the refusals, of 5 ms each.
+        assert found.throttled_s == pytest.approx(second - 2.0, rel=0.05)
+
+    def test_calls_that_are_given_up_begin_again(self) -> None:
+        # Given up after a second, the bundle comes again ten later, and is tried until the first has ended.
+        found = simulate(self.full(call_s=11.3, deadline_s=1.0), np.zeros(2), 1)
+        first, second = sorted(found.done.tolist())
+        assert first == pytest.approx(11.3)
+        assert 2 * 11.3 <= second < 2 * 11.3 + 2
 
 
 def test_no_message_is_refused() -> None:

@@ -1,0 +1,1 @@
+"""A package of a user's, as the workers' image has it: hooks and a model. Nothing of ours is imported."""
