@@ -10,6 +10,7 @@ from planner.bill import Bill, bill
 from planner.dual import limits_over_time, reversals
 from planner.prediction import Prediction
 from planner.profiles import source_of
+from planner.quotas import Demand, advice
 from planner.timeline import Limit, bands
 
 # As the objectives of the load lab have it.
@@ -138,10 +139,23 @@ def _sentences(prediction: Prediction) -> list[str]:
     )
     if prediction.job.endpoint:
         found.append(f"a replica does {prediction.job.endpoint.replica.most:,.0f} instances/s at most")
+    found += _limits_of_services(prediction)
     turned = reversals(timeline["wanted_workers"])
     if turned[0] >= _OFTEN_TURNED:
         found.append(f"the workers' autoscaler turns back {turned[0]:.0f} times")
     return found
+
+
+def _limits_of_services(prediction: Prediction) -> list[str]:
+    """Return which limits of the services the peak breaks, the first first, and how to shard it."""
+    question, job = prediction.question, prediction.job
+    demand = Demand(
+        job.worker.kept_up * job.autoscaler.utilization_hint,
+        question.request_bytes,
+        question.result_bytes,
+        job.endpoint.replica.kept_up if job.endpoint else None,
+    )
+    return advice(question.workload.peak(), demand)
 
 
 def _rows(prediction: Prediction) -> list[Row]:

@@ -207,6 +207,18 @@ def test_the_lines_are_ones_that_launch_takes(capsys: pytest.CaptureFixture[str]
     assert "20" in printed
 
 
+def test_the_limit_that_a_rate_breaks_first_is_named_with_how_to_shard_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    workers = ("--min-workers=40", "--max-workers=40")
+    large = plan(capsys, "--workload=constant 1000000 5m", *workers)
+    small = plan(capsys, "--workload=constant 1000 5m", *workers)
+    sentences = [str(line) for line in large["sentences"]]  # type: ignore[attr-defined]
+    told = next(line for line in sentences if "parts:" in line)
+    assert told.startswith("publishing in a large region")
+    assert not any("parts:" in str(line) for line in small["sentences"])  # type: ignore[attr-defined]
+
+
 def test_a_value_that_is_known_is_not_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     load = "--workload=constant 20000 5m"
     slow, fast = plan(capsys, load, "--known=core_factor=2"), plan(capsys, load, "--known=core_factor=1")
