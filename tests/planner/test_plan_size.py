@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 import pytest
 
+from loadtest.search.objectives import Objective
 from planner.__main__ import main
+from planner.answer import Answer
 
 
 def sized(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
@@ -65,9 +68,23 @@ def test_replicas_are_found_with_the_workers(capsys: pytest.CaptureFixture[str])
     assert found["best"]["launch"][0].startswith("./launch.sh endpoint deploy")
 
 
-@pytest.mark.slow
+def test_what_fails_and_costs_more_is_not_called_cheaper(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_alone(found: Answer, objectives: Sequence[Objective]) -> str:
+        return "" if found.prediction.question.configuration.run.max_workers == 1 else "it is one too many"
+
+    monkeypatch.setattr("planner.size.missed", one_alone)
+    load = ("--workload=constant 500 5m", "--machine-type=n1-standard-4", "--objective=p99<1s")
+    found = sized(capsys, *load)
+    assert found["simulated"] > 1
+    assert found["best"]["settings"]["--max-workers"] == "1"
+    assert found["cheaper"] == []
+
+
 def test_an_objective_that_nothing_meets(capsys: pytest.CaptureFixture[str]) -> None:
-    found = sized(capsys, "--workload=constant 5 5m", "--objective=p50<1ms", code=1)
+    fixed = ("--machine-type=n1-standard-2", "--min-workers=1", "--max-workers=1")
+    found = sized(capsys, "--workload=constant 5 5m", "--objective=p50<1ms", *fixed, code=1)
     assert found["best"] is None
     assert "p50 is" in found["cheaper"][0]["why_not"]
 
