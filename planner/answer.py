@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from loadtest.raw_log import Floats
 from planner.assembly import PlanError
 from planner.bill import Bill, bill
-from planner.dual import limits_over_time, reversals
+from planner.dual import limits_over_time, needed_replicas, needed_workers, reversals
 from planner.prediction import Prediction
 from planner.profiles import source_of
 from planner.quotas import Demand, advice
@@ -138,7 +138,13 @@ def _sentences(prediction: Prediction) -> list[str]:
         "the SDK process; the vCPU's share of the service's own process is in the factor"
     )
     if prediction.job.endpoint:
-        found.append(f"a replica does {prediction.job.endpoint.replica.most:,.0f} instances/s at most")
+        endpoint, peak = prediction.job.endpoint, workload.peak()
+        workers = needed_workers(peak, prediction.job.worker, prediction.job.autoscaler)
+        replicas = needed_replicas(peak, endpoint.replica, endpoint.autoscaler)
+        found.append(
+            f"a replica does {endpoint.replica.most:,.0f} instances/s at most; the peak of {peak:,.0f} "
+            f"messages/s needs {workers:,} workers and {replicas:,} replicas at the autoscalers' targets"
+        )
     found += _limits_of_services(prediction)
     turned = reversals(timeline["wanted_workers"])
     if turned[0] >= _OFTEN_TURNED:
@@ -191,7 +197,10 @@ def where_from(prediction: Prediction) -> str:
     """Return what profile it is made from, for people."""
     profiled = prediction.question.profiled
     measured = "measured" if profiled.profile.basis == "measured" else "assumed, written by hand"
-    return f"profile: {source_of(profiled.profile, profiled.path)}; {measured}"
+    told = f"profile: {source_of(profiled.profile, profiled.path)}; {measured}"
+    levels = profiled.profile.job.levels if profiled.profile.job else []
+    late = sum(not level.valid for level in levels)
+    return f"{told}, with a driver that was late at {late} of {len(levels)} rates" if late else told
 
 
 def _time(seconds: float) -> str:

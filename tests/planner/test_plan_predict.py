@@ -219,6 +219,27 @@ def test_the_limit_that_a_rate_breaks_first_is_named_with_how_to_shard_it(
     assert not any("parts:" in str(line) for line in small["sentences"])  # type: ignore[attr-defined]
 
 
+def test_a_profile_whose_driver_was_late_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = orjson.loads((ROOT / "planner/profiles/bundled.json").read_bytes())
+    for valid, told in ((True, False), (False, True)):
+        for level in content["job"]["levels"]:
+            level["valid"] = valid
+        mine = tmp_path / f"{valid}.json"
+        mine.write_bytes(orjson.dumps(content))
+        found = plan(capsys, "--workload=constant 5 5m", f"--profile={mine}")
+        assert ("driver that was late at" in str(found["profile"])) is told
+
+
+def test_the_peaks_need_of_workers_and_replicas(capsys: pytest.CaptureFixture[str]) -> None:
+    found = plan(
+        capsys,
+        *("--workload=constant 2000 5m", "--mode=endpoint", "--service-ms=5+2", "--min-replicas=9"),
+        *("--max-replicas=9", "--machine-type=n1-standard-4"),
+    )
+    told = next(str(line) for line in found["sentences"] if "needs" in str(line))  # type: ignore[attr-defined]
+    assert "the peak of 2,000 messages/s needs 1 workers and " in told
+
+
 def test_a_value_that_is_known_is_not_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     load = "--workload=constant 20000 5m"
     slow, fast = plan(capsys, load, "--known=core_factor=2"), plan(capsys, load, "--known=core_factor=1")
