@@ -15,6 +15,7 @@ usage: ./launch.sh COMMAND [flags]
                                         it or, with topics, to one that runs; --random makes a request
   loadtest COMMAND [flags]              measure a job or an endpoint: run, search, sweep, endpoint, combined, profile,
                                         report; see loadtest --help
+  plan COMMAND [flags]                  say what a job will do and cost before it is launched; see plan --help
   export triton [flags]                 write a model repository for NVIDIA's Triton out of a .pt2, checked against it
   setup [flags]                         make what a project needs for them: bucket, topics, account, roles …
   build cpu|gpu [flags]                 build and push one image, then write the Flex Template's spec
@@ -133,6 +134,10 @@ send)
 loadtest)
   set_up cpu
   exec "$venv/bin/python" -P -m lab "$@"
+  ;;
+plan)
+  set_up cpu
+  exec "$venv/bin/python" -P -m planner "$@"
   ;;
 export)
   set_up cpu

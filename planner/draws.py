@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,15 @@ class Draws:
 
     def __getitem__(self, name: str) -> Floats:
         return self.values[name]
+
+    def chosen(self, which: Sequence[int]) -> Draws:
+        """Return some of the draws, in the order given."""
+        values = {name: drawn[list(which)] for name, drawn in self.values.items()}
+        return Draws(len(which), values, self.fixed)
+
+    def with_values(self, values: Mapping[str, Floats]) -> Draws:
+        """Return them with other values of some unknowns, [count] each."""
+        return Draws(self.count, {**self.values, **values}, self.fixed)
 
 
 def draw(count: int = DEFAULT_DRAWS, seed: int = 1, fixed: Mapping[str, float] | None = None) -> Draws:

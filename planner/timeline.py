@@ -76,6 +76,18 @@ class Timeline:
         return np.asarray((self.series["limit"] == limit).mean(axis=0))
 
 
+def joined(timelines: Sequence[Timeline]) -> Timeline:
+    """Return the draws of several runs of the same length as those of one, in their order."""
+    first = timelines[0]
+    return Timeline(
+        first.times,
+        np.concatenate([each.arrived for each in timelines], axis=1),
+        np.concatenate([each.served for each in timelines], axis=1),
+        {name: np.concatenate([each[name] for each in timelines], axis=1) for name in SERIES},
+        sum(each.steps for each in timelines),
+    )
+
+
 def bands(values: Floats, low: float = 10, high: float = 90) -> Floats:
     """Return lower percentile, central draw and upper percentile of [..., draws], as [3, ...].
 

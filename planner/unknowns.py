@@ -167,6 +167,29 @@ UNKNOWNS: Mapping[str, Unknown] = MappingProxyType(
             30, 0, 60, "s", Distribution.UNIFORM,
             "age of the utilisation that Vertex AI decides by", _NOBODY, Basis.ASSUMED,
         ),
+        "core_factor": Unknown(
+            2.0, 1.0, 2.8, "x", Distribution.TRIANGULAR,
+            "time of an N1 vCPU over that of a core of the profile's machine",
+            "tuned stock Beam takes 78 µs a message here, 1 / 4,650 s on a published run's vCPU, which is "
+            "half a core and has the runner's own process besides",
+            Basis.ASSUMED,
+        ),
+        "look_s": Unknown(
+            0.02, 0.005, 0.05, "s", Distribution.UNIFORM,
+            "how often Dataflow makes a bundle of what has come to a worker",
+            "what a public study's rows are fitted with (planner/calibration); nobody publishes it",
+            Basis.ASSUMED,
+        ),
+        "way_s": Unknown(
+            0.04, 0.03, 0.06, "s", Distribution.TRIANGULAR,
+            "median time from publishing to the worker, and from its result to the subscriber",
+            f"{_STUDY}: p50 of 45 to 62 ms at low load", Basis.STUDIED,
+        ),
+        "way_sigma": Unknown(
+            0.75, 0.45, 0.85, "sd of the logarithm", Distribution.UNIFORM,
+            "how far that time spreads",
+            f"{_STUDY}: p99 of 117 to 442 ms at low load, reached by the longest median", Basis.STUDIED,
+        ),
         "engine_units_share": Unknown(
             1.0, 0.0, 1.0, "share", Distribution.TRIANGULAR,
             "Streaming Engine's bill, as a part of its legacy price by data, of an at-least-once job",

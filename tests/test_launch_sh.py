@@ -25,7 +25,7 @@ def test_help_names_the_commands() -> None:
     shown = launch("--help")
     assert shown.returncode == 0
     words = set(shown.stdout.split())
-    assert {"local", "check", "test"} <= words
+    assert {"local", "plan", "check", "test"} <= words
     assert {command.name.split()[0] for command in COMMANDS} <= words
 
 
@@ -75,6 +75,14 @@ class Copy:
 def commands(ran: subprocess.CompletedProcess[str]) -> list[list[str]]:
     """Return what a copy of launch.sh called."""
     return [shlex.split(line) for line in ran.stdout.splitlines()]
+
+
+def test_plan_goes_to_its_module(tmp_path: Path) -> None:
+    copy = Copy(tmp_path, "cpu")
+    copy.program("python", exit_code=7)
+    ran = copy.launch("plan", "predict", "--workload=constant 5")
+    assert commands(ran) == [["python", "-P", "-m", "planner", "predict", "--workload=constant 5"]]
+    assert ran.returncode == 7
 
 
 def test_export_goes_to_its_module(tmp_path: Path) -> None:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-
-import orjson
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from loadtest.analysis.analyse import Analysis
-from loadtest.report.chart import Chart
 from loadtest.report.charts import charts, marks
 from loadtest.report.comparison import compared, comparison_charts
+from loadtest.report.embedding import NumberedCharts, embedded, templates
 from loadtest.report.lead_section import LeadSection
 from loadtest.report.limit_section import limit_section
 from loadtest.report.resource_charts import resource_charts, unavailable
-from loadtest.report.rounding import rounded
 from loadtest.report.search_section import Searched, search_sections
 from loadtest.report.sweep_section import HEAD as SWEEP_HEAD
 from loadtest.report.sweep_section import SweepSection
@@ -32,12 +24,6 @@ from loadtest.report.tables import (
     scaling_rows,
     stage_rows,
 )
-
-_PAGE = Path(__file__).parent / "page"
-_VENDOR = Path(__file__).parent / "vendor"
-
-# Of a value in a chart: a pixel is a thousandth of its height.
-_DIGITS = 4
 
 
 def to_html(
@@ -60,13 +46,7 @@ def to_html(
         sweeps: That come before the searches.
         leads: That come first of all.
     """
-    environment = Environment(
-        loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    scripts = [(_VENDOR / "uPlot.iife.min.js").read_text(), (_PAGE / "charts.js").read_text()]
-    styles = [(_VENDOR / "uPlot.min.css").read_text(), (_PAGE / "style.css").read_text()]
-    drawn = _Charts()
+    drawn = NumberedCharts()
     # Where the probe that shows it best tells of the limit, another's would contradict it.
     all_runs = [
         (name, analysis, None if searched.limit else analysis.bottleneck)
@@ -108,45 +88,21 @@ def to_html(
     verdicts = [lead.headline for lead in leads] + [section.headline for section in sweeps]
     verdicts += [section.headline for section, _, _ in tiers]
     verdicts += [each.verdict.headline for each in analyses]
-    return environment.get_template("page.html").render(
-        title=verdicts[0],
-        leads=leads,
-        sweeps=swept,
-        sweep_head=SWEEP_HEAD,
-        tiers=tiers,
-        runs=runs,
-        compared=compared(analyses, names) if several else None,
-        compared_charts=drawn.add(comparison_charts(analyses, names)) if several else [],
-        scripts=[Markup(script) for script in scripts],
-        styles=[Markup(style) for style in styles],
-        script_hashes=[_hash(script) for script in scripts],
-        charts=Markup(_in_script(drawn.all)),
-        licence=(_VENDOR / "LICENSE-uPlot.txt").read_text(),
+    return (
+        templates()
+        .get_template("page.html")
+        .render(
+            title=verdicts[0],
+            leads=leads,
+            sweeps=swept,
+            sweep_head=SWEEP_HEAD,
+            tiers=tiers,
+            runs=runs,
+            compared=compared(analyses, names) if several else None,
+            compared_charts=drawn.add(comparison_charts(analyses, names)) if several else [],
+            **embedded(drawn),
+        )
     )
-
-
-class _Charts:
-    """All charts of a page; each has a number, by which the script finds its place."""
-
-    def __init__(self) -> None:
-        self.all: list[Chart] = []
-
-    def add(self, found: list[Chart]) -> list[tuple[int, Chart]]:
-        numbered = list(enumerate(found, start=len(self.all)))
-        self.all += found
-        return numbered
-
-
-def _in_script(found: list[Chart]) -> str:
-    """Return JSON that no text in it can end the script element, or begin a comment, with."""
-    text = orjson.dumps(rounded(found, _DIGITS)).decode()
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
-
-
-def _hash(script: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def _date(epoch_s: float) -> str:

@@ -100,5 +100,6 @@ def test_each_unknown_is_read() -> None:
     ]
     for job in jobs:
         simulate(parse_workload("constant 600 40m"), job, Draws(1, values), step_s=5.0, record_s=5.0)
-    # The one left is of prices, and read by planner.cost.
-    assert UNKNOWNS.keys() - values.read == {"engine_units_share"}
+    # Those of one worker and of the way to it are read by planner.prediction, that of prices by planner.cost.
+    left = {"core_factor", "look_s", "way_s", "way_sigma", "engine_units_share"}
+    assert UNKNOWNS.keys() - values.read == left
