@@ -22,8 +22,7 @@ def harness_script(container: str, script: Path, *, volumes: Sequence[str] = ())
 
     Args:
         container: Of the worker image, as `tests.images.buildah.container` gives it. Several harness
-        processes may
-            run in one.
+            processes may run in one.
         script: Where to write it.
         volumes: What the harness sees of this machine: FOLDER:FOLDER_IN_CONTAINER[:ro] each.
 
