@@ -69,13 +69,14 @@ def test_the_staged_job_runs_in_the_image(worker: str, tmp_path: Path) -> None:
         encode((request(number) for number in range(first, first + BUNDLE)), time.time())
         for first in range(0, MESSAGES, BUNDLE)
     ]
-    with container(worker) as name:
-        script = str(harness_script(name, tmp_path / "harness"))
+    # A container for each process: where two run in one, buildah leaves it mounted.
+    with container(worker) as first, container(worker) as second:
+        scripts = iter([str(harness_script(name, tmp_path / name)) for name in (first, second)])
         with sdk_harnesses(
             FusedStage.of(job.proto),
             job.worker_options,
             processes=2,
-            command=lambda variables: (script,),
+            command=lambda variables: (next(scripts),),
             folder=tmp_path,
         ) as harnesses:
             futures = run_bundles(harnesses.running, bundles, in_flight=3)
