@@ -21,9 +21,8 @@ def harness_script(container: str, script: Path, *, volumes: Sequence[str] = ())
     """Write the command of a `SubprocessSDKEnvironment`: it starts a harness inside a container.
 
     Args:
-        container: Of the worker image, as `tests.images.buildah.container` gives it. Several harness
-        processes may
-            run in one.
+        container: Of the worker image, as `tests.images.buildah.container` gives it, one for each
+            process: where two run in one, buildah leaves it mounted.
         script: Where to write it.
         volumes: What the harness sees of this machine: FOLDER:FOLDER_IN_CONTAINER[:ro] each.
 
