@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,10 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from benchmarks.harness.models import Workload
+from pipeline.pubsub.attributes import attributes_of, set_attributes
 from pipeline.pubsub.protos import Proto, PubsubMessage
+
+_LOADING = threading.Lock()
 
 
 class Floor(beam.DoFn):
@@ -32,8 +36,9 @@ class Floor(beam.DoFn):
         self._model_id = model_id
 
     def setup(self) -> None:
-        """Load the model."""
-        self._module = self._workload.make()
+        """Load the model, one thread after the other: torch.export.load takes no two at once."""
+        with _LOADING:
+            self._module = self._workload.make()
 
     def start_bundle(self) -> None:
         """Begin a batch."""
@@ -62,7 +67,7 @@ class Floor(beam.DoFn):
             predictions = self._module(torch.from_numpy(rows)).tolist()
         window = (GlobalWindow(),)
         for message, prediction, passthrough in zip(self._messages, predictions, passthroughs, strict=True):
-            attributes = dict(message.attributes)
+            attributes = attributes_of(message)
             body = orjson.dumps(
                 {
                     "request_id": attributes["request_id"],
@@ -71,5 +76,6 @@ class Floor(beam.DoFn):
                     "passthrough": passthrough,
                 }
             )
-            result = PubsubMessage(data=body, attributes=attributes).SerializeToString()
-            yield WindowedValue(result, MIN_TIMESTAMP, window)
+            result = PubsubMessage(data=body)
+            set_attributes(result, attributes)
+            yield WindowedValue(result.SerializeToString(), MIN_TIMESTAMP, window)
