@@ -11,11 +11,11 @@ from pipeline.options.job_options import ENDPOINT
 from planner.kernel.worker import BundleWork
 from planner.law import Figure
 
-# Processor time of the bundled job's process, all threads: 370 µs a message in bundles of 10, 60 of 100 and
-# 24.5 of 1,000, which is 3.7, 6.0 and 24.5 ms a bundle. The ends are the lines through neighbouring two.
+# Processor time of the bundled job's process, all threads: 193 µs a message in bundles of 10, 40.6 of 100 and
+# 20.5 of 1,000, which is 1.93, 4.06 and 20.5 ms a bundle. The ends are the lines through neighbouring two.
 _SOURCE = "benchmarks.worker, 2026-11-27, AMD EPYC: bundles of 10, 100 and 1,000 messages of 30 features"
-PER_BUNDLE = Figure(3.6, 3.4, 3.95, "ms", "measured", _SOURCE)
-PER_MESSAGE = Figure(0.0209, 0.0206, 0.0256, "ms", "measured", _SOURCE)
+PER_BUNDLE = Figure(1.74, 1.70, 2.23, "ms", "measured", _SOURCE)
+PER_MESSAGE = Figure(0.0188, 0.0183, 0.0236, "ms", "measured", _SOURCE)
 LARGEST_BUNDLE = 1_000
 """Beyond, nothing was measured."""
 # Batches of the job that was measured.
