@@ -22,7 +22,7 @@ def harness_script(container: str, script: Path, *, volumes: Sequence[str] = ())
 
     Args:
         container: Of the worker image, as `tests.images.buildah.container` gives it, one for each
-            process: where two run in one, buildah leaves it mounted.
+            process.
         script: Where to write it.
         volumes: What the harness sees of this machine: FOLDER:FOLDER_IN_CONTAINER[:ro] each.
 

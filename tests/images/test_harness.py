@@ -69,7 +69,7 @@ def test_the_staged_job_runs_in_the_image(worker: str, tmp_path: Path) -> None:
         encode((request(number) for number in range(first, first + BUNDLE)), time.time())
         for first in range(0, MESSAGES, BUNDLE)
     ]
-    # A container for each process: where two run in one, buildah leaves it mounted.
+    # A container for each process, as on a worker of Dataflow.
     with container(worker) as first, container(worker) as second:
         scripts = iter([str(harness_script(name, tmp_path / name)) for name in (first, second)])
         with sdk_harnesses(
