@@ -12,12 +12,12 @@ from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 from apache_beam.io.gcp.bigquery_tools import RetryStrategy
 
 from pipeline import metrics
+from pipeline.io.connectors import Packer
 from pipeline.pubsub.protos import PubsubMessage
 from pipeline.request import wire_format
 from pipeline.request.errors import WriteError
 from pipeline.request.json_text import MAX_WRITTEN_DEPTH, raw_fields
 from pipeline.request.messages import DeadLetter
-from pipeline.request.wire_format import WireMessage
 
 
 def row(data: bytes) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class WriteToTable(beam.PTransform):
     def __init__(
         self,
         table: str,
-        pack: Callable[[Sequence[WireMessage]], Sequence[Any]],
+        pack: Packer,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
@@ -78,9 +78,7 @@ class WriteToTable(beam.PTransform):
 class _Refuse(beam.DoFn):
     """What WriteToBigQuery reports of a refused row, to the dead letter that holds the row as JSON."""
 
-    def __init__(
-        self, pack: Callable[[Sequence[WireMessage]], Sequence[Any]], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, pack: Packer, clock: Callable[[], float]) -> None:
         self._pack = pack
         self._clock = clock
 
